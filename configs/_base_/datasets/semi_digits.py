@@ -1,0 +1,69 @@
+# The built-in scenes of handwritten digits, made on first use. No flips: digits have a hand.
+data_root = 'data/digits/'
+load = dict(type='LoadImageFromFile')
+
+labeled = dict(
+    type='DigitsDataset',
+    data_root=data_root,
+    ann_file='annotations/labeled.json',
+    data_prefix=dict(img='images/train/'),
+    filter_cfg=dict(filter_empty_gt=False),
+    pipeline=[
+        load,
+        dict(type='LoadAnnotations', with_bbox=True),
+        dict(
+            type='LabeledView',
+            transforms=[
+                dict(type='RandomResize', scale=(96, 96), ratio_range=(0.8, 1.25)),
+                dict(type='PhotoMetricDistortion'),
+            ],
+        ),
+    ],
+)
+unlabeled = dict(
+    type='DigitsDataset',
+    data_root=data_root,
+    ann_file='annotations/unlabeled.json',
+    data_prefix=dict(img='images/train/'),
+    filter_cfg=dict(filter_empty_gt=False),
+    pipeline=[
+        load,
+        dict(type='LoadEmptyAnnotations'),
+        dict(
+            type='TwoViews',
+            weak=[],
+            strong=[
+                dict(type='RandomResize', scale=(96, 96), ratio_range=(0.8, 1.25)),
+                dict(type='PhotoMetricDistortion'),
+                dict(type='RandomErasing', n_patches=(1, 3), ratio=(0, 0.15)),
+            ],
+        ),
+    ],
+)
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='SourceRatioSampler', source_ratio=[1, 1]),
+    dataset=dict(type='ConcatDataset', datasets=[labeled, unlabeled]),
+)
+val_dataloader = dict(
+    batch_size=25,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='DigitsDataset',
+        data_root=data_root,
+        ann_file='annotations/val.json',
+        data_prefix=dict(img='images/val/'),
+        test_mode=True,
+        pipeline=[load, dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs')],
+    ),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(
+    type='CocoMetric', ann_file=data_root + 'annotations/val.json', metric='bbox'
+)
+test_evaluator = val_evaluator

@@ -1,0 +1,11 @@
+# Mean teacher, Faster R-CNN R50-FPN, 10 % of COCO labelled: 8 GPUs × (1 + 4) images, 180k.
+_base_ = [
+    './_base_/models/mt_faster-rcnn_r50_fpn.py',
+    './_base_/datasets/semi_coco.py',
+    './_base_/schedules/semi_180k.py',
+    './_base_/runtime/mean_teacher.py',
+]
+
+# The paper's two phases: the teacher forgets fast while λ and α ramp up, slowly after.
+two_phases = dict(type='stepwise', values=[0.99, 0.999], milestones=[4000])
+default_hooks = dict(teacher=dict(burn_in=2000, decay=dict(decay=two_phases)))

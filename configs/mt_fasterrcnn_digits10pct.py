@@ -1,0 +1,14 @@
+# The main example: a mean teacher on the built-in digits scenes, 10 % of them labelled.
+_base_ = [
+    './_base_/models/mt_faster-rcnn_digits.py',
+    './_base_/datasets/semi_digits.py',
+    './_base_/schedules/digits.py',
+    './_base_/runtime/mean_teacher.py',
+]
+
+default_hooks = dict(
+    teacher=dict(burn_in=500, decay=dict(decay=0.99)),
+    quality=dict(ann_file='data/digits/annotations/unlabeled_truth.json'),
+    checkpoint=dict(interval=250),
+)
+randomness = dict(seed=0)

@@ -1,0 +1,6 @@
+"""Scores of teacher and student, while training and at its end."""
+
+from ssod.evaluation.loops import SemiSupervisedTestLoop, SemiSupervisedValLoop
+from ssod.evaluation.summary import SummaryHook
+
+__all__ = ['SemiSupervisedTestLoop', 'SemiSupervisedValLoop', 'SummaryHook']

@@ -1,0 +1,165 @@
+"""Validation and test of the teacher and the student in one pass over the images."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.registry import LOOPS
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner, TestLoop, ValLoop, autocast
+from torch.utils.data import DataLoader
+
+from ssod.strict import strict_settings
+from ssod.teachers.hook import unwrap
+
+
+class _ScoresModels:
+    """What both loops share: an evaluator for each model, fed from the same batches."""
+
+    runner: Runner
+    dataloader: DataLoader[Any]
+    fp16: bool
+
+    def _set_models(self, models: Sequence[str], evaluator: Any) -> None:
+        unknown = set(models) - {'teacher', 'student'}
+        if unknown or not models:
+            raise ValueError(
+                f"{type(self).__name__}: models is {list(models)}, but must name 'teacher', "
+                f"'student' or both"
+            )
+        self.evaluators: dict[str, Evaluator] = {}
+        for name in models:
+            self.evaluators[name] = self.runner.build_evaluator(copy.deepcopy(evaluator))
+            self.evaluators[name].dataset_meta = self.dataloader.dataset.metainfo
+
+    @torch.no_grad()
+    def _predict(self, data_batch: Any) -> Any:
+        """Let every model predict on a batch; the outputs of the first are returned."""
+        first = None
+        for name, evaluator in self.evaluators.items():
+            with unwrap(self.runner.model).predicting_on(name), autocast(enabled=self.fp16):
+                outputs = self.runner.model.val_step(data_batch)
+            evaluator.process(data_samples=outputs, data_batch=data_batch)
+            first = outputs if first is None else first
+        return first
+
+    def _metrics(self) -> dict[str, float]:
+        """Metrics of all models, as ``teacher/coco/bbox_mAP``."""
+        return {
+            f'{name}/{key}': value
+            for name, evaluator in self.evaluators.items()
+            for key, value in evaluator.evaluate(len(self.dataloader.dataset)).items()
+        }
+
+
+@LOOPS.register_module()
+@strict_settings
+class SemiSupervisedValLoop(_ScoresModels, ValLoop):
+    """Validation that scores the teacher, the student or both, reading every image once.
+
+    Metrics are named ``teacher/coco/bbox_mAP`` and ``student/coco/bbox_mAP``.
+
+    Args:
+        runner: The runner.
+        dataloader: Validation data, or its config.
+        evaluator: Config of the evaluator; each model gets its own.
+        fp16: Whether to predict in half precision.
+        models: Which to score.
+
+    Raises:
+        ValueError: If ``models`` names something else, or ``save_best`` a metric that will not be.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Any,
+        evaluator: Any,
+        fp16: bool = False,
+        models: Sequence[str] = ('teacher', 'student'),
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        self._set_models(models, evaluator)
+        _check_save_best(runner, models)
+
+    def run(self) -> dict[str, float]:
+        """Validate once; returns the metrics."""
+        self.runner.call_hook('before_val')
+        self.runner.call_hook('before_val_epoch')
+        self.runner.model.eval()
+        for idx, data_batch in enumerate(self.dataloader):
+            self.run_iter(idx, data_batch)
+        metrics = self._metrics()
+        self.runner.call_hook('after_val_epoch', metrics=metrics)
+        self.runner.call_hook('after_val')
+        return metrics
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Predict on one batch."""
+        self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
+        outputs = self._predict(data_batch)
+        self.runner.call_hook(
+            'after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
+        )
+
+
+@LOOPS.register_module()
+@strict_settings
+class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
+    """Test that scores the teacher, the student or both, exactly as the validation does.
+
+    Args:
+        runner: The runner.
+        dataloader: Test data, or its config.
+        evaluator: Config of the evaluator; each model gets its own.
+        fp16: Whether to predict in half precision.
+        models: Which to score.
+
+    Raises:
+        ValueError: If ``models`` names something else.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Any,
+        evaluator: Any,
+        fp16: bool = False,
+        models: Sequence[str] = ('teacher',),
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        self._set_models(models, evaluator)
+
+    def run(self) -> dict[str, float]:
+        """Test once; returns the metrics."""
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        self.runner.model.eval()
+        for idx, data_batch in enumerate(self.dataloader):
+            self.run_iter(idx, data_batch)
+        metrics = self._metrics()
+        self.runner.call_hook('after_test_epoch', metrics=metrics)
+        self.runner.call_hook('after_test')
+        return metrics
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Predict on one batch."""
+        self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
+        outputs = self._predict(data_batch)
+        self.runner.call_hook(
+            'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
+        )
+
+
+def _check_save_best(runner: Runner, models: Sequence[str]) -> None:
+    """Refuse a ``save_best`` that no metric will ever match, for it would be missed in silence."""
+    for hook in runner.hooks:
+        best = getattr(hook, 'save_best', None) if isinstance(hook, CheckpointHook) else None
+        for key in [best] if isinstance(best, str) else best or []:
+            if key != 'auto' and key.split('/')[0] not in models:
+                raise ValueError(
+                    f'CheckpointHook: save_best is {key!r}, but metrics begin with '
+                    f"{' or '.join(f'{m}/' for m in models)}; use '{models[0]}/{key}'"
+                )

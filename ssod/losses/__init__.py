@@ -1,0 +1,1 @@
+"""The losses that are not the detector's own."""

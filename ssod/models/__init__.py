@@ -1,0 +1,15 @@
+"""The student and teacher around any mmdet detector, and where their weights come from."""
+
+from ssod.models.consistency import Consistency
+from ssod.models.pretrained import PretrainedDetectorHook
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
+from ssod.models.torchvision_backbone import TorchvisionBackbone
+from ssod.models.two_stream_preprocessor import TwoStreamPreprocessor
+
+__all__ = [
+    'Consistency',
+    'PretrainedDetectorHook',
+    'SemiSupervisedDetector',
+    'TorchvisionBackbone',
+    'TwoStreamPreprocessor',
+]

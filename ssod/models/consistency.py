@@ -1,0 +1,112 @@
+"""The consistency loss: student and teacher should say the same of the same regions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmdet.models import BaseDetector
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.losses.consistency import (
+    box_distance,
+    class_distance,
+    foreground,
+    mean_over_regions,
+)
+from ssod.models.features import Features
+from ssod.models.regions import region_head
+from ssod.schedules import build_schedule
+from ssod.strict import strict_settings
+
+
+@strict_settings
+class Consistency:
+    """Distance between the class distributions and boxes of student and teacher.
+
+    The teacher proposes regions in the weak view and judges them; the student judges the same
+    regions in the strong view. After Mean Teacher (Tarvainen & Valpola 2017, section 2); boxes as
+    in CSD (Jeong et al. 2019, section 3.2), weighted by the teacher's foreground probability.
+
+    Args:
+        detector: The detector that both are.
+        weight: α, a number or a schedule of the iterations since the teacher began.
+        kind: Distance between class distributions, ``'mse'`` or ``'kl'``.
+        num_regions: Regions of each image, at most.
+        box_weight: Weight of the distance between boxes, within the whole.
+
+    Raises:
+        ValueError: If ``kind`` is unknown or the detector cannot be asked about regions.
+    """
+
+    def __init__(
+        self,
+        detector: BaseDetector,
+        weight: float | Mapping[str, Any] = 1.0,
+        kind: str = 'mse',
+        num_regions: int = 128,
+        box_weight: float = 1.0,
+    ) -> None:
+        if kind not in ('mse', 'kl'):
+            raise ValueError(f"consistency: kind is {kind!r}, but must be 'mse' or 'kl'")
+        self.weight = build_schedule(weight)
+        self.kind = kind
+        self.num_regions = num_regions
+        self.box_weight = box_weight
+        self.head = region_head(detector)
+
+    def regions(
+        self, teacher: BaseDetector, features: Features, samples: list[DetDataSample]
+    ) -> list[InstanceData]:
+        """The teacher's regions of each image, with its opinion.
+
+        Returns:
+            For each image ``priors`` (N, 4), ``logits`` (N, K), and ``bboxes`` (N, 4) and
+            ``labels`` (N,) of the best class.
+        """
+        regions = self.head.propose(teacher, features, samples, self.num_regions)
+        opinions = self.head.evaluate(teacher, features, regions)
+        for region, (logits, boxes) in zip(regions, opinions, strict=True):
+            classes = logits[:, :-1] if self.head.softmax else logits
+            region.logits = logits
+            region.labels = classes.argmax(dim=1)
+            region.bboxes = _of_class(boxes, region.labels)
+        return regions
+
+    def loss(
+        self,
+        student: BaseDetector,
+        features: Features,
+        samples: list[DetDataSample],
+        regions: list[InstanceData],
+    ) -> dict[str, Tensor]:
+        """The student's distance from the teacher.
+
+        Args:
+            student: Judges the regions.
+            features: Of the strong views.
+            samples: The strong views' samples.
+            regions: The teacher's, in the strong views' pixels.
+
+        Returns:
+            ``loss_cls`` and ``loss_bbox``, both 0 where there are no regions.
+        """
+        opinions = self.head.evaluate(student, features, regions)
+        teacher = InstanceData.cat(regions)
+        logits = torch.cat([logits for logits, _ in opinions])
+        boxes = _of_class(torch.cat([boxes for _, boxes in opinions]), teacher.labels)
+        certain = foreground(teacher.logits, self.head.softmax)
+        of_class = class_distance(logits, teacher.logits, self.kind, self.head.softmax)
+        of_box = box_distance(boxes, teacher.bboxes, teacher.priors)
+        return {
+            'loss_cls': mean_over_regions(of_class, torch.ones_like(certain)),
+            'loss_bbox': self.box_weight * mean_over_regions(of_box, certain),
+        }
+
+
+def _of_class(boxes: Tensor, labels: Tensor) -> Tensor:
+    """Boxes (N, C, 4) of the classes ``labels`` (N,), or the only box of each region."""
+    if boxes.shape[1] == 1:
+        return boxes[:, 0]
+    return boxes[torch.arange(len(labels), device=labels.device), labels]

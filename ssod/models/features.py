@@ -1,0 +1,29 @@
+"""Features computed once and used by several passes of a detector's heads."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from mmdet.models import BaseDetector
+from torch import Tensor
+
+Features = Sequence[Tensor]
+"""One map (B, C, H, W) for each level."""
+
+
+@contextmanager
+def given_features(detector: BaseDetector, features: Features) -> Iterator[None]:
+    """Let a detector's ``loss`` and ``predict`` start from these features.
+
+    Every mmdet detector gets its features from its own ``extract_feat``; inside this context that
+    method returns ``features``, so that the heads run on what was computed before.
+    """
+    detector.extract_feat = lambda batch_inputs: features
+    try:
+        yield
+    finally:
+        del detector.extract_feat
+
+
+def images(features: Features, start: int, stop: int) -> Features:
+    """The features of the images ``start`` to ``stop`` of a batch."""
+    return tuple(level[start:stop] for level in features)

@@ -1,0 +1,217 @@
+"""Regions of an image on which the student and the teacher give their opinion.
+
+A region is a box in a view's pixels, so that the geometry of the views carries it from the weak to
+the strong one like any other box. A two-stage detector looks at any box; a dense detector has one
+prediction for each cell of its maps, and a region stands for the cell of its centre and size.
+"""
+
+from abc import ABCMeta, abstractmethod
+
+import torch
+from mmdet.models import BaseDetector
+from mmdet.models.dense_heads import ATSSHead, FCOSHead, GFLHead, RetinaHead, RTMDetHead
+from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+from mmdet.models.task_modules.coders import DistancePointBBoxCoder
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox2roi
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.models.features import Features
+from ssod.pseudo_labels.projection import clip_boxes, project_boxes
+
+Opinions = list[tuple[Tensor, Tensor]]
+"""For each image: logits (N, K), and boxes (N, C, 4), where C is 1 if no class has its own box."""
+
+LEAST_VISIBLE = 0.5
+"""Share of a region that must lie inside the strong view; less is not the same content."""
+
+
+class RegionHead(metaclass=ABCMeta):
+    """How one kind of detector is asked about regions.
+
+    Attributes:
+        softmax: Whether class logits make one softmax, background last, or sigmoids.
+    """
+
+    softmax: bool
+
+    @abstractmethod
+    def propose(
+        self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
+    ) -> list[InstanceData]:
+        """The ``count`` most promising regions of each image, as ``priors`` (N, 4)."""
+
+    @abstractmethod
+    def evaluate(
+        self, detector: BaseDetector, features: Features, regions: list[InstanceData]
+    ) -> Opinions:
+        """The detector's class logits and boxes for each region."""
+
+
+def region_head(detector: BaseDetector) -> RegionHead:
+    """The region head that fits a detector.
+
+    Raises:
+        ValueError: If the detector is of no kind that can be asked about regions.
+    """
+    roi_head = getattr(detector, 'roi_head', None)
+    if isinstance(roi_head, StandardRoIHead | CascadeRoIHead):
+        return TwoStageRegions()
+    if type(getattr(detector, 'bbox_head', None)) in DENSE_HEADS:
+        return DenseRegions(detector)
+    head = type(roi_head or getattr(detector, 'bbox_head', detector)).__name__
+    known = ', '.join(cls.__name__ for cls in DENSE_HEADS)
+    raise ValueError(
+        f'consistency: {head} cannot be asked about regions; use a two-stage detector or one with '
+        f'{known}, or set consistency=None'
+    )
+
+
+class TwoStageRegions(RegionHead):
+    """Proposals of the region proposal network, judged by the region head (a cascade's first)."""
+
+    softmax = True
+
+    def propose(
+        self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
+    ) -> list[InstanceData]:
+        """See :class:`RegionHead`."""
+        proposals = detector.rpn_head.predict(features, samples, rescale=False)
+        return [InstanceData(priors=p.bboxes[p.scores.argsort(descending=True)[:count]])
+                for p in proposals]
+
+    def evaluate(
+        self, detector: BaseDetector, features: Features, regions: list[InstanceData]
+    ) -> Opinions:
+        """See :class:`RegionHead`."""
+        roi_head, bbox_head = detector.roi_head, detector.roi_head.bbox_head
+        rois = bbox2roi([r.priors for r in regions])
+        if isinstance(roi_head, CascadeRoIHead):
+            bbox_head = bbox_head[0]
+            outputs = roi_head._bbox_forward(0, features, rois)
+        else:
+            outputs = roi_head._bbox_forward(features, rois)
+        boxes = bbox_head.bbox_coder.decode(rois[:, 1:], outputs['bbox_pred'].float())
+        counts = [len(r.priors) for r in regions]
+        logits = outputs['cls_score'].split(counts)
+        return list(zip(logits, boxes.view(len(rois), -1, 4).split(counts), strict=True))
+
+
+class DenseRegions(RegionHead):
+    """Cells of a dense head's maps, each with its best prediction first.
+
+    Args:
+        detector: Says whether the head has sigmoids or a softmax.
+    """
+
+    SIDE = 8
+    """Side of a cell's region in strides, the size of object that the cell is there for."""
+
+    def __init__(self, detector: BaseDetector) -> None:
+        head = detector.bbox_head
+        self.softmax = head.cls_out_channels != head.num_classes
+
+    def propose(
+        self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
+    ) -> list[InstanceData]:
+        """See :class:`RegionHead`; ``anchors`` (N,) tells apart the priors of one cell."""
+        head = detector.bbox_head
+        grid = _Grid(head, head(features)[0])
+        scores = grid.flatten(head(features)[0], head.cls_out_channels)
+        classes = scores[..., :-1] if self.softmax else scores
+        best = classes.amax(dim=2).topk(min(count, classes.shape[1]), dim=1).indices
+        return [grid.regions(index, self.SIDE) for index in best]
+
+    def evaluate(
+        self, detector: BaseDetector, features: Features, regions: list[InstanceData]
+    ) -> Opinions:
+        """See :class:`RegionHead`."""
+        head = detector.bbox_head
+        logits, boxes = head(features)[:2]
+        grid = _Grid(head, logits)
+        flat_logits = grid.flatten(logits, head.cls_out_channels)
+        flat_boxes = grid.flatten(boxes, boxes[0].shape[1] // grid.anchors)
+        opinions = []
+        for i, region in enumerate(regions):
+            index = grid.index(region, self.SIDE)
+            decoded = grid.decode(head, index, flat_boxes[i, index].float())
+            opinions.append((flat_logits[i, index], decoded[:, None]))
+        return opinions
+
+
+class _Grid:
+    """The cells of all levels in one row: level by level, row by row, anchor by anchor."""
+
+    def __init__(self, head: torch.nn.Module, maps: list[Tensor]) -> None:
+        device = maps[0].device
+        sizes = [level.shape[-2:] for level in maps]
+        self.anchors: int = head.num_base_priors
+        self.priors = torch.cat(head.prior_generator.grid_priors(sizes, device=device))
+        self.strides = maps[0].new_tensor([s[0] for s in head.prior_generator.strides])
+        self.sizes = torch.tensor([tuple(s) for s in sizes], device=device)
+        cells = self.sizes.prod(dim=1) * self.anchors
+        self.starts = cells.cumsum(0) - cells
+        self.levels = torch.arange(len(maps), device=device).repeat_interleave(cells)
+
+    def flatten(self, maps: list[Tensor], channels: int) -> Tensor:
+        """Maps (B, A·``channels``, H, W) of each level as one (B, cells, ``channels``)."""
+        return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in maps], dim=1)
+
+    def regions(self, index: Tensor, side: int) -> InstanceData:
+        """Squares of ``side`` strides around the cells of some predictions."""
+        level = self.levels[index]
+        cell = index - self.starts[level]
+        anchor, cell = cell % self.anchors, cell // self.anchors
+        width, stride = self.sizes[level, 1], self.strides[level]
+        centre = torch.stack([cell % width, cell // width], dim=1) * stride[:, None]
+        centre = centre + stride[:, None] / 2
+        half = stride[:, None] * side / 2
+        return InstanceData(priors=torch.cat([centre - half, centre + half], 1), anchors=anchor)
+
+    def index(self, regions: InstanceData, side: int) -> Tensor:
+        """The predictions that regions stand for: the level by size, the cell by centre."""
+        boxes = regions.priors
+        size = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6).sqrt() / side
+        level = (size.log()[:, None] - self.strides.log()).abs().argmin(dim=1)
+        height, width = self.sizes[level].unbind(dim=1)
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / self.strides[level, None]
+        x = centre[:, 0].long().clamp(min=0).minimum(width - 1)
+        y = centre[:, 1].long().clamp(min=0).minimum(height - 1)
+        return self.starts[level] + (y * width + x) * self.anchors + regions.anchors
+
+    def decode(self, head: torch.nn.Module, index: Tensor, values: Tensor) -> Tensor:
+        """Boxes (N, 4) in pixels from what the head says for some predictions."""
+        priors, stride = self.priors[index], self.strides[self.levels[index], None]
+        if isinstance(head, GFLHead):
+            values = head.integral(values) * stride
+        elif isinstance(head, FCOSHead) and head.norm_on_bbox and head.training:
+            values = values * stride
+        if isinstance(head.bbox_coder, DistancePointBBoxCoder):
+            priors = (priors[:, :2] + priors[:, 2:]) / 2 if priors.shape[1] == 4 else priors[:, :2]
+        return head.bbox_coder.decode(priors, values)
+
+
+DENSE_HEADS = (RetinaHead, ATSSHead, GFLHead, FCOSHead, RTMDetHead)
+"""Heads whose maps :class:`DenseRegions` can read; not their subclasses, which may differ."""
+
+
+def project_regions(
+    regions: InstanceData, matrix: Tensor, img_shape: tuple[int, int]
+) -> InstanceData:
+    """One image's regions and the teacher's boxes for them, in another view.
+
+    Regions of which too little is inside the view are left out (:data:`LEAST_VISIBLE`).
+
+    Args:
+        regions: With ``priors`` (N, 4) and the teacher's ``bboxes`` (N, 4).
+        matrix: (3, 3) homography between the views.
+        img_shape: Height and width of the wanted view.
+    """
+    moved = regions[torch.arange(len(regions), device=regions.priors.device)]
+    moved.priors = project_boxes(regions.priors, matrix)
+    moved.bboxes = project_boxes(regions.bboxes, matrix)
+    inside = clip_boxes(moved.priors, img_shape)
+    visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
+    whole = (moved.priors[:, 2:] - moved.priors[:, :2]).prod(dim=1)
+    return moved[visible >= LEAST_VISIBLE * whole]

@@ -1,0 +1,199 @@
+"""A student and its teacher: the losses of one training step, and the teacher's predictions."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmdet.models import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.data.branches import Branch
+from ssod.models.consistency import Consistency
+from ssod.models.features import Features, given_features, images
+from ssod.models.pretrained import localize_checkpoints
+from ssod.schedules import build_schedule
+from ssod.strict import strict_settings
+
+Losses = dict[str, Any]
+
+
+@MODELS.register_module()
+@strict_settings
+class SemiSupervisedDetector(BaseDetector):
+    """Two copies of any mmdet detector, trained with L = L_sup + λ(t)·L_pseudo + α(t)·L_consistency.
+
+    The student is trained; the teacher never is: it has no gradients and stays in eval mode. A hook
+    (:class:`~ssod.teachers.hook.TeacherHook`) asks the teacher for predictions, puts them into the
+    batch as pseudo-boxes and lets the teacher follow the student.
+
+    Args:
+        detector: Config of the detector that both are.
+        data_preprocessor: Config of a
+            :class:`~ssod.models.two_stream_preprocessor.TwoStreamPreprocessor`.
+        pseudo_weight: λ, a number or a schedule of the iterations since the teacher began.
+        consistency: Settings of :class:`~ssod.models.consistency.Consistency`, α among them;
+            ``None`` for no consistency loss.
+        predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
+
+    Raises:
+        ValueError: If a setting is unknown or has no such value, or the consistency loss does not
+            know the detector's kind of head.
+    """
+
+    def __init__(
+        self,
+        detector: dict[str, Any],
+        data_preprocessor: dict[str, Any],
+        pseudo_weight: float | Mapping[str, Any] = 1.0,
+        consistency: Mapping[str, Any] | None = None,
+        predict_on: str = 'teacher',
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.student: BaseDetector = MODELS.build(detector)
+        self.teacher: BaseDetector = MODELS.build(detector)
+        self.teacher.requires_grad_(False)
+        self.pseudo_weight = build_schedule(pseudo_weight)
+        self.consistency = None if consistency is None else Consistency(self.student, **consistency)
+        self.predict_on = predict_on
+        self.step = 0
+        """Iterations since the teacher began; a hook counts them."""
+
+    def train(self, mode: bool = True) -> 'SemiSupervisedDetector':
+        """Set the student's mode; the teacher stays in eval mode whatever the loop says."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def init_weights(self) -> None:
+        """Initialize the student and start the teacher as its copy.
+
+        Raises:
+            OSError: If pretrained weights do not exist or cannot be downloaded; says where from and
+                where to.
+        """
+        localize_checkpoints(self.student)
+        self.student.init_weights()
+        self.teacher.load_state_dict(self.student.state_dict())
+        self._is_init = True
+
+    def loss(
+        self, batch_inputs: Tensor, batch_data_samples: dict[str, list[DetDataSample]]
+    ) -> Losses:
+        """The losses of one step.
+
+        Args:
+            batch_inputs: (B, 3, H, W), labelled images first, then strong views.
+            batch_data_samples: Lists ``labeled`` and ``strong``; the latter with pseudo-boxes as
+                their ``gt_instances``, and empty during the burn-in.
+
+        Returns:
+            The student's own losses with the prefixes ``sup_`` and ``pseudo_`` (these times λ), and
+            the consistency losses with the prefix ``consistency_`` (times α).
+        """
+        labeled, strong = batch_data_samples['labeled'], batch_data_samples['strong']
+        features = self.student.extract_feat(batch_inputs)
+        border, end = len(labeled), len(batch_inputs)
+
+        losses = _named('sup', self._student_loss(features, batch_inputs, labeled, 0, border))
+        if not strong:
+            return losses
+        regions = [sample.pop('regions', None) for sample in strong]
+        pseudo = self._student_loss(features, batch_inputs, strong, border, end)
+        losses |= _named('pseudo', pseudo, self.pseudo_weight(self.step))
+        if self.consistency is not None:
+            consistency = self.consistency.loss(
+                self.student, images(features, border, end), strong, regions
+            )
+            losses |= _named('consistency', consistency, self.consistency.weight(self.step))
+        return losses
+
+    def _student_loss(
+        self,
+        features: Features,
+        batch_inputs: Tensor,
+        samples: list[DetDataSample],
+        start: int,
+        stop: int,
+    ) -> Losses:
+        """The student's own loss on a part of the batch."""
+        with given_features(self.student, images(features, start, stop)):
+            return self.student.loss(batch_inputs[start:stop], samples)
+
+    @torch.no_grad()
+    def teach(self, weak: Branch) -> tuple[list[InstanceData], list[InstanceData] | None]:
+        """What the teacher sees in the weak views.
+
+        Args:
+            weak: Images as loaded, and their samples.
+
+        Returns:
+            Each image's predictions (``bboxes``, ``scores``, ``labels``), and its regions with the
+            teacher's opinion on each, if there is a consistency loss; all in the weak view's
+            pixels.
+        """
+        data = self.data_preprocessor(weak, False)
+        inputs, samples = data['inputs'], data['data_samples']
+        features = self.teacher.extract_feat(inputs)
+        with given_features(self.teacher, features):
+            predicted = self.teacher.predict(inputs, samples, rescale=False)
+        regions = None
+        if self.consistency is not None:
+            regions = self.consistency.regions(self.teacher, features, samples)
+        return [sample.pred_instances for sample in predicted], regions
+
+    @property
+    def predict_on(self) -> str:
+        """Which of the two predicts."""
+        return self._predict_on
+
+    @predict_on.setter
+    def predict_on(self, name: str) -> None:
+        if name not in ('teacher', 'student'):
+            raise ValueError(f"predict_on is {name!r}, but must be 'teacher' or 'student'")
+        self._predict_on = name
+
+    @contextmanager
+    def predicting_on(self, name: str) -> Iterator[None]:
+        """Let the teacher or the student predict inside this context."""
+        before, self.predict_on = self.predict_on, name
+        try:
+            yield
+        finally:
+            self.predict_on = before
+
+    @property
+    def _predictor(self) -> BaseDetector:
+        return self.teacher if self.predict_on == 'teacher' else self.student
+
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
+    ) -> list[DetDataSample]:
+        """Predict with the teacher or the student; see ``BaseDetector.predict``."""
+        return self._predictor.predict(batch_inputs, batch_data_samples, rescale=rescale)
+
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
+    ) -> Any:
+        return self._predictor(batch_inputs, batch_data_samples, mode='tensor')
+
+    def extract_feat(self, batch_inputs: Tensor) -> Features:
+        """Features of the one that predicts; one map (B, C, H, W) for each level."""
+        return self._predictor.extract_feat(batch_inputs)
+
+
+def _named(prefix: str, losses: Losses, weight: float = 1.0) -> Losses:
+    """Losses with a prefix, those that count times a weight (a logged accuracy does not)."""
+    return {
+        f'{prefix}_{name}': _scaled(value, weight) if 'loss' in name else value
+        for name, value in losses.items()
+    }
+
+
+def _scaled(value: Any, weight: float) -> Any:
+    """A tensor or a list of tensors (a loss for each level) times a weight."""
+    return [v * weight for v in value] if isinstance(value, list) else value * weight

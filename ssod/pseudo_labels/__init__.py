@@ -1,0 +1,14 @@
+"""Pseudo-boxes: their choice, their way from view to view, and their quality."""
+
+from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
+from ssod.pseudo_labels.quality import PseudoLabelQualityHook
+from ssod.pseudo_labels.selectors import ScoreSelector, Selector
+
+__all__ = [
+    'PseudoLabelQualityHook',
+    'ScoreSelector',
+    'Selector',
+    'project_boxes',
+    'project_instances',
+    'view_to_view',
+]

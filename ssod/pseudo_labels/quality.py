@@ -1,0 +1,117 @@
+"""Precision and recall of the pseudo-boxes against the hidden truth, for diagnosis only."""
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from pycocotools.coco import COCO
+from torch import Tensor
+
+from ssod.pseudo_labels.projection import project_boxes
+from ssod.strict import strict_settings
+
+
+def count_matches(
+    boxes: Tensor, labels: Tensor, truth: Tensor, truth_labels: Tensor, iou: float = 0.5
+) -> int:
+    """How many boxes find a truth of their class, each truth found once, best overlap first.
+
+    Args:
+        boxes: (N, 4).
+        labels: (N,).
+        truth: (M, 4).
+        truth_labels: (M,).
+        iou: Least intersection over union.
+    """
+    overlaps = bbox_overlaps(boxes.float(), truth.float())
+    overlaps[labels[:, None] != truth_labels] = 0
+    found = 0
+    while overlaps.numel() and overlaps.max() >= iou:
+        row, column = divmod(int(overlaps.argmax()), overlaps.shape[1])
+        overlaps[row], overlaps[:, column] = 0, 0
+        found += 1
+    return found
+
+
+@HOOKS.register_module()
+@strict_settings
+class PseudoLabelQualityHook(Hook):
+    """Logs how good the pseudo-boxes are: ``pseudo_boxes``, ``pseudo_precision``, ``pseudo_recall``.
+
+    Nothing that trains reads the hidden truth. ``pseudo_boxes`` is their number in an image; it
+    needs no truth and is logged without ``ann_file`` too.
+
+    Args:
+        ann_file: COCO JSON with the hidden truth of the unlabelled images; ``None`` if there is
+            none.
+        iou: Least overlap with the truth to count as right.
+        window: Iterations over which the figures are taken together.
+
+    Raises:
+        FileNotFoundError: If ``ann_file`` does not exist when the training starts.
+    """
+
+    priority = 'LOW'
+    """After the teacher's hook, which makes the pseudo-boxes."""
+
+    def __init__(self, ann_file: str | None = None, iou: float = 0.5, window: int = 50) -> None:
+        self.ann_file = ann_file
+        self.iou = iou
+        self._counts: deque[tuple[int, int, int, int]] = deque(maxlen=window)
+
+    def before_train(self, runner: Runner) -> None:
+        """Read the hidden truth."""
+        if self.ann_file is None:
+            return
+        if not Path(self.ann_file).is_file():
+            raise FileNotFoundError(
+                f'PseudoLabelQualityHook: ann_file {self.ann_file} does not exist; give the hidden '
+                f'truth of the unlabelled images, or None'
+            )
+        self._truth = COCO(self.ann_file)
+        classes = runner.train_dataloader.dataset.metainfo['classes']
+        names = {c['id']: c['name'] for c in self._truth.dataset['categories']}
+        self._labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
+    ) -> None:
+        """Count this batch's pseudo-boxes."""
+        samples = (data_batch or {})['data_samples'].get('strong', [])
+        if not samples:
+            return
+        self._counts.append(tuple(np.sum([self._count(s) for s in samples], axis=0)))
+        images, boxes, matched, truths = np.sum(self._counts, axis=0).tolist()
+        log = runner.message_hub.update_scalar
+        log('train/pseudo_boxes', boxes / images)
+        if self.ann_file is not None:
+            log('train/pseudo_precision', matched / boxes if boxes else 0.0)
+            log('train/pseudo_recall', matched / truths if truths else 0.0)
+
+    def _count(self, sample: DetDataSample) -> tuple[int, int, int, int]:
+        """Images (one), pseudo-boxes, those that are right, and true boxes in a strong view."""
+        pseudo = sample.gt_instances
+        if self.ann_file is None:
+            return 1, len(pseudo), 0, 0
+        truth, labels = self._true_boxes(sample)
+        matched = count_matches(pseudo.bboxes.cpu(), pseudo.labels.cpu(), truth, labels, self.iou)
+        return 1, len(pseudo), matched, len(truth)
+
+    def _true_boxes(self, sample: DetDataSample) -> tuple[Tensor, Tensor]:
+        """The hidden truth in the pixels of a strong view; what lies outside is left out."""
+        annotations = self._truth.imgToAnns[sample.img_id]
+        annotations = [a for a in annotations if a['category_id'] in self._labels]
+        xywh = torch.tensor([a['bbox'] for a in annotations], dtype=torch.float32).reshape(-1, 4)
+        boxes = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
+        labels = torch.tensor([self._labels[a['category_id']] for a in annotations]).long()
+        matrix = torch.as_tensor(sample.metainfo.get('homography_matrix', np.eye(3)))
+        boxes = project_boxes(boxes, matrix, sample.img_shape)
+        kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
+        return boxes[kept], labels[kept]

@@ -1,0 +1,102 @@
+"""From a config file and a few choices of the command line to a runner."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from ssod.models.pretrained import fetch_weights
+
+
+def load_config(
+    path: str | Path,
+    work_dir: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+) -> Config:
+    """Read a config for a run.
+
+    Args:
+        path: The config file.
+        work_dir: Where results go; ``work_dirs/`` and the config's name if neither says.
+        options: Values that replace the config's, with dotted keys.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
+
+    Raises:
+        FileNotFoundError: If the config does not exist.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config {path} does not exist; see configs/ for those that do')
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(dict(options or {}))
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    if launcher != 'none' and not torch.cuda.is_available():
+        _use_cpu_ranks(cfg)
+    return cfg
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in bfloat16 mixed precision, which needs no loss scaling."""
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('dtype', 'bfloat16')
+
+
+def scale_lr(cfg: Config) -> None:
+    """Scale the learning rate with the real batch.
+
+    Raises:
+        ValueError: If the config does not say for which batch its learning rate is.
+    """
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise ValueError(
+            f'{cfg.filename}: auto_scale_lr.base_batch_size is missing; say for which number of '
+            f'images in a batch, over all GPUs, the learning rate is meant'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def set_resume(cfg: Config, checkpoint: str) -> None:
+    """Go on from a checkpoint.
+
+    Args:
+        cfg: The run's config.
+        checkpoint: A file, or ``'auto'`` for the last one of the work directory; a run that has
+            none begins anew.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+    """
+    cfg.resume = True
+    if checkpoint == 'auto':
+        cfg.load_from = None
+        return
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f'checkpoint {checkpoint} does not exist; cannot resume from it')
+    cfg.load_from = checkpoint
+
+
+def build_runner(cfg: Config) -> Runner:
+    """A runner for a config, its pretrained weights fetched first.
+
+    Raises:
+        OSError: If weights do not exist or cannot be downloaded.
+    """
+    if cfg.get('load_from'):
+        cfg.load_from = str(fetch_weights(cfg.load_from))
+    if not torch.cuda.is_available():
+        print_log('no GPU found: running on the CPU', 'current', logging.INFO)
+    return Runner.from_cfg(cfg)
+
+
+def _use_cpu_ranks(cfg: Config) -> None:
+    """Let several processes without a GPU train together."""
+    cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+    )

@@ -1,0 +1,103 @@
+"""Values that change over training: pure functions of the step.
+
+The loss weights λ(t) and α(t), the EMA decay and the confidence threshold all take a number or one
+of these. A schedule knows nothing of the run; whoever calls it says what a step is.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ssod.strict import check_keys
+
+Schedule = Callable[[int], float]
+"""``step`` (0 is the first one) to a value."""
+
+
+def constant(value: float) -> Schedule:
+    """The same value at every step."""
+    return lambda step: value
+
+
+def linear(end: float, steps: int, start: float = 0.0) -> Schedule:
+    """From ``start`` to ``end`` in a straight line over ``steps``, then ``end``."""
+    return lambda step: start + (end - start) * _progress(step, steps)
+
+
+def sigmoid(end: float, steps: int, start: float = 0.0) -> Schedule:
+    """The ramp-up exp(-5 (1 - t)²) of Mean Teacher (Tarvainen & Valpola 2017, appendix B.1).
+
+    It begins at ``start`` + 0.0067 (``end`` - ``start``) and stays at ``end`` from ``steps`` on.
+    """
+    return lambda step: start + (end - start) * math.exp(-5 * (1 - _progress(step, steps)) ** 2)
+
+
+def cosine(end: float, steps: int, start: float = 0.0) -> Schedule:
+    """From ``start`` to ``end`` along half a cosine over ``steps``, then ``end``."""
+    return lambda step: end + (start - end) * (1 + math.cos(math.pi * _progress(step, steps))) / 2
+
+
+def stepwise(values: Sequence[float], milestones: Sequence[int]) -> Schedule:
+    """``values[i]`` from milestone ``i - 1`` on; ``values[0]`` before the first milestone.
+
+    Raises:
+        ValueError: If there is not one value more than milestones, or they do not increase.
+    """
+    if len(values) != len(milestones) + 1:
+        raise ValueError(
+            f'stepwise schedule: {len(milestones)} milestones need {len(milestones) + 1} values, '
+            f'got {len(values)}'
+        )
+    if list(milestones) != sorted(set(milestones)):
+        raise ValueError(f'stepwise schedule: milestones must increase, got {list(milestones)}')
+    return lambda step: values[bisect_right(milestones, step)]
+
+
+def warm_up(decay: 'float | Mapping[str, Any]') -> Schedule:
+    """min(``decay``, 1 - 1 / (t + 1)): an EMA that forgets its start.
+
+    At step t the teacher is the plain mean of the student's last t + 1 weights until the decay is
+    reached (the reference implementation of Mean Teacher).
+    """
+    target = build_schedule(decay)
+    return lambda step: min(target(step), 1 - 1 / (step + 1))
+
+
+_KINDS: dict[str, tuple[Callable[..., Schedule], tuple[str, ...]]] = {
+    'constant': (constant, ('value',)),
+    'linear': (linear, ('end', 'steps', 'start')),
+    'sigmoid': (sigmoid, ('end', 'steps', 'start')),
+    'cosine': (cosine, ('end', 'steps', 'start')),
+    'stepwise': (stepwise, ('values', 'milestones')),
+    'warm_up': (warm_up, ('decay',)),
+}
+
+
+def build_schedule(setting: 'float | Mapping[str, Any]') -> Schedule:
+    """Make a schedule of what a config says.
+
+    Args:
+        setting: A number, or a dict such as ``dict(type='sigmoid', end=1.0, steps=2000)``. Types:
+            ``constant``, ``linear``, ``sigmoid``, ``cosine``, ``stepwise``, ``warm_up``.
+
+    Raises:
+        ValueError: If the type or a key is unknown or missing, or a value makes no sense.
+    """
+    if isinstance(setting, int | float):
+        return constant(setting)
+    settings = dict(setting)
+    kind = settings.pop('type', None)
+    if kind not in _KINDS:
+        raise ValueError(f'schedule: unknown type {kind!r}; known: {", ".join(_KINDS)}')
+    make, known = _KINDS[kind]
+    check_keys(f'schedule {kind!r}', settings, known)
+    try:
+        return make(**settings)
+    except TypeError as error:
+        raise ValueError(f'schedule {kind!r}: {error}; it takes {", ".join(known)}') from None
+
+
+def _progress(step: int, steps: int) -> float:
+    """Share of ``steps`` that is done, in [0, 1]."""
+    return min(max(step / steps, 0.0), 1.0) if steps > 0 else 1.0

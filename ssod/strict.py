@@ -1,0 +1,49 @@
+"""Settings that say so when a key is misspelt."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+T = TypeVar('T')
+
+
+def check_keys(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse settings that ``owner`` does not know.
+
+    Args:
+        owner: What the settings belong to, for the message.
+        given: The names that the user wrote.
+        known: The names that exist.
+
+    Raises:
+        ValueError: Names the first unknown key and the nearest known one.
+    """
+    known = list(known)
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f'did you mean {near[0]!r}?' if near else f'known: {", ".join(known)}'
+            raise ValueError(f'{owner}: unknown setting {key!r}; {hint}')
+
+
+def strict_settings(cls: type[T]) -> type[T]:
+    """Make a class refuse unknown keyword arguments with the nearest known name.
+
+    For classes built from a config, whose plain ``TypeError`` would not say what was meant.
+    """
+    init = cls.__init__
+    known = [
+        p.name
+        for p in list(inspect.signature(init).parameters.values())[1:]
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
+
+    @functools.wraps(init)
+    def checked(self: T, *args: Any, **kwargs: Any) -> None:
+        check_keys(cls.__name__, kwargs, known)
+        init(self, *args, **kwargs)
+
+    cls.__init__ = checked  # type: ignore[assignment]
+    return cls

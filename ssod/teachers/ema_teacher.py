@@ -1,0 +1,56 @@
+"""The mean teacher."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.logging import MessageHub
+
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
+from ssod.schedules import build_schedule
+from ssod.strict import strict_settings
+from ssod.teachers.ema import EMA
+from ssod.teachers.hook import TeacherHook
+
+
+@HOOKS.register_module()
+@strict_settings
+class EMATeacherHook(TeacherHook):
+    """The teacher is the exponential moving average of the student (Tarvainen & Valpola 2017).
+
+    Args:
+        selector: Config of the selector of pseudo-boxes.
+        decay: α, the share of itself that the teacher keeps at each update, or a schedule of the
+            updates since the teacher began. The paper's values: 0.99 while ramping up, 0.999 after.
+        burn_in: Number of supervised iterations at the start of the run.
+        min_size: Least width and height in pixels of a pseudo-box in the strong view.
+
+    Raises:
+        ValueError: If the decay that is reached in the end is not in [0.5, 1].
+    """
+
+    def __init__(
+        self,
+        selector: Mapping[str, Any],
+        decay: float | Mapping[str, Any] = 0.999,
+        burn_in: int = 0,
+        min_size: float = 1.0,
+    ) -> None:
+        super().__init__(selector, burn_in, min_size)
+        self.decay = build_schedule(decay)
+        final = self.decay(10**9)
+        if not 0.5 <= final <= 1:
+            raise ValueError(
+                f'EMATeacherHook: decay is {final:g}, but must be in [0.5, 1]: it is the share that '
+                f"the teacher keeps (0.999), the other way round from mmdet's momentum (0.001)"
+            )
+
+    def start(self, model: SemiSupervisedDetector) -> None:
+        """Pair the teacher's tensors with the student's."""
+        self.ema = EMA(model.teacher, model.student)
+
+    def update_teacher(self, model: SemiSupervisedDetector, teaching: bool) -> None:
+        """Average, or copy during the burn-in."""
+        decay = self.decay(self.updates) if teaching else 0.0
+        self.ema.update(decay)
+        MessageHub.get_current_instance().update_scalar('train/decay', decay)

@@ -1,0 +1,142 @@
+"""The hook that turns each loaded batch into a lesson and keeps the teacher up to date."""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from mmdet.registry import TASK_UTILS
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+from torch import nn
+
+from ssod.data.branches import Branch, pop_branch, put_branch
+from ssod.data.sampler import SourceRatioSampler
+from ssod.models.regions import project_regions
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
+from ssod.pseudo_labels.projection import project_instances, view_to_view
+from ssod.pseudo_labels.selectors import Selector
+
+
+class TeacherHook(Hook, metaclass=ABCMeta):
+    """Everything that a teacher does in one training iteration.
+
+    ::
+
+        before_train_iter   the teacher predicts on the weak view; the selector keeps the confident
+                            boxes; they are carried into the strong view as its ground truth
+              (train_step)  the student learns from the labelled and the strong view; optimizer step
+        after_train_iter    the teacher is updated, if the optimizer really stepped
+
+    In the first ``burn_in`` iterations there is no lesson: the student sees the labelled images
+    alone and the teacher is its copy. What kind of teacher it is, a subclass says in
+    :meth:`update_teacher`.
+
+    Args:
+        selector: Config of a :class:`~ssod.pseudo_labels.selectors.Selector`.
+        burn_in: Number of supervised iterations at the start of the run.
+        min_size: Pseudo-boxes narrower or lower than this, in pixels of the strong view, are
+            dropped.
+
+    Raises:
+        ValueError: If ``burn_in`` is negative.
+    """
+
+    def __init__(self, selector: Mapping[str, Any], burn_in: int = 0, min_size: float = 1.0):
+        if burn_in < 0:
+            raise ValueError(f'{type(self).__name__}: burn_in is {burn_in}, but cannot be negative')
+        self.selector: Selector = TASK_UTILS.build(dict(selector))
+        self.burn_in = burn_in
+        self.min_size = min_size
+        self.updates = 0
+        self._stepped = False
+
+    @abstractmethod
+    def start(self, model: SemiSupervisedDetector) -> None:
+        """Get ready before the first iteration of a run or of its resumption."""
+
+    @abstractmethod
+    def update_teacher(self, model: SemiSupervisedDetector, teaching: bool) -> None:
+        """Make the teacher follow the student after an optimizer step.
+
+        Args:
+            model: Holds ``teacher`` and ``student``.
+            teaching: False during the burn-in, when the teacher is to be the student's copy.
+        """
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the batch's composition and watch for the optimizer's real steps."""
+        sampler = runner.train_dataloader.sampler
+        if isinstance(sampler, SourceRatioSampler):
+            sampler.check_batch_size(runner.train_dataloader.batch_size)
+        if runner.iter == 0:
+            self.updates = 0
+        self.start(unwrap(runner.model))
+        # The optimizer itself is asked, for it does not step at every iteration: not while
+        # gradients accumulate, and not where a gradient scaler met an infinite gradient.
+        runner.optim_wrapper.optimizer.register_step_post_hook(self._saw_step)
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
+    ) -> None:
+        """Put the teacher's pseudo-boxes into the batch."""
+        model = unwrap(runner.model)
+        model.step = runner.iter - self.burn_in
+        weak = pop_branch(data_batch, 'weak')
+        strong = pop_branch(data_batch, 'strong')
+        if model.step < 0 or not weak['inputs']:
+            return
+        with runner.optim_wrapper.optim_context(runner.model):
+            predictions, regions = model.teach(weak)
+        self.set_lesson(weak, strong, predictions, regions, model.step)
+        put_branch(data_batch, 'strong', strong)
+
+    def set_lesson(
+        self,
+        weak: Branch,
+        strong: Branch,
+        predictions: list[InstanceData],
+        regions: list[InstanceData] | None,
+        step: int,
+    ) -> None:
+        """Give the strong views their pseudo-boxes, and the regions of the consistency loss."""
+        for i, sample in enumerate(strong['data_samples']):
+            matrix = view_to_view(weak['data_samples'][i], sample)
+            chosen = self.selector(predictions[i], step)
+            sample.gt_instances = project_instances(
+                chosen, matrix, sample.img_shape, self.min_size
+            )
+            if regions is not None:
+                sample.regions = project_regions(regions[i], matrix, sample.img_shape)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Update the teacher, if the student was updated."""
+        if not self._stepped:
+            return
+        self._stepped = False
+        teaching = runner.iter >= self.burn_in
+        self.update_teacher(unwrap(runner.model), teaching)
+        self.updates += teaching
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Remember how often the teacher was updated."""
+        checkpoint['teacher'] = {'updates': self.updates}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Go on counting the teacher's updates where the checkpoint stopped."""
+        self.updates = checkpoint.get('teacher', {}).get('updates', 0)
+
+    def _saw_step(self, *_: Any) -> None:
+        self._stepped = True
+
+
+def unwrap(model: nn.Module) -> SemiSupervisedDetector:
+    """The model inside its distributed wrapper, if it has one."""
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,128 @@
+"""Boxes carried between views, against boxes computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_project
+from mmengine.structures import InstanceData
+
+from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
+
+HALF = np.diag([0.5, 0.5, 1.0])
+STRETCH = np.diag([2.0, 1.0, 1.0])
+FLIP_100 = np.array([[-1.0, 0, 100], [0, 1, 0], [0, 0, 1]])
+SHIFT = np.array([[1.0, 0, 10], [0, 1, -5], [0, 0, 1]])
+TURN_90 = np.array([[0.0, -1, 100], [1, 0, 0], [0, 0, 1]])
+SHEAR = np.array([[1.0, 0.5, 0], [0, 1, 0], [0, 0, 1]])
+
+
+def view(matrix=None, img_shape=(100, 100)):
+    meta = {'img_shape': img_shape}
+    if matrix is not None:
+        meta['homography_matrix'] = np.asarray(matrix, dtype=np.float32)
+    return DetDataSample(metainfo=meta)
+
+
+@pytest.mark.parametrize(
+    ('matrix', 'box', 'expected'),
+    [
+        # The identity moves nothing.
+        (np.eye(3), [10, 20, 30, 60], [10, 20, 30, 60]),
+        # Resize by a half, and by different factors.
+        (HALF, [10, 20, 30, 60], [5, 10, 15, 30]),
+        (STRETCH, [10, 20, 30, 60], [20, 20, 60, 60]),
+        # A flip in a 100 px wide view swaps left and right.
+        (FLIP_100, [10, 20, 30, 60], [70, 20, 90, 60]),
+        # A crop at (-10, 5) shifts.
+        (SHIFT, [10, 20, 30, 60], [20, 15, 40, 55]),
+        # A quarter turn swaps the sides: (x, y) -> (100 - y, x).
+        (TURN_90, [10, 20, 30, 60], [40, 10, 80, 30]),
+        # A shear's hull: x grows by half of y, from 10 + 10 to 30 + 30.
+        (SHEAR, [10, 20, 30, 60], [20, 20, 60, 60]),
+        # Compositions, the right one first.
+        (FLIP_100 @ HALF, [10, 20, 30, 60], [85, 10, 95, 30]),
+        (HALF @ FLIP_100, [10, 20, 30, 60], [35, 10, 45, 30]),
+        (SHIFT @ TURN_90 @ HALF, [10, 20, 30, 60], [80, 0, 100, 10]),
+    ],
+)
+def test_hand_computed(matrix, box, expected):
+    projected = project_boxes(torch.tensor([box]).float(), torch.from_numpy(matrix))
+    torch.testing.assert_close(projected, torch.tensor([expected]).float())
+
+
+def test_no_boxes():
+    assert project_boxes(torch.zeros(0, 4), torch.eye(3)).shape == (0, 4)
+
+
+def test_clipping():
+    boxes = torch.tensor([[-10.0, -20, 50, 60], [90, 90, 200, 300], [-9, -9, -1, -1]])
+    clipped = project_boxes(boxes, torch.eye(3), (80, 100))
+    assert clipped.tolist() == [[0, 0, 50, 60], [90, 80, 100, 80], [0, 0, 0, 0]]
+
+
+def test_equal_to_mmdet():
+    # Same hull as mmdet's own, for any affine matrix.
+    generator = torch.Generator().manual_seed(0)
+    boxes = torch.rand(50, 4, generator=generator) * 100
+    boxes[:, 2:] += boxes[:, :2]
+    for _ in range(10):
+        matrix = torch.eye(3)
+        matrix[:2] += torch.randn(2, 3, generator=generator)
+        torch.testing.assert_close(
+            project_boxes(boxes, matrix, (150, 120)), bbox_project(boxes.clone(), matrix, (150, 120))
+        )
+
+
+def test_rotation_grows_the_box_by_its_hull():
+    # Known and stated: 15 degrees make of a square one of (cos + sin)^2 = 1.5 times its area.
+    c, s = math.cos(math.radians(15)), math.sin(math.radians(15))
+    turned = project_boxes(
+        torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    )
+    area = (turned[:, 2:] - turned[:, :2]).prod()
+    assert area.item() == pytest.approx(150, rel=1e-5)
+
+
+def test_float32_inside_autocast():
+    # Trap: bfloat16 moves a corner at 1333 px by several pixels.
+    box, matrix = torch.tensor([[1001.0, 501, 1333, 799]]), torch.from_numpy(FLIP_100 @ SHIFT)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        projected = project_boxes(box, matrix)
+    assert projected.dtype == torch.float32
+    assert projected.tolist() == [[-1243.0, 496.0, -911.0, 794.0]]
+    assert project_boxes(box.half(), matrix).dtype == torch.float32
+
+
+def test_view_to_view():
+    # From the half-size view to the flipped one: back to the file, then flip.
+    matrix = view_to_view(view(HALF), view(FLIP_100))
+    projected = project_boxes(torch.tensor([[5.0, 10, 15, 30]]), matrix)
+    assert projected.tolist() == [[70, 20, 90, 60]]
+    # A view without a matrix is the file itself.
+    assert torch.equal(view_to_view(view(), view()), torch.eye(3))
+    assert view_to_view(view(HALF), view()).diagonal().tolist() == [2, 2, 1]
+
+
+def test_project_instances_drops_what_is_tiny_or_outside():
+    found = InstanceData(
+        bboxes=torch.tensor([[10.0, 10, 30, 30], [99, 50, 120, 60], [150, 0, 180, 20], [5, 5, 5.5, 40]]),
+        scores=torch.tensor([0.9, 0.8, 0.7, 0.6]),
+        labels=torch.tensor([3, 1, 2, 0]),
+    )
+    moved = project_instances(found, torch.eye(3), (100, 100), min_size=1.0)
+    # Kept whole; kept as the 1 px that is inside; outside; too narrow.
+    assert moved.labels.tolist() == [3, 1]
+    assert moved.bboxes.tolist() == [[10, 10, 30, 30], [99, 50, 100, 60]]
+    assert moved.scores.tolist() == pytest.approx([0.9, 0.8])
+    # What came in stays as it was.
+    assert found.bboxes[1].tolist() == [99, 50, 120, 60]
+
+
+def test_project_instances_of_nothing():
+    none = InstanceData(
+        bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long)
+    )
+    assert len(project_instances(none, torch.eye(3), (10, 10), 1.0)) == 0

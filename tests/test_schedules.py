@@ -1,0 +1,62 @@
+"""Schedules, against values computed by hand."""
+
+import math
+
+import pytest
+
+from ssod.schedules import build_schedule
+
+
+@pytest.mark.parametrize(
+    ('setting', 'values'),
+    [
+        # A number is itself at every step.
+        (0.7, {0: 0.7, 1000: 0.7}),
+        ({'type': 'constant', 'value': 2}, {0: 2, 9: 2}),
+        # A quarter of the way is a quarter of the value; it stays at the end.
+        ({'type': 'linear', 'end': 4.0, 'steps': 100}, {0: 0, 25: 1.0, 100: 4.0, 500: 4.0}),
+        ({'type': 'linear', 'start': 1.0, 'end': 0.5, 'steps': 10}, {0: 1.0, 5: 0.75, 10: 0.5}),
+        # The paper's ramp: exp(-5) at the start, exp(-1.25) half-way, 1 at the end.
+        (
+            {'type': 'sigmoid', 'end': 1.0, 'steps': 10},
+            {0: math.exp(-5), 5: math.exp(-1.25), 10: 1.0, 11: 1.0},
+        ),
+        ({'type': 'cosine', 'start': 1.0, 'end': 0.0, 'steps': 4}, {0: 1.0, 2: 0.5, 4: 0.0, 9: 0.0}),
+        # The two phases of the paper: the second begins at its milestone.
+        (
+            {'type': 'stepwise', 'values': [0.99, 0.999], 'milestones': [100]},
+            {0: 0.99, 99: 0.99, 100: 0.999},
+        ),
+        # 1 - 1/(t+1) until the decay is reached: 0, 1/2, 2/3, ..., 0.99 from t = 99 on.
+        ({'type': 'warm_up', 'decay': 0.99}, {0: 0.0, 1: 0.5, 2: 2 / 3, 99: 0.99, 500: 0.99}),
+        # A warm-up towards a schedule is the lower of the two.
+        (
+            {
+                'type': 'warm_up',
+                'decay': {'type': 'stepwise', 'values': [0.5, 0.9], 'milestones': [4]},
+            },
+            {0: 0.0, 1: 0.5, 3: 0.5, 4: 0.8, 9: 0.9, 20: 0.9},
+        ),
+        # No steps at all: the end at once.
+        ({'type': 'linear', 'end': 3.0, 'steps': 0}, {0: 3.0}),
+    ],
+)
+def test_values(setting, values):
+    schedule = build_schedule(setting)
+    assert {step: pytest.approx(schedule(step)) for step in values} == values
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        ({'type': 'sigmoyd', 'end': 1}, "unknown type 'sigmoyd'"),
+        ({'end': 1}, 'unknown type None'),
+        ({'type': 'linear', 'end': 1, 'stepz': 3}, "unknown setting 'stepz'; did you mean 'steps'"),
+        ({'type': 'linear', 'end': 1}, 'it takes end, steps, start'),
+        ({'type': 'stepwise', 'values': [1], 'milestones': [5]}, '1 milestones need 2 values'),
+        ({'type': 'stepwise', 'values': [1, 2, 3], 'milestones': [5, 5]}, 'must increase'),
+    ],
+)
+def test_refuses(setting, message):
+    with pytest.raises(ValueError, match=message):
+        build_schedule(setting)

@@ -1,0 +1,45 @@
+"""Score a trained teacher or student on the test images of a config.
+
+Examples:
+    python tools/test.py configs/mt_fasterrcnn_coco10pct.py work_dirs/.../iter_180000.pth
+    python tools/test.py CONFIG CHECKPOINT --model student
+"""
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+from ssod import runs
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint of a run with that config')
+    parser.add_argument(
+        '--model', nargs='+', choices=['teacher', 'student'], default=['teacher'], help='what to score'
+    )
+    parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
+    cfg.test_cfg.models = args.model
+    cfg.load_from = args.checkpoint
+    runs.build_runner(cfg).test()
+
+
+if __name__ == '__main__':
+    main()

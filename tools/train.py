@@ -1,0 +1,57 @@
+"""Train a detector from labelled and unlabelled images.
+
+Examples:
+    python tools/train.py configs/mt_fasterrcnn_digits10pct.py
+    python tools/train.py configs/mt_fasterrcnn_coco10pct.py --resume
+    python tools/train.py CONFIG --cfg-options train_dataloader.batch_size=10 randomness.seed=1
+"""
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+from ssod import runs
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint; without a file, from the last one in the work directory',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the real batch'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
+    if args.amp:
+        runs.use_amp(cfg)
+    if args.auto_scale_lr:
+        runs.scale_lr(cfg)
+    if args.resume:
+        runs.set_resume(cfg, args.resume)
+    runs.build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,107 @@
+"""The stand-in for ``mmcv._ext`` and the import finder that offers it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, NoReturn
+
+EXTENSION = 'mmcv._ext'
+
+# One module for each family; its ``__all__`` lists the operators it serves.
+FAMILIES = (
+    'nms',
+    'roi_align',
+)
+
+# mmdet modules that can be imported without mmcv's operators and then keep a function
+# that only raises, and the name which they ask of ``mmcv.ops``.
+_STAND_INS = {
+    'mmdet.structures.mask.structures': 'roi_align',
+    'mmdet.utils.large_image': 'batched_nms',
+    'mmdet.evaluation.metrics.dump_odvg_results': 'batched_nms',
+}
+
+
+def unserved(name: str) -> Callable[..., NoReturn]:
+    """Make the function that stands for an operator which nobody serves.
+
+    Args:
+        name: The operator's name in ``mmcv._ext``.
+
+    Returns:
+        A function that raises ``NotImplementedError`` whatever it is called with.
+    """
+
+    def operator(*args: object, **kwargs: object) -> NoReturn:
+        raise NotImplementedError(
+            f'operator {name!r}: this mmcv has no compiled operators and ssod.ops does not '
+            'serve this one; install an mmcv built with its operators (mmcv._ext), for '
+            'example from source with MMCV_WITH_OPS=1'
+        )
+
+    operator.__name__ = name
+    return operator
+
+
+class ServedExtension(ModuleType):
+    """A module that has every operator: those served, and for the rest a named error."""
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        """Answer for a name which no family serves.
+
+        Raises:
+            AttributeError: For names with two leading underscores, which the import
+                system probes for and which are not operators.
+        """
+        if name.startswith('__'):
+            raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
+        return unserved(name)
+
+
+class ExtensionFinder(MetaPathFinder, Loader):
+    """Finds and loads ``mmcv._ext`` once every other finder has failed to."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return the stand-in's spec for ``mmcv._ext`` and nothing for other names."""
+        return ModuleSpec(fullname, self) if fullname == EXTENSION else None
+
+    def create_module(self, spec: ModuleSpec) -> ServedExtension:
+        """Make the empty module."""
+        return ServedExtension(spec.name, __doc__)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill the module with every operator of :data:`FAMILIES`."""
+        for family in FAMILIES:
+            served = importlib.import_module(f'ssod.ops.{family}')
+            for name in served.__all__:
+                setattr(module, name, getattr(served, name))
+
+
+def install() -> None:
+    """Offer the stand-in to the import system; calling it again changes nothing.
+
+    The finder goes last, so a compiled ``mmcv._ext`` is found before it. Nothing heavy
+    is imported until something asks for the extension, except where mmdet modules were
+    already imported without operators: their stand-ins are then replaced.
+    """
+    if not any(isinstance(finder, ExtensionFinder) for finder in sys.meta_path):
+        sys.meta_path.append(ExtensionFinder())
+    _replace_stand_ins()
+
+
+def _replace_stand_ins() -> None:
+    """Give mmdet modules imported too early the operator they failed to import."""
+    for module_name, name in _STAND_INS.items():
+        module: Any = sys.modules.get(module_name)
+        if module is not None and getattr(module, name).__module__ == module_name:
+            setattr(module, name, getattr(importlib.import_module('mmcv.ops'), name))

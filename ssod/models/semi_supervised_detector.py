@@ -96,20 +96,23 @@ class SemiSupervisedDetector(BaseDetector):
             the consistency losses with the prefix ``consistency_`` (times α).
         """
         labeled, strong = batch_data_samples['labeled'], batch_data_samples['strong']
+        weight = self.pseudo_weight(self.step)
+        consistency_weight = self.consistency.weight(self.step) if self.consistency else 0.0
+        if weight == consistency_weight == 0:
+            # Left out, not multiplied by 0: that would keep a nan.
+            batch_inputs, strong = batch_inputs[: len(labeled)], []
+        regions = [sample.pop('regions', None) for sample in strong]
+
         features = self.student.extract_feat(batch_inputs)
         border, end = len(labeled), len(batch_inputs)
-
         losses = _named('sup', self._student_loss(features, batch_inputs, labeled, 0, border))
-        if not strong:
-            return losses
-        regions = [sample.pop('regions', None) for sample in strong]
-        pseudo = self._student_loss(features, batch_inputs, strong, border, end)
-        losses |= _named('pseudo', pseudo, self.pseudo_weight(self.step))
-        if self.consistency is not None:
-            consistency = self.consistency.loss(
-                self.student, images(features, border, end), strong, regions
-            )
-            losses |= _named('consistency', consistency, self.consistency.weight(self.step))
+        if strong and weight > 0:
+            pseudo = self._student_loss(features, batch_inputs, strong, border, end)
+            losses |= _named('pseudo', pseudo, weight)
+        if strong and consistency_weight > 0:
+            views = images(features, border, end)
+            consistency = self.consistency.loss(self.student, views, strong, regions)
+            losses |= _named('consistency', consistency, consistency_weight)
         return losses
 
     def _student_loss(

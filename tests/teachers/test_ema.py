@@ -80,10 +80,6 @@ def test_a_mismatch_is_refused(teacher, student, message):
         EMA(teacher, student)
 
 
-def test_nothing_to_average():
-    EMA(nn.ReLU(), nn.ReLU()).update(0.9)
-
-
 def test_shared_tensors_are_updated_once():
     def tied():
         module = nn.ModuleDict({'a': linear([[0.0] * 2] * 2, [0.0] * 2)})

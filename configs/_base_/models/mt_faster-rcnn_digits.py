@@ -30,6 +30,6 @@ model = dict(
             rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=20)
         ),
     ),
-    pseudo_weight=dict(_delete_=True, type='constant', value=1.0),
+    pseudo_weight=1.0,
     consistency=None,
 )

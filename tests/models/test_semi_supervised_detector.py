@@ -1,0 +1,249 @@
+"""The losses of one step, against mmdet's own semi-supervised detector."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, ConfigDict
+from mmengine.structures import InstanceData
+
+from ssod.models.features import given_features
+from ssod.pseudo_labels import ScoreSelector
+from ssod.teachers import EMATeacherHook
+
+FLIP = np.array([[-1, 0, 64], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+NAMES = {'labeled': 'sup', 'weak': 'unsup_teacher', 'strong': 'unsup_student'}
+
+
+def digits_model(**changes):
+    """The small detector of the digits example, its batch norms frozen."""
+    model = Config.fromfile('configs/mt_fasterrcnn_digits10pct.py').model
+    model.detector.backbone.norm_eval = True
+    model.detector.test_cfg.rcnn.score_thr = 0.05
+    for name, value in changes.items():
+        model[name] = value
+    return model
+
+
+def build(model):
+    torch.manual_seed(0)
+    detector = MODELS.build(model)
+    detector.init_weights()
+    # A teacher that differs from the student, so that taking the wrong one shows.
+    with torch.no_grad():
+        for p in detector.teacher.parameters():
+            p.add_(0.02 * torch.randn_like(p))
+    return detector.train()
+
+
+def sample(boxes, labels, matrix=None):
+    meta = {'img_shape': (64, 64), 'ori_shape': (64, 64), 'img_id': 1, 'scale_factor': (1.0, 1.0)}
+    if matrix is not None:
+        meta['homography_matrix'] = matrix
+    made = DetDataSample(metainfo=meta)
+    made.gt_instances = InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels=torch.tensor(labels).long()
+    )
+    made.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
+    return made
+
+
+def batch(boxes=((4, 4, 30, 40),), labels=(3,)):
+    """Two labelled images, and two unlabelled ones with a plain weak and a flipped strong view."""
+    g = torch.Generator().manual_seed(1)
+    pictures = [torch.randint(0, 256, (3, 64, 64), generator=g, dtype=torch.uint8) for _ in range(4)]
+    labeled = [sample(boxes, labels), sample([[20, 20, 44, 60]], [7])]
+    return {
+        'inputs': {
+            'labeled': [*pictures[:2], None, None],
+            'weak': [None, None, *pictures[2:]],
+            'strong': [None, None, *[p.flip(2) for p in pictures[2:]]],
+        },
+        'data_samples': {
+            'labeled': [*labeled, None, None],
+            'weak': [None, None, sample([], []), sample([], [])],
+            'strong': [None, None, sample([], [], FLIP), sample([], [], FLIP)],
+        },
+    }
+
+
+def lesson(model, data, threshold=0.0):
+    """What the teacher hook does to a batch before the step; returns the number of pseudo-boxes."""
+    from ssod.data.branches import pop_branch, put_branch
+
+    hook = EMATeacherHook(selector=dict(type='ScoreSelector', threshold=threshold))
+    weak, strong = pop_branch(data, 'weak'), pop_branch(data, 'strong')
+    hook.set_lesson(weak, strong, *model.teach(weak), step=0)
+    put_branch(data, 'strong', strong)
+    return sum(len(s.gt_instances) for s in strong['data_samples'])
+
+
+def losses_of(model, data):
+    torch.manual_seed(3)
+    return model(**model.data_preprocessor(data, True), mode='loss')
+
+
+def test_equal_to_mmdets_semi_base_detector():
+    cfg = digits_model()
+    ours = build(cfg)
+    threshold = 0.13
+    theirs = MODELS.build(
+        dict(
+            type='SemiBaseDetector',
+            detector=cfg.detector,
+            semi_train_cfg=ConfigDict(cls_pseudo_thr=threshold, min_pseudo_bbox_wh=(1, 1), unsup_weight=0.5),
+            semi_test_cfg=ConfigDict(predict_on='teacher'),
+            data_preprocessor=dict(
+                type='MultiBranchDataPreprocessor',
+                data_preprocessor=cfg.data_preprocessor.data_preprocessor,
+            ),
+        )
+    )
+    theirs.load_state_dict(ours.state_dict(), strict=False)
+    theirs.train()
+    renamed = {k: {NAMES[b]: v for b, v in branches.items()} for k, branches in batch().items()}
+    for branches in renamed.values():
+        branches['unsup_teacher'] = copy.deepcopy(branches['unsup_teacher'])
+    for s in renamed['data_samples']['unsup_teacher'][2:]:
+        s.set_metainfo({'homography_matrix': np.eye(3, dtype=np.float32)})
+    expected = losses_of(theirs, renamed)
+
+    ours.pseudo_weight = lambda step: 0.5
+    data = batch()
+    count = lesson(ours, data, threshold)
+    assert count > 0
+    found = losses_of(ours, data)
+    assert {k.replace('pseudo_', 'unsup_') for k in found} == set(expected)
+    for name, value in found.items():
+        other = expected[name.replace('pseudo_', 'unsup_')]
+        values, others = (v if isinstance(v, list) else [v] for v in (value, other))
+        for v, o in zip(values, others, strict=True):
+            torch.testing.assert_close(v, o, msg=lambda m, name=name: f'{name}: {m}')
+
+
+def test_one_pass_of_the_backbone():
+    model = build(digits_model())
+    data = batch()
+    lesson(model, data)
+    sizes = []
+    model.student.backbone.register_forward_pre_hook(lambda _, x: sizes.append(tuple(x[0].shape)))
+    losses_of(model, data)
+    assert sizes == [(4, 3, 64, 64)]
+
+
+def test_the_burn_in_sees_labelled_images_alone():
+    model = build(digits_model())
+    data = batch()
+    del data['inputs']['weak'], data['inputs']['strong']
+    del data['data_samples']['weak'], data['data_samples']['strong']
+    assert all(name.startswith('sup_') for name in losses_of(model, data))
+
+
+def test_gradients_reach_the_student_alone():
+    model = build(digits_model())
+    data = batch()
+    lesson(model, data)
+    losses = losses_of(model, data)
+    total, _ = model.parse_losses({k: v for k, v in losses.items() if k.startswith('pseudo_')})
+    total.backward()
+    assert all(p.grad is None and not p.requires_grad for p in model.teacher.parameters())
+    assert sum(p.grad.abs().sum() for p in model.student.parameters() if p.grad is not None) > 0
+
+
+@pytest.mark.parametrize('threshold', [1.0, 0.0])
+def test_every_parameter_takes_part_with_and_without_pseudo_boxes(threshold):
+    # Trap: with no pseudo-box the background loss must not vanish, nor a parameter drop out.
+    model = build(digits_model())
+    data = batch()
+    count = lesson(model, data, threshold)
+    assert (count == 0) == (threshold == 1.0)
+    losses = losses_of(model, data)
+    assert losses['pseudo_loss_cls'] > 0
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    assert torch.isfinite(total)
+    assert all(p.grad is not None for p in model.student.parameters() if p.requires_grad)
+
+
+def test_no_labelled_boxes():
+    model = build(digits_model())
+    data = batch(boxes=(), labels=())
+    lesson(model, data)
+    total, _ = model.parse_losses(losses_of(model, data))
+    assert torch.isfinite(total)
+
+
+def test_a_weight_of_zero_leaves_the_loss_out():
+    # Trap: 0 * nan is nan. With a weight of 0 nothing of the strong view may enter the sum.
+    model = build(digits_model(pseudo_weight=0.0))
+    data = batch()
+    lesson(model, data)
+    data['inputs']['strong'] = [
+        None if x is None else torch.full((3, 64, 64), float('nan')) for x in data['inputs']['strong']
+    ]
+    total, _ = model.parse_losses(losses_of(model, data))
+    assert torch.isfinite(total)
+
+
+def test_the_weight_follows_its_schedule():
+    model = build(digits_model(pseudo_weight=dict(type='linear', end=4.0, steps=10)))
+    data = batch()
+    lesson(model, data)
+    values = []
+    for model.step in (10, 5):
+        values.append(losses_of(model, copy.deepcopy(data))['pseudo_loss_cls'].item())
+    assert values[0] == pytest.approx(2 * values[1], rel=1e-5)
+
+
+def test_the_teacher_stays_in_eval_mode():
+    # Trap: the loop calls model.train() before every iteration.
+    model = build(digits_model())
+    model.train()
+    assert not any(m.training for m in model.teacher.modules())
+    assert model.student.training
+    mean = model.teacher.backbone.bn1.running_mean.clone()
+    model.teach({k: [x for x in v['weak'] if x is not None] for k, v in batch().items()})
+    assert torch.equal(mean, model.teacher.backbone.bn1.running_mean)
+
+
+def test_both_start_from_the_same_weights():
+    torch.manual_seed(0)
+    model = MODELS.build(digits_model())
+    model.init_weights()
+    for name, tensor in model.student.state_dict().items():
+        assert torch.equal(tensor, model.teacher.state_dict()[name]), name
+
+
+def test_predicting_on():
+    model = build(digits_model()).eval()
+    data = {'inputs': [torch.zeros(3, 64, 64, dtype=torch.uint8)], 'data_samples': [sample([], [])]}
+
+    def scores():
+        return model.test_step(copy.deepcopy(data))[0].pred_instances.scores
+
+    teacher = scores()
+    with model.predicting_on('student'):
+        student = scores()
+        assert not torch.equal(teacher, student)
+    assert torch.equal(scores(), teacher)
+    with pytest.raises(RuntimeError), model.predicting_on('student'):
+        raise RuntimeError
+    assert model.predict_on == 'teacher'
+    with pytest.raises(ValueError, match="must be 'teacher' or 'student'"):
+        model.predict_on = 'techer'
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match="did you mean 'pseudo_weight'"):
+        MODELS.build(digits_model(pseudo_wieght=1.0))
+
+
+def test_given_features_are_forgotten_after_an_error():
+    model = build(digits_model())
+    with pytest.raises(RuntimeError), given_features(model.student, ()):
+        assert model.student.extract_feat(None) == ()
+        raise RuntimeError
+    assert len(model.student.extract_feat(torch.zeros(1, 3, 64, 64))) == 3

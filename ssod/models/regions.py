@@ -95,7 +95,8 @@ class TwoStageRegions(RegionHead):
         boxes = bbox_head.bbox_coder.decode(rois[:, 1:], outputs['bbox_pred'].float())
         counts = [len(r.priors) for r in regions]
         logits = outputs['cls_score'].split(counts)
-        return list(zip(logits, boxes.view(len(rois), -1, 4).split(counts), strict=True))
+        boxes = boxes.view(len(rois), boxes.shape[1] // 4, 4)
+        return list(zip(logits, boxes.split(counts), strict=True))
 
 
 class DenseRegions(RegionHead):
@@ -117,8 +118,9 @@ class DenseRegions(RegionHead):
     ) -> list[InstanceData]:
         """See :class:`RegionHead`; ``anchors`` (N,) tells apart the priors of one cell."""
         head = detector.bbox_head
-        grid = _Grid(head, head(features)[0])
-        scores = grid.flatten(head(features)[0], head.cls_out_channels)
+        maps = head(features)[0]
+        grid = _Grid(head, maps)
+        scores = grid.flatten(maps, head.cls_out_channels)
         classes = scores[..., :-1] if self.softmax else scores
         best = classes.amax(dim=2).topk(min(count, classes.shape[1]), dim=1).indices
         return [grid.regions(index, self.SIDE) for index in best]

@@ -1,0 +1,179 @@
+"""Regions and the consistency loss on them, for two-stage and dense detectors."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.hub import get_config
+from mmengine.structures import InstanceData
+
+from ssod.models.consistency import Consistency
+from ssod.models.regions import DenseRegions, _Grid, project_regions, region_head
+
+SIZE = 128
+TWO_STAGE = ['faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco']
+DENSE = [
+    'retinanet/retinanet_r50_fpn_1x_coco',
+    'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco',
+    # FCOS whose training outputs are in strides and whose eval outputs are in pixels.
+    'fcos/fcos_r50-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco',
+    'atss/atss_r50_fpn_1x_coco',
+    'gfl/gfl_r50_fpn_1x_coco',
+]
+
+
+def detector(name):
+    """An mmdet detector made narrow, its random predictions spread out."""
+    cfg = get_config(f'mmdet::{name}.py').model
+    cfg.backbone.update(depth=18, base_channels=8, init_cfg=None, style='pytorch')
+    cfg.neck.update(in_channels=[8, 16, 32, 64], out_channels=64)
+    if name in DENSE:
+        cfg.bbox_head.update(in_channels=64, feat_channels=64)
+    else:
+        cfg.rpn_head.update(in_channels=64, feat_channels=64)
+        cfg.roi_head.bbox_roi_extractor.out_channels = 64
+        heads = cfg.roi_head.bbox_head
+        for head in heads if isinstance(heads, list) else [heads]:
+            head.update(in_channels=64, fc_out_channels=64)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+    return model.eval()
+
+
+def samples(count=1):
+    meta = {'img_shape': (SIZE, SIZE), 'batch_input_shape': (SIZE, SIZE), 'scale_factor': (1, 1)}
+    meta |= {'ori_shape': (SIZE, SIZE), 'pad_shape': (SIZE, SIZE)}
+    return [DetDataSample(metainfo=meta) for _ in range(count)]
+
+
+def features(model, count=1):
+    return model.extract_feat(torch.randn(count, 3, SIZE, SIZE, generator=torch.manual_seed(1)))
+
+
+@pytest.mark.parametrize('kind', ['mse', 'kl'])
+@pytest.mark.parametrize('name', TWO_STAGE + DENSE)
+def test_agreement_costs_nothing_and_disagreement_does(name, kind):
+    model = detector(name)
+    consistency = Consistency(model, kind=kind, num_regions=16)
+    with torch.no_grad():
+        x = features(model, 2)
+        regions = consistency.regions(model, x, samples(2))
+    assert [len(r) for r in regions] == [16, 16]
+    # The same weights, the same view: every distance is 0.
+    same = consistency.loss(model, x, samples(2), regions)
+    assert {k: v.item() for k, v in same.items()} == pytest.approx(
+        {'loss_cls': 0, 'loss_bbox': 0}, abs=1e-6
+    )
+    # Another student in train mode: both distances are positive, finite, and have a gradient.
+    student = detector(name).train()
+    torch.manual_seed(5)
+    for p in student.parameters():
+        p.data += 0.05 * torch.randn_like(p)
+    losses = consistency.loss(student, features(student, 2), samples(2), regions)
+    sum(losses.values()).backward()
+    assert all(v > 0 and torch.isfinite(v) for v in losses.values())
+    head = student.roi_head if name in TWO_STAGE else student.bbox_head
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
+
+
+@pytest.mark.parametrize('name', DENSE)
+def test_train_mode_says_the_same_as_eval_mode(name):
+    # Some heads give other units while training; the decoded boxes must not differ.
+    model = detector(name)
+    consistency = Consistency(model, num_regions=16)
+    x = features(model)
+    regions = consistency.regions(model, x, samples())
+    model.train()
+    losses = consistency.loss(model, x, samples(), regions)
+    assert losses['loss_bbox'].item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize('name', DENSE)
+def test_decoded_boxes_are_the_heads_own(name):
+    model = detector(name)
+    head = region_head(model)
+    with torch.no_grad():
+        x = features(model)
+        regions = head.propose(model, x, samples(), 8)
+        (_, boxes), *_ = head.evaluate(model, x, regions)
+        cfg = model.test_cfg.copy()
+        cfg.update(score_thr=-1.0, nms_pre=10**6, min_bbox_size=-1)
+        meta = samples()[0].metainfo | {'img_shape': (10**6, 10**6)}
+        own = model.bbox_head.predict_by_feat(
+            *model.bbox_head(x), batch_img_metas=[meta], cfg=cfg, with_nms=False
+        )[0].bboxes
+    # mmdet clips at 0 in the image; so compare what is clipped alike.
+    for box in boxes[:, 0].clamp(min=0):
+        assert (own - box).abs().amax(dim=1).min() < 1e-3
+
+
+def test_two_stage_boxes_and_scores_are_the_heads_own():
+    model = detector(TWO_STAGE[0])
+    head = region_head(model)
+    with torch.no_grad():
+        x = features(model)
+        regions = head.propose(model, x, samples(), 8)
+        (logits, boxes), *_ = head.evaluate(model, x, regions)
+        proposals = [InstanceData(bboxes=regions[0].priors)]
+        own = model.roi_head.predict_bbox(
+            x, [samples()[0].metainfo | {'img_shape': (10**6, 10**6)}], proposals, None
+        )[0]
+    torch.testing.assert_close(own.scores, logits.softmax(dim=1))
+    torch.testing.assert_close(own.bboxes.view(8, -1, 4), boxes.clamp(min=0))
+
+
+@pytest.mark.parametrize('name', DENSE)
+def test_a_region_stands_for_the_cell_it_was_made_of(name):
+    model = detector(name)
+    grid = _Grid(model.bbox_head, model.bbox_head(features(model))[0])
+    index = torch.arange(len(grid.levels))
+    assert torch.equal(grid.index(grid.regions(index, DenseRegions.SIDE), DenseRegions.SIDE), index)
+
+
+def test_a_flipped_view_has_the_mirrored_cell():
+    model = detector('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco')
+    grid = _Grid(model.bbox_head, model.bbox_head(features(model))[0])
+    # FCOS has one prediction a cell; level 0 is 16 × 16 cells of 8 px. Row 2, columns 0 and 5.
+    regions = grid.regions(torch.tensor([2 * 16, 2 * 16 + 5]), DenseRegions.SIDE)
+    assert regions.priors[1].tolist() == [5.5 * 8 - 32, 2.5 * 8 - 32, 5.5 * 8 + 32, 2.5 * 8 + 32]
+    regions.bboxes = regions.priors
+    flip = torch.tensor([[-1.0, 0, SIZE], [0, 1, 0], [0, 0, 1]])
+    moved = project_regions(regions, flip, (SIZE, SIZE))
+    # The first lies half outside in x and y: a quarter and a bit is visible, so it is left out.
+    assert grid.index(moved, DenseRegions.SIDE).tolist() == [2 * 16 + 10]
+    # Half the size: the cell of the same content, on the same level, for a half is nearer to 1
+    # than to nothing; twice the size is one level up (16 × 16 cells come first).
+    double = project_regions(regions, torch.diag(torch.tensor([2.0, 2.0, 1.0])), (256, 256))
+    assert grid.index(double, DenseRegions.SIDE).tolist() == [256 + 2 * 8 + 5]
+
+
+def test_no_regions_at_all():
+    model = detector(TWO_STAGE[0])
+    consistency = Consistency(model, num_regions=4)
+    x = features(model)
+    with torch.no_grad():
+        regions = consistency.regions(model, x, samples())
+    outside = torch.tensor([[1.0, 0, 10 * SIZE], [0, 1, 0], [0, 0, 1]])
+    gone = [project_regions(r, outside, (SIZE, SIZE)) for r in regions]
+    assert len(gone[0]) == 0
+    losses = consistency.loss(model, x, samples(), gone)
+    assert {k: v.item() for k, v in losses.items()} == {'loss_cls': 0, 'loss_bbox': 0}
+    sum(losses.values()).backward()
+
+
+def test_a_detector_without_regions_is_refused():
+    cfg = get_config('mmdet::yolox/yolox_tiny_8xb8-300e_coco.py').model
+    with pytest.raises(ValueError, match='YOLOXHead cannot be asked about regions; use a two-stage'):
+        Consistency(MODELS.build(cfg))
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [({'kind': 'l1'}, "must be 'mse' or 'kl'"), ({'wieght': 1}, "did you mean 'weight'")],
+)
+def test_refused_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Consistency(detector(TWO_STAGE[0]), **settings)

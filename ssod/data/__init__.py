@@ -1,0 +1,5 @@
+"""Data sets, their making and splitting, the two-stream sampler and the views of an image."""
+
+from ssod.data import digits, sampler
+
+__all__ = ['digits', 'sampler']

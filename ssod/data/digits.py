@@ -1,0 +1,220 @@
+"""The built-in data set: scenes of handwritten digits, made on first use."""
+
+import dataclasses
+import inspect
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from mmdet.datasets import BaseDetDataset, CocoDataset
+from mmdet.registry import DATASETS
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+from PIL import Image
+
+from ssod.data.coco_json import write_json
+from ssod.data.scenes import DigitsScenes, Pixels, compose, load_glyphs
+from ssod.strict import check_keys
+
+Objects = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+"""COCO's ``images`` and ``annotations``."""
+
+FORMAT_VERSION = 1
+"""Raised whenever the same settings would give other files."""
+
+VAL_SHARE = 0.2
+"""Share of the handwritten digits that only validation scenes show."""
+
+
+def make_digits(root: str | Path, scenes: DigitsScenes | None = None) -> Path:
+    """Make the scenes, unless they are there.
+
+    The files are written beside ``root`` and moved there when all is done, so ``root`` is whole or
+    not there, whoever interrupts and however many processes begin at once. The same settings give
+    the same bytes.
+
+    Args:
+        root: The data set's directory: ``images/{train,val}/000000.png`` and
+            ``annotations/{labeled,unlabeled,unlabeled_truth,val}.json``. ``unlabeled.json`` has no
+            annotations; those of its images are in ``unlabeled_truth.json``, for diagnosis only.
+        scenes: The settings; the defaults if ``None``.
+
+    Returns:
+        ``root`` as a path.
+
+    Raises:
+        ValueError: If ``root`` holds something else, or scenes with other settings.
+    """
+    root, scenes = Path(root), scenes or DigitsScenes()
+    if _is_made(root, scenes):
+        return root
+    print_log(
+        f'making {scenes.train_images} + {scenes.val_images} scenes of handwritten digits '
+        f'in {root}',
+        'current',
+        logging.INFO,
+    )
+    target = root.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'.{target.name}-', dir=target.parent) as place:
+        made = Path(place) / target.name
+        _write_all(made, scenes)
+        try:
+            os.rename(made, target)
+        except OSError:
+            # Another process was first. Whether it made the same is for _is_made to say.
+            if not _is_made(root, scenes):
+                raise
+    return root
+
+
+def _is_made(root: Path, scenes: DigitsScenes) -> bool:
+    """Whether the scenes are in ``root``; an error if anything else is."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    try:
+        found = json.loads((root / 'digits.json').read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        raise ValueError(
+            f'{root} exists but holds no digits scenes (no readable digits.json); remove it or '
+            f'give another data_root'
+        ) from None
+    wanted = _description(scenes)
+    differing = sorted(key for key in found.keys() | wanted if found.get(key) != wanted.get(key))
+    if differing:
+        key = differing[0]
+        raise ValueError(
+            f'{root} holds digits scenes made with {key}={found.get(key)}, wanted is '
+            f'{key}={wanted.get(key)}; remove {root} to have them made anew'
+        )
+    return True
+
+
+def _description(scenes: DigitsScenes) -> dict[str, Any]:
+    """The content of ``digits.json``, as JSON gives it back."""
+    text = json.dumps({'format_version': FORMAT_VERSION, **dataclasses.asdict(scenes)})
+    description: dict[str, Any] = json.loads(text)
+    return description
+
+
+def _write_all(root: Path, scenes: DigitsScenes) -> None:
+    glyphs, labels = load_glyphs()
+    order = np.random.default_rng([scenes.seed, 2]).permutation(len(glyphs))
+    cut = round(len(glyphs) * VAL_SHARE)
+    (root / 'annotations').mkdir(parents=True)
+    parts = (('train', scenes.train_images, order[cut:]), ('val', scenes.val_images, order[:cut]))
+    coco = {}
+    for number, (part, count, pool) in enumerate(parts):
+        some = [glyphs[i] for i in pool]
+        coco[part] = _write_part(root / 'images' / part, number, count, some, labels[pool], scenes)
+    _write_annotations(root / 'annotations', coco, scenes)
+    write_json(root / 'digits.json', _description(scenes))
+
+
+def _write_part(
+    folder: Path,
+    part: int,
+    count: int,
+    glyphs: list[Pixels],
+    labels: NDArray[np.int64],
+    scenes: DigitsScenes,
+) -> Objects:
+    """Write the images of one part."""
+    folder.mkdir(parents=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for index in range(count):
+        # A generator of its own: a scene stays the same however many there are.
+        rng = np.random.default_rng([scenes.seed, part, index])
+        scene, objects = compose(rng, glyphs, scenes)
+        name = f'{index:06d}.png'
+        Image.fromarray(scene).save(folder / name, compress_level=6)
+        size = {'width': scenes.image_size, 'height': scenes.image_size}
+        images.append({'id': index + 1, 'file_name': name, **size})
+        for glyph, (x1, y1, x2, y2) in objects:
+            annotations.append(
+                {
+                    'id': len(annotations) + 1,
+                    'image_id': index + 1,
+                    'category_id': int(labels[glyph]) + 1,
+                    'bbox': [x1, y1, x2 - x1, y2 - y1],
+                    'area': (x2 - x1) * (y2 - y1),
+                    'iscrowd': 0,
+                }
+            )
+    return images, annotations
+
+
+def _write_annotations(
+    folder: Path,
+    coco: dict[str, Objects],
+    scenes: DigitsScenes,
+) -> None:
+    images, annotations = coco['train']
+    chosen = np.random.default_rng([scenes.seed, 3]).permutation(scenes.train_images)
+    labeled = {int(i) + 1 for i in chosen[: scenes.num_labeled]}
+    with_labels = [i for i in images if i['id'] in labeled]
+    without = [i for i in images if i['id'] not in labeled]
+    shown = [a for a in annotations if a['image_id'] in labeled]
+    hidden = [a for a in annotations if a['image_id'] not in labeled]
+    files = {
+        'labeled': (with_labels, shown),
+        'unlabeled': (without, []),
+        'unlabeled_truth': (without, hidden),
+        'val': coco['val'],
+    }
+    categories = [{'id': digit + 1, 'name': str(digit)} for digit in range(10)]
+    for name, (some, of_them) in files.items():
+        content = {'images': some, 'annotations': of_them, 'categories': categories}
+        write_json(folder / f'{name}.json', content)
+
+
+@DATASETS.register_module()
+class DigitsDataset(CocoDataset):
+    """The built-in scenes of handwritten digits, made on first use.
+
+    Args:
+        data_root: Where they are, or will be made.
+        scenes: Settings of :class:`DigitsScenes` that differ from its defaults.
+        **kwargs: As for mmdet's ``CocoDataset``.
+
+    Raises:
+        ValueError: If a setting is unknown, or ``data_root`` holds something else.
+    """
+
+    METAINFO: ClassVar[dict[str, Any]] = {
+        'classes': tuple(str(digit) for digit in range(10)),
+        'palette': [
+            (230, 25, 75),
+            (60, 180, 75),
+            (255, 225, 25),
+            (0, 130, 200),
+            (245, 130, 48),
+            (145, 30, 180),
+            (70, 240, 240),
+            (240, 50, 230),
+            (210, 245, 60),
+            (250, 190, 212),
+        ],
+    }
+
+    def __init__(
+        self,
+        data_root: str = 'data/digits/',
+        scenes: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        known = [*inspect.signature(BaseDataset).parameters]
+        known += [*inspect.signature(BaseDetDataset).parameters]
+        check_keys('DigitsDataset', kwargs, [k for k in known if k not in ('args', 'kwargs')])
+        settings = dict(scenes or {})
+        fields = [field.name for field in dataclasses.fields(DigitsScenes)]
+        check_keys('DigitsScenes', settings, fields)
+        make_digits(data_root, DigitsScenes(**settings))
+        super().__init__(data_root=data_root, **kwargs)

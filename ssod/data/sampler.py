@@ -1,0 +1,139 @@
+"""Batches that hold labelled and unlabelled images in a fixed ratio."""
+
+import itertools
+from collections.abc import Iterator, Sequence, Sized
+
+import numpy as np
+from mmdet.registry import DATA_SAMPLERS
+from mmengine.dist import get_dist_info, sync_random_seed
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from ssod.strict import strict_settings
+
+
+@DATA_SAMPLERS.register_module()
+@strict_settings
+class SourceRatioSampler(Sampler[int]):
+    """Endless draws from several data sets in a fixed ratio.
+
+    Of every ``sum(source_ratio)`` draws in a row, the first ``source_ratio[0]`` come from the first
+    source, the next ``source_ratio[1]`` from the second, and so on. Which image a draw gives
+    depends on the seed and the number of the draw alone, so a resumed run goes on where it was at
+    no cost. All ranks together go through a shuffled source once before any image comes again, and
+    two ranks with batches of b images see at each step the same images as one with 2b.
+
+    Args:
+        dataset: A ``ConcatDataset`` of the sources.
+        source_ratio: Draws from each source, whole numbers of at least 1.
+        seed: The same on all ranks; drawn and shared among them if ``None``.
+
+    Raises:
+        ValueError: If ``dataset`` is not concatenated, a source is empty, or the ratio does not fit
+            the sources.
+    """
+
+    def __init__(
+        self, dataset: Sized, source_ratio: Sequence[int], seed: int | None = None
+    ) -> None:
+        if not hasattr(dataset, 'cumulative_sizes'):
+            raise ValueError(
+                f'SourceRatioSampler: dataset is a {type(dataset).__name__}; it must be a '
+                f'ConcatDataset with one data set for each number of source_ratio'
+            )
+        ends = [int(end) for end in dataset.cumulative_sizes]
+        self._starts = [0, *ends[:-1]]
+        self._sizes = [end - start for start, end in zip(self._starts, ends, strict=True)]
+        self.source_ratio = list(source_ratio)
+        self._check_sources()
+        self.seed = int(sync_random_seed()) if seed is None else seed
+        self.rank: int
+        self.world_size: int
+        self.rank, self.world_size = get_dist_info()
+        # Which source a draw of the period is from, and the how manieth from it.
+        self._slots = [(s, j) for s, n in enumerate(self.source_ratio) for j in range(n)]
+        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
+        self._first = 0
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw for ever, from the draw that :meth:`skip` set."""
+        for draw in itertools.count(self._first):
+            yield self._index_at(draw)
+
+    def __len__(self) -> int:
+        """Draws of this rank until each image of each source was drawn at least once."""
+        periods = [-(-size // n) for size, n in zip(self._sizes, self.source_ratio, strict=True)]
+        return -(-max(periods) // self.world_size) * len(self._slots)
+
+    def skip(self, num_samples: int) -> None:
+        """Begin the next iteration after some draws, without making them.
+
+        Args:
+            num_samples: Draws of this rank since the very beginning of the training; it replaces
+                an earlier skip.
+
+        Raises:
+            ValueError: If negative.
+        """
+        if num_samples < 0:
+            raise ValueError(f'SourceRatioSampler: num_samples={num_samples} must be at least 0')
+        self._first = num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: the draws have no epochs, loops call it nevertheless."""
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Refuse a batch size that would give batches of differing composition.
+
+        Args:
+            batch_size: Images in a batch of one rank.
+
+        Raises:
+            ValueError: If it is not a multiple of the sum of ``source_ratio``; names those near.
+        """
+        period = len(self._slots)
+        if batch_size >= 1 and batch_size % period == 0:
+            return
+        below = batch_size // period * period
+        near = f'{below} or {below + period}' if below > 0 else f'{period}'
+        raise ValueError(
+            f'batch_size={batch_size} does not fit source_ratio={self.source_ratio}: it must be a '
+            f'multiple of {period}, such as {near}'
+        )
+
+    def _index_at(self, draw: int) -> int:
+        """The image of this rank's draw, as an index of the concatenated data set."""
+        period, place = divmod(draw, len(self._slots))
+        source, slot = self._slots[place]
+        period = period * self.world_size + self.rank
+        position = period * self.source_ratio[source] + slot
+        in_pass, at = divmod(position, self._sizes[source])
+        return self._starts[source] + int(self._order(source, in_pass)[at])
+
+    def _order(self, source: int, in_pass: int) -> NDArray[np.int64]:
+        """The order of a source's images in one pass; only the current one is kept."""
+        kept, order = self._orders.get(source, (-1, np.empty(0, np.int64)))
+        if kept != in_pass:
+            rng = np.random.default_rng([self.seed, source, in_pass])
+            order = rng.permutation(self._sizes[source])
+            self._orders[source] = (in_pass, order)
+        return order
+
+    def _check_sources(self) -> None:
+        ratio = self.source_ratio
+        if len(ratio) != len(self._sizes):
+            raise ValueError(
+                f'SourceRatioSampler: source_ratio={ratio} has {len(ratio)} numbers for '
+                f'{len(self._sizes)} data sets; give one for each'
+            )
+        if any(type(n) is not int or n < 1 for n in ratio):
+            raise ValueError(
+                f'SourceRatioSampler: source_ratio={ratio} must be whole numbers of at least 1; '
+                f'leave a data set out rather than give it 0'
+            )
+        for number, size in enumerate(self._sizes):
+            if size == 0:
+                raise ValueError(
+                    f'SourceRatioSampler: data set {number} of the ConcatDataset is empty; check '
+                    f'its ann_file and filter_cfg'
+                )

@@ -14,8 +14,17 @@ EXTENSION = 'mmcv._ext'
 
 # One module for each family; its ``__all__`` lists the operators it serves.
 FAMILIES = (
+    'build_info',
+    'carafe',
+    'deform_conv',
+    'deform_roi_pool',
+    'focal_loss',
+    'masked_conv',
+    'ms_deform_attn',
     'nms',
     'roi_align',
+    'roi_pool',
+    'sync_bn',
 )
 
 # mmdet modules that can be imported without mmcv's operators and then keep a function

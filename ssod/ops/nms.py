@@ -30,7 +30,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     dtype = working_dtype(boxes, scores)
     # Carrying x2 and y2 outwards is the same as adding the offset to every extent.
     corners = boxes.to(dtype) + boxes.new_tensor([0, 0, offset, offset], dtype=dtype)
-    return torchvision.ops.nms(corners, scores.to(dtype), iou_threshold)
+    kept: Tensor = torchvision.ops.nms(corners, scores.to(dtype), iou_threshold)
+    return kept
 
 
 def softnms(
@@ -114,7 +115,8 @@ def _iou_of_one(
     inter = (high - low + offset).clip(min=0).prod(axis=1)
     area = (box[2:] - box[:2] + offset).prod()
     union = area + (others[:, 2:] - others[:, :2] + offset).prod(axis=1) - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    iou: NDArray[np.floating] = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    return iou
 
 
 def _softened(
@@ -122,6 +124,7 @@ def _softened(
 ) -> NDArray[np.floating]:
     """Factor by which each score is multiplied, (M,) like the IoU."""
     if method == _GAUSSIAN:
-        return np.exp(-(iou**2) / sigma)
+        factor: NDArray[np.floating] = np.exp(-(iou**2) / sigma)
+        return factor
     lowered = 1 - iou if method == _LINEAR else np.zeros_like(iou)
     return np.where(iou >= iou_threshold, lowered, np.ones_like(iou))

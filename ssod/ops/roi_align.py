@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ssod.ops.extension import unserved
 from ssod.ops.precision import working_dtype
-from ssod.ops.separable import Pooling, RegionWeights
+from ssod.ops.sampling import Pooling
+from ssod.ops.separable import RegionWeights
 
 __all__ = ['roi_align_backward', 'roi_align_forward']
 
@@ -144,6 +145,6 @@ def _separable(rois: Tensor, shape: torch.Size, pooling: Pooling, cells_per_poin
     """Whether matrix products are the faster way for these regions of this map."""
     if rois.device.type != 'cpu' or not len(rois):
         return False
-    _, _, samples_y, samples_x = pooling.extents(rois)
-    points = float((samples_y * samples_x).mean())
+    _, _, samples = pooling.extents(rois)
+    points = float(samples.prod(1).mean())
     return shape[2] * shape[3] <= cells_per_point * points

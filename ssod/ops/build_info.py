@@ -1,0 +1,20 @@
+"""What mmcv reports about its build: ``get_compiler_version`` and the like.
+
+mmdet prints both with the environment at the start of a run.
+"""
+
+from __future__ import annotations
+
+import torchvision
+
+__all__ = ['get_compiler_version', 'get_compiling_cuda_version']
+
+
+def get_compiler_version() -> str:
+    """Say that nothing was compiled, and who serves the operators."""
+    return f'not compiled, served by ssod.ops from torchvision {torchvision.__version__}'
+
+
+def get_compiling_cuda_version() -> str:
+    """Say that nothing was compiled for CUDA."""
+    return 'not available'

@@ -301,8 +301,6 @@ def _forward(
     geometry: _Geometry,
 ) -> None:
     """Write torchvision's deformable convolution into ``output``."""
-    if not output.numel():
-        return
     operands, use_mask = _operands(input, weight, offset, mask, bias)
     output.copy_(torch.ops.torchvision.deform_conv2d(*operands, *geometry, use_mask))
 
@@ -317,8 +315,6 @@ def _backward(
 ) -> tuple[Tensor, ...]:
     """Gradients for input, weight, offset, mask and bias."""
     operands, use_mask = _operands(input, weight, offset, mask, None)
-    if not grad_output.numel():
-        return tuple(torch.zeros_like(operand) for operand in operands)
     grad = grad_output.to(operands[0].dtype)
     grads: tuple[Tensor, ...] = torch.ops.torchvision._deform_conv2d_backward(
         grad, *operands, *geometry, use_mask
@@ -335,7 +331,7 @@ def _operands(
         input,
         weight,
         offset,
-        input.new_zeros(0) if mask is None else mask,
+        input.new_zeros(len(input), 1) if mask is None else mask,
         input.new_zeros(len(weight)) if bias is None else bias,
     )
     return tuple(tensor.to(dtype) for tensor in operands), mask is not None

@@ -1,9 +1,17 @@
-"""What every test needs."""
+"""What many tests need: mmdet's scope, and the main example at a size of seconds."""
+
+from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
 import ssod  # noqa: F401
+from ssod.data.digits import make_digits
+from ssod.data.scenes import DigitsScenes
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+SCENES = dict(train_images=20, val_images=4)
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +19,32 @@ def _mmdet_scope():
     """Configs name mmdet's classes, as they do inside a runner."""
     if DefaultScope.get_current_instance() is None:
         init_default_scope('mmdet')
+
+
+@pytest.fixture(scope='session')
+def digits(tmp_path_factory):
+    """Twenty training scenes, two of them labelled, and four for validation."""
+    return make_digits(tmp_path_factory.mktemp('data') / 'digits', DigitsScenes(**SCENES))
+
+
+@pytest.fixture
+def digits_cfg(digits, tmp_path):
+    """The main example on those scenes: batches of 2 + 2, no burn-in, frozen batch norms."""
+    cfg = Config.fromfile(CONFIGS / 'mt_fasterrcnn_digits10pct.py')
+    cfg.work_dir = str(tmp_path / 'run')
+    cfg.train_cfg.update(max_iters=2, val_interval=2)
+    cfg.model.detector.backbone.norm_eval = True
+    cfg.model.detector.test_cfg.rcnn.score_thr = 0.01
+    cfg.train_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
+    cfg.default_hooks.teacher.update(burn_in=0, selector=dict(type='ScoreSelector', threshold=0.1))
+    cfg.default_hooks.quality.ann_file = str(digits / 'annotations/unlabeled_truth.json')
+    cfg.default_hooks.logger.interval = 1
+    cfg.default_hooks.checkpoint.interval = 1
+    cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = str(digits / 'annotations/val.json')
+    for dataset in (
+        *cfg.train_dataloader.dataset.datasets,
+        cfg.val_dataloader.dataset,
+        cfg.test_dataloader.dataset,
+    ):
+        dataset.update(data_root=str(digits), scenes=SCENES)
+    return cfg

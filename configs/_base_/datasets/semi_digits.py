@@ -58,7 +58,12 @@ val_dataloader = dict(
         ann_file='annotations/val.json',
         data_prefix=dict(img='images/val/'),
         test_mode=True,
-        pipeline=[load, dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs')],
+        pipeline=[
+            load,
+            dict(type='Resize', scale=(96, 96), keep_ratio=True),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='PackDetInputs'),
+        ],
     ),
 )
 test_dataloader = val_dataloader

@@ -1,0 +1,9 @@
+# What the labels alone give: the main example with a burn-in that never ends.
+_base_ = './mt_fasterrcnn_digits10pct.py'
+
+train_dataloader = dict(
+    batch_size=8,
+    sampler=dict(source_ratio=[1]),
+    dataset=dict(datasets=[_base_.labeled]),
+)
+default_hooks = dict(teacher=dict(burn_in=_base_.train_cfg.max_iters))

@@ -1,0 +1,127 @@
+"""Precision and recall against the hidden truth, counted by hand."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.logging import MessageHub
+from mmengine.structures import InstanceData
+
+from ssod.pseudo_labels.quality import PseudoLabelQualityHook, count_matches
+
+A, B, C = [0.0, 0, 10, 10], [0.0, 0, 10, 8], [50.0, 50, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'labels', 'truth', 'truth_labels', 'expected'),
+    [
+        # Nothing on either side, or on one.
+        ([], [], [], [], 0),
+        ([A], [1], [], [], 0),
+        ([], [], [A], [1], 0),
+        # The same box of the same class, and of another class.
+        ([A], [1], [A], [1], 1),
+        ([A], [1], [A], [2], 0),
+        # Overlap 0.8 is enough, none is not.
+        ([B], [1], [A], [1], 1),
+        ([C], [1], [A], [1], 0),
+        # Two boxes on one truth: one is right.
+        ([A, B], [1, 1], [A], [1], 1),
+        # Each finds its own.
+        ([A, C], [1, 0], [C, A], [0, 1], 2),
+    ],
+)
+def test_count_matches(boxes, labels, truth, truth_labels, expected):
+    def tensors(rows, classes):
+        return torch.tensor(rows).reshape(-1, 4), torch.tensor(classes).long()
+
+    assert count_matches(*tensors(boxes, labels), *tensors(truth, truth_labels)) == expected
+
+
+class FakeRunner:
+    """What the hook asks of a runner."""
+
+    def __init__(self, name):
+        self.message_hub = MessageHub.get_instance(name)
+        dataset = type('Dataset', (), {'metainfo': {'classes': ('cat', 'dog')}})
+        self.train_dataloader = type('Loader', (), {'dataset': dataset})
+
+
+def strong(img_id, boxes, labels, matrix):
+    sample = DetDataSample(
+        metainfo={'img_id': img_id, 'img_shape': (100, 100), 'homography_matrix': np.array(matrix)}
+    )
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor(boxes).float().reshape(-1, 4), labels=torch.tensor(labels).long()
+    )
+    return sample
+
+
+@pytest.fixture
+def truth_file(tmp_path):
+    # Class ids that are not the class numbers. Image 1: a cat and a dog; image 2: a dog.
+    boxes = [(1, 7, [0, 0, 10, 10]), (1, 9, [80, 80, 10, 10]), (2, 9, [20, 20, 10, 10])]
+    content = {
+        'images': [{'id': i, 'file_name': f'{i}.png', 'height': 100, 'width': 100} for i in (1, 2)],
+        'categories': [{'id': 7, 'name': 'cat'}, {'id': 9, 'name': 'dog'}],
+        'annotations': [
+            {'id': i, 'image_id': img, 'category_id': c, 'bbox': b, 'area': 100, 'iscrowd': 0}
+            for i, (img, c, b) in enumerate(boxes, 1)
+        ],
+    }
+    path = tmp_path / 'truth.json'
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+DOUBLE = [[2.0, 0, 0], [0, 2, 0], [0, 0, 1]]
+SAME = [[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_logged_figures(truth_file):
+    hook, runner = PseudoLabelQualityHook(truth_file, window=2), FakeRunner('logged_figures')
+    hook.before_train(runner)
+
+    def step(*samples):
+        hook.before_train_iter(runner, 0, {'data_samples': {'strong': list(samples)}})
+        return {
+            key: runner.message_hub.get_scalar(f'train/pseudo_{key}').current()
+            for key in ('boxes', 'precision', 'recall')
+        }
+
+    # Twice the size: the cat is at (0, 0, 20, 20), the dog outside the view; one box is wrong.
+    first = step(strong(1, [[0, 0, 20, 20], [40, 40, 60, 60]], [0, 0], DOUBLE))
+    assert first == {'boxes': 2, 'precision': 0.5, 'recall': 1.0}
+    # The window takes both steps together: 2 of 3 boxes are right, 2 of 2 truths found.
+    second = step(strong(2, [[20, 20, 30, 30]], [1], SAME))
+    assert second == pytest.approx({'boxes': 1.5, 'precision': 2 / 3, 'recall': 1.0})
+    # Nothing found: the first step leaves the window; 1 of 1 box is right, 1 of 3 truths found.
+    third = step(strong(1, [], [], SAME))
+    assert third == pytest.approx({'boxes': 0.5, 'precision': 1.0, 'recall': 1 / 3})
+    # A burn-in step has no strong view and changes nothing.
+    assert step() == third
+
+
+def test_no_pseudo_box_at_all(truth_file):
+    hook, runner = PseudoLabelQualityHook(truth_file), FakeRunner('none_at_all')
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0, {'data_samples': {'strong': [strong(1, [], [], SAME)]}})
+    assert runner.message_hub.get_scalar('train/pseudo_precision').current() == 0
+    assert runner.message_hub.get_scalar('train/pseudo_recall').current() == 0
+
+
+def test_without_a_truth_boxes_are_counted():
+    hook, runner = PseudoLabelQualityHook(), FakeRunner('without_truth')
+    hook.before_train(runner)
+    samples = [strong(1, [A, C], [0, 1], SAME), strong(2, [], [], SAME)]
+    hook.before_train_iter(runner, 0, {'data_samples': {'strong': samples}})
+    assert runner.message_hub.get_scalar('train/pseudo_boxes').current() == 1
+    assert 'train/pseudo_precision' not in runner.message_hub.log_scalars
+
+
+def test_a_missing_file_is_named(tmp_path):
+    hook = PseudoLabelQualityHook(str(tmp_path / 'gone.json'))
+    with pytest.raises(FileNotFoundError, match=r'gone\.json does not exist'):
+        hook.before_train(FakeRunner('missing_file'))

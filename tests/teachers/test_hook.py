@@ -1,0 +1,155 @@
+"""The teacher in real training iterations."""
+
+import copy
+
+import pytest
+import torch
+from mmdet.registry import HOOKS
+from mmengine.config import ConfigDict
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ssod.teachers import EMATeacherHook
+
+
+class Watch(Hook):
+    """Keeps student and teacher as they are after each iteration, and the strong samples."""
+
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.student, self.teacher, self.strong, self.branches = [], [], [], []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.branches.append(sorted(data_batch['inputs']))
+        samples = data_batch['data_samples'].get('strong', [])
+        self.strong.append([len(s.gt_instances) for s in samples])
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.student.append(copy.deepcopy(runner.model.student.state_dict()))
+        self.teacher.append(copy.deepcopy(runner.model.teacher.state_dict()))
+
+
+def train(cfg, **options):
+    cfg.merge_from_dict(options)
+    runner, watch = Runner.from_cfg(cfg), Watch()
+    runner.register_hook(watch)
+    start = {}
+    runner._init_model_weights()
+    start.update(copy.deepcopy(runner.model.student.state_dict()))
+    runner.model._is_init = True
+    runner._init_model_weights = lambda: None
+    runner.train()
+    return runner, watch, start
+
+
+def assert_average(teacher, before, student, decay):
+    """Teacher = decay * before + (1 - decay) * student, whole numbers copied."""
+    for name, tensor in teacher.items():
+        if tensor.is_floating_point():
+            expected = decay * before[name] + (1 - decay) * student[name]
+            torch.testing.assert_close(tensor, expected, rtol=1e-5, atol=1e-6, msg=name)
+        else:
+            assert torch.equal(tensor, student[name])
+
+
+def test_two_iterations(digits_cfg):
+    # decay 0.9: the student moves, the teacher is the formula's, with buffers.
+    digits_cfg.model.detector.backbone.norm_eval = False
+    digits_cfg.default_hooks.teacher.decay = 0.9
+    _, watch, start = train(digits_cfg)
+    moved = [n for n in start if not torch.equal(start[n], watch.student[0][n])]
+    assert {'roi_head.bbox_head.fc_cls.weight', 'backbone.bn1.running_mean'} <= set(moved)
+    assert_average(watch.teacher[0], start, watch.student[0], 0.9)
+    assert_average(watch.teacher[1], watch.teacher[0], watch.student[1], 0.9)
+    assert watch.branches == [['labeled', 'strong']] * 2
+    assert sum(map(sum, watch.strong)) > 0
+
+
+def test_burn_in(digits_cfg):
+    # Three iterations, two of burn-in: no strong view, the teacher copies; then it averages.
+    digits_cfg.default_hooks.teacher.decay = 0.9
+    _, watch, _ = train(
+        digits_cfg, **{'default_hooks.teacher.burn_in': 2, 'train_cfg.max_iters': 3}
+    )
+    assert watch.branches == [['labeled'], ['labeled'], ['labeled', 'strong']]
+    for i in (0, 1):
+        assert all(torch.equal(watch.teacher[i][n], t) for n, t in watch.student[i].items())
+    assert_average(watch.teacher[2], watch.teacher[1], watch.student[2], 0.9)
+
+
+def test_gradient_accumulation(digits_cfg):
+    # Trap: with two iterations to a step, the teacher moves at the second and the fourth only.
+    digits_cfg.optim_wrapper.accumulative_counts = 2
+    digits_cfg.default_hooks.teacher.decay = 0.9
+    runner, watch, start = train(digits_cfg, **{'train_cfg.max_iters': 4})
+    assert all(torch.equal(watch.teacher[0][n], t) for n, t in start.items())
+    assert_average(watch.teacher[1], start, watch.student[1], 0.9)
+    assert all(torch.equal(watch.teacher[2][n], t) for n, t in watch.teacher[1].items())
+    assert_average(watch.teacher[3], watch.teacher[2], watch.student[3], 0.9)
+    assert runner.hooks[[type(h) for h in runner.hooks].index(EMATeacherHook)].updates == 2
+
+
+def test_resume_goes_on_with_the_warm_up(digits_cfg):
+    # Trap: a warm-up that starts again at a resume would copy the student over the teacher.
+    digits_cfg.default_hooks.teacher.decay = dict(type='warm_up', decay=0.99)
+    whole = copy.deepcopy(digits_cfg)
+    _, first, _ = train(digits_cfg, **{'train_cfg.max_iters': 3})
+    whole.work_dir, whole.resume = whole.work_dir + '-resumed', True
+    whole.load_from = digits_cfg.work_dir + '/iter_2.pth'
+    whole.train_cfg.max_iters = 3
+    runner, watch = Runner.from_cfg(whole), Watch()
+    runner.register_hook(watch)
+    runner.train()
+    # Third update: 1 - 1/3 of the teacher is kept.
+    assert_average(watch.teacher[0], first.teacher[1], watch.student[0], 2 / 3)
+
+
+def test_starting_from_a_checkpoint_counts_anew(digits_cfg):
+    # Weights of another run are a start, not a resumption: the first update copies again.
+    digits_cfg.default_hooks.teacher.decay = dict(type='warm_up', decay=0.99)
+    other = copy.deepcopy(digits_cfg)
+    train(digits_cfg)
+    other.work_dir, other.load_from = other.work_dir + '-other', digits_cfg.work_dir + '/iter_2.pth'
+    other.train_cfg.max_iters = 1
+    runner, watch = Runner.from_cfg(other), Watch()
+    runner.register_hook(watch)
+    runner.train()
+    assert_average(watch.teacher[0], watch.student[0], watch.student[0], 0.0)
+
+
+def test_a_batch_that_does_not_fit_the_ratio_is_refused(digits_cfg):
+    digits_cfg.train_dataloader.batch_size = 3
+    with pytest.raises(ValueError, match=r'batch_size=3 does not fit source_ratio=\[1, 1\]'):
+        Runner.from_cfg(digits_cfg).train()
+
+
+def test_unlabelled_annotations_would_not_be_seen(digits, digits_cfg):
+    # Trap: even if the unlabelled file held its annotations, none would reach the student.
+    leaky = copy.deepcopy(digits_cfg)
+    leaky.work_dir += '-leaky'
+    leaky.train_dataloader.dataset.datasets[1].ann_file = 'annotations/unlabeled_truth.json'
+    options = {'default_hooks.teacher.selector': ConfigDict(type='ScoreSelector', threshold=1.0)}
+    _, clean, _ = train(digits_cfg, **options)
+    _, watch, _ = train(leaky, **options)
+    assert watch.strong == [[0, 0]] * 2
+    for name, tensor in clean.student[-1].items():
+        assert torch.equal(tensor, watch.student[-1][name]), name
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        # Trap: mmdet's momentum is the student's share; as a decay it would be no teacher at all.
+        (dict(decay=0.001), 'share that the teacher keeps'),
+        (dict(decay=dict(type='warm_up', decay=0.0004)), 'must be in'),
+        (dict(decay=1.5), 'must be in'),
+        (dict(burn_in=-1), 'burn_in is -1'),
+        (dict(burnin=5), "did you mean 'burn_in'"),
+        (dict(momentum=0.001), "unknown setting 'momentum'"),
+    ],
+)
+def test_refused_settings(settings, message):
+    selector = dict(type='ScoreSelector', threshold=0.5)
+    with pytest.raises(ValueError, match=message):
+        HOOKS.build(dict(type='EMATeacherHook', selector=selector, **settings))

@@ -1,0 +1,210 @@
+"""The end of a run: its figures in one file and one table, its pictures."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+
+from ssod.strict import strict_settings
+from ssod.teachers.hook import TeacherHook, unwrap
+from ssod.visualization.curves import plot_curves
+from ssod.visualization.detections import draw_detections
+
+MAP = 'coco/bbox_mAP'
+MAP50 = 'coco/bbox_mAP_50'
+
+# Where the message hub keeps these between the checkpoints of a run.
+START_METRICS = 'start_metrics'
+SECONDS = 'train_seconds'
+
+
+@HOOKS.register_module()
+@strict_settings
+class SummaryHook(Hook):
+    """Sum a run up when its training ends.
+
+    It logs a table of the last validation and writes into the work_dir:
+
+    - ``summary.json``: ``start_mAP``, ``student_mAP``, ``teacher_mAP`` and the same with ``mAP50``,
+      in points from 0 to 100 rounded to 0.1, null where there is no such score (no teacher began,
+      or the validation does not score it); ``seconds``, the wall clock from the first iteration to
+      the end, validations included, summed over resumptions (work that an interruption lost does
+      not count); ``iterations``; ``seed``;
+    - ``curves.png``: see :func:`~ssod.visualization.curves.plot_curves`;
+    - ``detections.png``: the teacher's boxes (the student's where no teacher was scored) on
+      validation images spread evenly over the set, see
+      :func:`~ssod.visualization.detections.draw_detections`.
+
+    The start weights are those that the teacher begins with: in the iteration in which it begins
+    the run is validated, unless it has just been.
+
+    Args:
+        num_images: Validation images in ``detections.png``, at least 1.
+        score_thr: Detections below this score are not drawn, in [0, 1].
+
+    Raises:
+        ValueError: If ``num_images`` or ``score_thr`` is out of its range.
+    """
+
+    # Before CheckpointHook, whose checkpoints are to hold the seconds of their own iteration.
+    priority = 'HIGH'
+
+    def __init__(self, num_images: int = 8, score_thr: float = 0.3) -> None:
+        if num_images < 1:
+            raise ValueError(f'SummaryHook: num_images is {num_images}, but must be at least 1')
+        if not 0 <= score_thr <= 1:
+            raise ValueError(f'SummaryHook: score_thr is {score_thr}, but must be in [0, 1]')
+        self.num_images = num_images
+        self.score_thr = score_thr
+        self._metrics: Mapping[str, float] | None = None
+        self._validated_at = -1
+        self._began = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock, at the seconds that a resumed run has already taken."""
+        taken = runner.message_hub.get_info(SECONDS, 0.0) if runner.iter else 0.0
+        self._began = time.monotonic() - taken
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Score the start weights at the iteration in which the teacher begins."""
+        begins = any(isinstance(h, TeacherHook) and h.burn_in == runner.iter for h in runner.hooks)
+        if not begins or runner.val_loop is None:
+            return
+        if self._validated_at != runner.iter:
+            runner.val_loop.run()
+            runner.model.train()
+        runner.message_hub.update_info(START_METRICS, dict(self._metrics or {}))
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Leave the seconds so far to the next checkpoint."""
+        runner.message_hub.update_info(SECONDS, time.monotonic() - self._began)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Remember the latest scores."""
+        self._metrics = metrics
+        self._validated_at = runner.iter
+
+    def after_train(self, runner: Runner) -> None:
+        """Write the summary, log the table, draw the pictures."""
+        validates = runner.val_loop is not None
+        if validates and self._metrics is None:
+            # Resumed at its very end, the run had no iteration left and thus no validation.
+            runner.val_loop.run()
+        if not is_main_process():
+            return
+        scores = self._scores(runner)
+        summary = {
+            **scores,
+            'seconds': round(time.monotonic() - self._began, 1),
+            'iterations': runner.iter,
+            'seed': runner.seed,
+        }
+        work_dir = Path(runner.work_dir)
+        _write_json(work_dir / 'summary.json', summary)
+        runner.logger.info(f'Summary, also in {work_dir / "summary.json"}:\n{_table(scores)}')
+        plot_curves(work_dir, work_dir / 'curves.png')
+        if validates:
+            self._draw(runner, 'student' if scores['teacher_mAP'] is None else 'teacher')
+
+    def _scores(self, runner: Runner) -> dict[str, float | None]:
+        """Every score of the summary, in points."""
+        # During the burn-in the teacher is the student's copy, and no teacher of its own.
+        teaches = any(isinstance(h, TeacherHook) and h.burn_in < runner.iter for h in runner.hooks)
+        start = runner.message_hub.get_info(START_METRICS, {})
+        last = self._metrics or {}
+        unnamed = getattr(unwrap(runner.model), 'predict_on', 'student')
+        scores: dict[str, float | None] = {}
+        for name, key in (('mAP', MAP), ('mAP50', MAP50)):
+            begin = _first(start, f'teacher/{key}', f'student/{key}', key)
+            scores[f'start_{name}'] = _points(begin)
+            for who in ('student', 'teacher'):
+                keys = [f'{who}/{key}', key] if who == unnamed else [f'{who}/{key}']
+                scores[f'{who}_{name}'] = _points(_first(last, *keys))
+            if not teaches:
+                scores[f'teacher_{name}'] = None
+        return scores
+
+    def _draw(self, runner: Runner, whose: str) -> None:
+        """Draw the boxes of ``whose``; no collective call, for only one process is here."""
+        dataset = runner.val_dataloader.dataset
+        count = min(self.num_images, len(dataset))
+        chosen = [int(i) for i in np.linspace(0, len(dataset) - 1, count).round()]
+        samples = _predict(unwrap(runner.model), [dataset[i] for i in chosen], whose)
+        backend = getattr(dataset, 'backend_args', None)
+        images = []
+        for i, sample in zip(chosen, samples, strict=True):
+            info = dataset.get_data_info(i)
+            sample.gt_instances = _truth(info)
+            images.append(mmcv.imread(info['img_path'], channel_order='rgb', backend_args=backend))
+        path = Path(runner.work_dir) / 'detections.png'
+        draw_detections(images, samples, dataset.metainfo['classes'], path, self.score_thr)
+
+
+def _predict(model: Any, loaded: list[dict[str, Any]], whose: str) -> list[DetDataSample]:
+    """Predict one image at a time, and leave the model in the mode in which it was."""
+    training = model.training
+    model.eval()
+    chosen = model.predicting_on(whose) if hasattr(model, 'predicting_on') else nullcontext()
+    with torch.no_grad(), chosen:
+        samples = [model.test_step(pseudo_collate([item]))[0].cpu() for item in loaded]
+    model.train(training)
+    return samples
+
+
+def _first(metrics: Mapping[str, float], *keys: str) -> float | None:
+    """The score of the first of ``keys`` that was measured."""
+    return next((metrics[key] for key in keys if key in metrics), None)
+
+
+def _points(fraction: float | None) -> float | None:
+    # COCO's own score for a set without any true box is -1.
+    if fraction is None or not math.isfinite(fraction) or fraction < 0:
+        return None
+    return round(100 * float(fraction), 1)
+
+
+def _table(scores: Mapping[str, float | None]) -> str:
+    lines = [f'{"":<14}{"mAP":>6}{"mAP50":>8}']
+    for who, title in (('start', 'start weights'), ('student', 'student'), ('teacher', 'teacher')):
+        cells = (scores[f'{who}_mAP'], scores[f'{who}_mAP50'])
+        mean, at50 = ('-' if cell is None else f'{cell:.1f}' for cell in cells)
+        lines.append(f'{title:<14}{mean:>6}{at50:>8}')
+    return '\n'.join(lines)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file that is there in full or not at all."""
+    unfinished = path.with_suffix('.json.tmp')
+    unfinished.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+    unfinished.replace(path)
+
+
+def _truth(info: Mapping[str, Any]) -> InstanceData:
+    """The boxes of the annotation file, in pixels of the image as it is on the disk.
+
+    Those of the loaded sample will not do: the pipeline may have resized them with the image.
+    """
+    instances = [x for x in info.get('instances', []) if not x.get('ignore_flag')]
+    boxes = torch.tensor([x['bbox'] for x in instances], dtype=torch.float32).reshape(-1, 4)
+    labels = torch.tensor([x['bbox_label'] for x in instances], dtype=torch.long)
+    return InstanceData(bboxes=boxes, labels=labels)

@@ -1,0 +1,226 @@
+"""The curves of a run, read from the scalars that mmengine's LoggerHook writes."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+Record = dict[str, Any]
+
+# Okabe and Ito's palette, whose colours stay apart for colour-blind readers; the line styles differ
+# as well, for a black-and-white print.
+TEACHER = '#0072B2'
+STUDENT = '#D55E00'
+CONSISTENCY = '#009E73'
+NEUTRAL = '#5A5A5A'
+
+MAP = 'coco/bbox_mAP'
+
+
+def read_scalars(work_dir: str | os.PathLike[str]) -> list[Record]:
+    """Read everything that a run has logged, as one history.
+
+    A resumed run leaves one ``<timestamp>/vis_data/scalars.json`` for each start. From its first
+    step on, a later file replaces the earlier ones, whose iterations after the checkpoint were lost
+    with the interruption. Lines that are no JSON object with a step are left out: an interruption
+    may tear the last one.
+
+    Args:
+        work_dir: The run's folder.
+
+    Returns:
+        The logged records in order, each with its ``step`` in iterations; empty where nothing has
+        been logged yet.
+
+    Raises:
+        FileNotFoundError: If ``work_dir`` is not a folder.
+    """
+    root = Path(work_dir)
+    if not root.is_dir():
+        raise FileNotFoundError(f'work_dir {root} is not a folder; give the folder of a run')
+    history: list[Record] = []
+    for path in sorted(root.glob('*/vis_data/scalars.json')):
+        records = _read_file(path)
+        if records:
+            first = records[0]['step']
+            history = [record for record in history if record['step'] < first] + records
+    return history
+
+
+def _read_file(path: Path) -> list[Record]:
+    records: list[Record] = []
+    step = 0
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if not isinstance(record, dict) or not isinstance(record.get('step'), int):
+            continue
+        # LoggerHook numbers validations by epoch unless told otherwise, and an iteration-based run
+        # is all in one epoch: such a line belongs where it stands in the file.
+        step = max(step, record['step'])
+        records.append({**record, 'step': step})
+    return records
+
+
+def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Draw a run's curves; works at any time, during a run as well.
+
+    Four panels over the iterations: mAP of teacher and student in points (0-100), with the level of
+    the weights that the teacher began with; precision and recall of the pseudo-boxes against the
+    hidden truth (0-1); pseudo-boxes per image; the summed losses. A panel without data says so.
+
+    Args:
+        work_dir: The run's folder.
+        path: The picture to write, 1500 x 1050 pixels as PNG; its folder is made if missing.
+
+    Raises:
+        FileNotFoundError: If ``work_dir`` is not a folder.
+    """
+    records = read_scalars(work_dir)
+    figure = Figure(figsize=(10, 7), dpi=150, layout='constrained')
+    FigureCanvasAgg(figure)
+    figure.suptitle(Path(work_dir).resolve().name, color=NEUTRAL)
+    panels: list[tuple[str, str, Callable[[Axes, list[Record]], str]]] = [
+        ('COCO mAP on the validation images', 'mAP (points)', _draw_map),
+        ('Pseudo-boxes against the hidden truth', 'fraction', _draw_quality),
+        ('Pseudo-boxes', 'boxes per unlabelled image', _draw_boxes),
+        ('Losses', 'loss (no unit)', _draw_losses),
+    ]
+    last = max((record['step'] for record in records), default=0)
+    for axes, (title, unit, draw) in zip(figure.subplots(2, 2).flat, panels, strict=True):
+        axes.set_title(title, loc='left', fontsize='medium', fontweight='bold')
+        missing = draw(axes, records)
+        if missing:
+            axes.set(xticks=[], yticks=[], facecolor='#F7F7F7')
+            axes.spines[:].set_visible(False)
+            axes.text(0.5, 0.5, missing, color=NEUTRAL, ha='center', transform=axes.transAxes)
+            continue
+        axes.set_xlim(0, 1.02 * max(last, 1))
+        axes.set_xlabel('iteration')
+        axes.set_ylabel(unit)
+        axes.grid(color='#E4E4E4', linewidth=0.8)
+        axes.spines[['top', 'right']].set_visible(False)
+        axes.legend(frameon=False)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _draw_map(axes: Axes, records: list[Record]) -> str:
+    """Draw the scores; return what is missing if there are none, as every panel does."""
+    teacher = _series(records, [f'teacher/{MAP}'])
+    student = _series(records, [f'student/{MAP}'])
+    drawn = [
+        # mmengine's own validation loop does not say whose boxes it scores.
+        _line(axes, _series(records, [MAP]), 'model', NEUTRAL, '-.', scale=100),
+        _line(axes, teacher, 'teacher', TEACHER, '-', scale=100),
+        # Dashed and above, for during the burn-in the teacher is the student's copy.
+        _line(axes, student, 'student', STUDENT, '--', scale=100),
+    ]
+    begin = _teacher_begin(records)
+    if begin is not None:
+        step, level = begin
+        end = max(step for step, _ in [*teacher, *student])
+        label = f'start weights {100 * level:.1f}'
+        axes.hlines(100 * level, step, end, NEUTRAL, ':', label=label, linewidth=2)
+    _from_zero(axes)
+    return '' if any(drawn) else 'no validation yet'
+
+
+def _teacher_begin(records: list[Record]) -> tuple[int, float] | None:
+    """Step and mAP of the last validation before the first pseudo-boxes: the start weights'."""
+    taught = [step for step, _ in _series(records, ['pseudo_boxes'])]
+    if not taught:
+        return None
+    before = [record for record in records if record['step'] < taught[0]]
+    scores = _series(before, [f'teacher/{MAP}']) or _series(before, [f'student/{MAP}'])
+    return scores[-1] if scores else None
+
+
+def _draw_quality(axes: Axes, records: list[Record]) -> str:
+    precision = _series(records, ['pseudo_precision'])
+    recall = _series(records, ['pseudo_recall'])
+    drawn = [
+        _line(axes, precision, 'precision', TEACHER, '-'),
+        _line(axes, recall, 'recall', STUDENT, '--'),
+    ]
+    axes.set_ylim(-0.02, 1.02)
+    return '' if any(drawn) else 'no hidden truth, or no pseudo-boxes yet'
+
+
+def _draw_boxes(axes: Axes, records: list[Record]) -> str:
+    boxes = _series(records, ['pseudo_boxes'])
+    drawn = _line(axes, boxes, 'above the threshold', TEACHER, '-')
+    _from_zero(axes)
+    return '' if drawn else 'no pseudo-boxes yet'
+
+
+def _draw_losses(axes: Axes, records: list[Record]) -> str:
+    keys = sorted({key for record in records for key in record if 'loss' in key})
+    values: list[float] = []
+    for prefix, name, colour, style in [
+        ('sup_', 'supervised', STUDENT, '--'),
+        ('pseudo_', 'pseudo-label', TEACHER, '-'),
+        ('consistency_', 'consistency', CONSISTENCY, '-.'),
+    ]:
+        series = _series(records, [key for key in keys if key.startswith(prefix)])
+        _line(axes, series, name, colour, style)
+        values += [value for _, value in series]
+    if not values:
+        total = _series(records, ['loss'])
+        return '' if _line(axes, total, 'total', STUDENT, '-') else 'no losses yet'
+    if min(values) > 0 and max(values) > 20 * min(values):
+        axes.set_yscale('log')
+        axes.yaxis.set_major_formatter('{x:g}')
+    else:
+        _from_zero(axes)
+    return ''
+
+
+def _from_zero(axes: Axes) -> None:
+    """Let the axis begin at zero, with a margin that keeps a line at zero clear of the frame."""
+    axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])
+
+
+def _series(records: list[Record], keys: Sequence[str]) -> list[tuple[int, float]]:
+    """Step and sum of ``keys``, where a record has any of them and the sum is a finite number."""
+    series = []
+    for record in records:
+        values = [record[key] for key in keys if isinstance(record.get(key), int | float)]
+        if values and math.isfinite(sum(values)):
+            series.append((record['step'], float(sum(values))))
+    return series
+
+
+def _line(
+    axes: Axes,
+    series: list[tuple[int, float]],
+    label: str,
+    colour: str,
+    style: str,
+    scale: float = 1,
+) -> bool:
+    if not series:
+        return False
+    steps, values = zip(*series, strict=True)
+    values = tuple(scale * value for value in values)
+    # Markers show the points of a short series, of a single one above all, and clutter a long one.
+    marker = 'o' if len(series) <= 30 else None
+    axes.plot(
+        steps,
+        values,
+        style,
+        color=colour,
+        label=f'{label} (last {values[-1]:.3g})',
+        marker=marker,
+        markersize=3.5,
+        linewidth=1.8,
+    )
+    return True

@@ -1,0 +1,186 @@
+"""A contact sheet: images with their true boxes and the boxes that a detector found."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.structures import InstanceData
+from PIL import Image, ImageDraw, ImageFont
+
+# Okabe and Ito's sky blue and orange: apart for colour-blind readers, and bright enough for the
+# black of the halo and of the labels' text.
+TRUTH = (86, 180, 233)
+DETECTION = (230, 159, 0)
+INK = (40, 40, 40)
+
+SIDE = 384  # the longer side of every image on the sheet; 96 px grow fourfold
+GAP = 12
+HEADER = 36
+CAPTION = 22
+
+Rectangle = tuple[float, float, float, float]
+
+
+def draw_detections(
+    images: Sequence[npt.NDArray[np.uint8]],
+    samples: Sequence[DetDataSample],
+    classes: Sequence[str],
+    path: str | os.PathLike[str],
+    score_thr: float = 0.3,
+    columns: int = 4,
+) -> None:
+    """Write images with true and found boxes as one picture.
+
+    Every image is brought to a longer side of 384 px before anything is drawn, so that lines and
+    text have one size on all. True boxes are thin and lie above the thick detections, which carry
+    class and score; the caption names the image's file and counts both.
+
+    Args:
+        images: RGB images, each (height, width, 3) in 0..255, of any size.
+        samples: For each image, ``gt_instances`` (bboxes, labels) and ``pred_instances`` (bboxes,
+            labels, scores), both optional; boxes as (x1, y1, x2, y2) in the image's own pixels.
+        classes: Name of each label.
+        path: The picture to write; its folder is made if missing.
+        score_thr: Detections below this score (0..1) are left out.
+        columns: Images in a row.
+
+    Raises:
+        ValueError: If there are no images, or not one sample for each.
+    """
+    if not images or len(images) != len(samples):
+        raise ValueError(
+            f'draw_detections: {len(images)} images and {len(samples)} samples; '
+            'give at least one image, and one sample for each'
+        )
+    tiles = [
+        _tile(image, sample, classes, score_thr)
+        for image, sample in zip(images, samples, strict=True)
+    ]
+    columns = min(columns, len(tiles))
+    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+    width = GAP + columns * (SIDE + GAP)
+    height = HEADER + sum(max(tile.height for tile in row) + GAP for row in rows)
+    sheet = Image.new('RGB', (width, height), 'white')
+    _draw_legend(sheet, score_thr)
+    top = HEADER
+    for row in rows:
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (GAP + column * (SIDE + GAP), top))
+        top += max(tile.height for tile in row) + GAP
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+
+
+def _tile(
+    image: npt.NDArray[np.uint8], sample: DetDataSample, classes: Sequence[str], score_thr: float
+) -> Image.Image:
+    """One image at the sheet's scale with its boxes, in a field of full width, and its caption."""
+    height, width = image.shape[:2]
+    scale = SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(picture)
+
+    found = _boxes(sample, 'pred_instances', scale)
+    kept: list[tuple[Rectangle, str]] = []
+    if found:
+        instances = sample.pred_instances
+        for i in instances.scores.argsort(descending=True).tolist():
+            score = float(instances.scores[i])
+            if score >= score_thr:
+                kept.append((found[i], f'{classes[int(instances.labels[i])]} {score:.2f}'))
+    truth = _boxes(sample, 'gt_instances', scale)
+
+    # The least certain first: where detections overlap, the most certain ends up above.
+    for box, _ in reversed(kept):
+        _draw_box(draw, box, DETECTION, 4)
+    for box in truth:
+        _draw_box(draw, box, TRUTH, 2)
+    _draw_labels(draw, size, kept)
+
+    tile = Image.new('RGB', (SIDE, size[1] + CAPTION), 'white')
+    left = (SIDE - size[0]) // 2
+    tile.paste(picture, (left, 0))
+    caption = f'{len(truth)} true, {len(kept)} found'
+    if sample.get('img_path'):
+        caption = f'{Path(sample.img_path).name}: {caption}'
+    ImageDraw.Draw(tile).text((left, size[1] + 3), caption, INK, _font(13))
+    return tile
+
+
+def _boxes(sample: DetDataSample, field: str, scale: float) -> list[Rectangle]:
+    instances: InstanceData | None = sample.get(field)
+    if instances is None:
+        return []
+    boxes: list[Rectangle] = (get_box_tensor(instances.bboxes).float() * scale).tolist()
+    return boxes
+
+
+def _draw_box(
+    draw: ImageDraw.ImageDraw, box: Rectangle, colour: tuple[int, int, int], line: int
+) -> None:
+    """Draw a frame whose line has its middle on the box's edge, with a dark rim on both sides.
+
+    At the picture's border it is moved inwards as far as it takes to be seen.
+    """
+    width, height = draw.im.size
+    outer, inner = line / 2 + 1, line / 2
+    x1, x2 = (min(max(x, outer), width - 1 - outer) for x in box[0::2])
+    y1, y2 = (min(max(y, outer), height - 1 - outer) for y in box[1::2])
+    draw.rectangle((x1 - outer, y1 - outer, x2 + outer, y2 + outer), outline=INK, width=line + 2)
+    draw.rectangle((x1 - inner, y1 - inner, x2 + inner, y2 + inner), outline=colour, width=line)
+
+
+def _draw_labels(
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], labelled: Sequence[tuple[Rectangle, str]]
+) -> None:
+    """Write each label at its box, the first ones (the most certain) choosing their place first."""
+    font = _font(15)
+    taken: list[Rectangle] = []
+    for box, text in labelled:
+        width, height = font.getlength(text) + 8, 20
+        places = list(_places(box, width, height, size))
+        free = [p for p in places if not any(_overlap(p, other) for other in taken)]
+        place = (free or places)[0]
+        taken.append(place)
+        draw.rectangle(place, fill=DETECTION)
+        draw.text((place[0] + 4, place[1] + height / 2), text, 'black', font, anchor='lm')
+
+
+def _places(
+    box: Rectangle, width: float, height: float, size: tuple[int, int]
+) -> Iterator[Rectangle]:
+    """Where a label may stand, the best first: above its box, below it, inside at the top."""
+    x1, y1, x2, y2 = box
+    for x in (x1 - 3, x2 + 3 - width):
+        for y in (y1 - 3 - height, y2 + 3, y1 + 3):
+            left = min(max(x, 0), max(size[0] - width, 0))
+            upper = min(max(y, 0), max(size[1] - height, 0))
+            yield left, upper, left + width, upper + height
+
+
+def _overlap(a: Rectangle, b: Rectangle) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _draw_legend(sheet: Image.Image, score_thr: float) -> None:
+    draw = ImageDraw.Draw(sheet)
+    font = _font(15)
+    x = float(GAP)
+    for colour, text in (
+        (TRUTH, 'truth'),
+        (DETECTION, f'detection with class and score ≥ {score_thr:g}'),
+    ):
+        draw.rectangle((x, 12, x + 14, 26), fill=colour)
+        draw.text((x + 22, 19), text, INK, font, anchor='lm')
+        x += 22 + font.getlength(text) + 28
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # matplotlib ships the font, so that it is the same on every machine.
+    return ImageFont.truetype(f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf', size)

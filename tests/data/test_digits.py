@@ -48,6 +48,7 @@ def test_layout(small):
     assert sorted(p.name for p in small.iterdir()) == ['annotations', 'digits.json', 'images']
     assert len(list((small / 'images/train').glob('*.png'))) == 20
     assert len(list((small / 'images/val').glob('*.png'))) == 6
+    assert len({p.read_bytes() for p in small.rglob('*.png')}) == 26  # no scene comes twice
     assert not list(small.parent.glob('.*'))
     with Image.open(small / 'images/train/000000.png') as image:
         assert (image.size, image.mode) == ((96, 96), 'RGB')

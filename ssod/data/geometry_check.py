@@ -1,0 +1,292 @@
+"""A check, when a pipeline is built, that each view records how it moves an image.
+
+Pseudo-boxes are found in one view and carried into another by the views' ``homography_matrix``.
+mmdet's Resize, FixShapeResize, RandomFlip, RandomCrop, Rotate, ShearX, ShearY, TranslateX and
+TranslateY record theirs; RandomAffine, RandomShift, Expand, MinIoURandomCrop, RandomCenterCropPad,
+Mosaic, MixUp, Albu and others do not, so that pseudo-boxes would land in the wrong place without a
+word. What a transform does is tried out, whatever its name, so that a user's own are covered too.
+"""
+
+import contextlib
+import copy
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose, RandomApply, RandomChoice
+from mmdet.structures.bbox import BaseBoxes, HorizontalBoxes
+from mmengine.logging import print_log
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ssod.pseudo_labels.projection import clip_boxes, project_boxes
+
+Transform = Callable[[dict[str, Any]], dict[str, Any] | None]
+_Chain = Sequence[tuple[int | None, Transform]]
+
+RUNS_ALONE = 10
+"""How often each transform is tried by itself, those inside of wrappers too."""
+
+RUNS_TOGETHER = 4
+"""How often a whole view is tried; half of them as it will be, without making chance certain."""
+
+PROBE_SHAPES = ((96, 128), (384, 512))
+"""Height and width of the images it is tried on; a fixed crop acts only on the larger."""
+
+TOLERANCE = 1.0
+"""Pixels by which the middle of a box may be off."""
+
+GROWTH_LIMIT = 2.0
+"""Growth of a 2:1 box's area, by taking its hull, that calls for a warning.
+
+Rotate(max_mag=15) gives up to 1.6, with 20 it is 1.8, with 30 it is 2.1, and mmdet's shears give
+2.2. At 2 the hull's IoU with what it frames is only 0.5: such pseudo-boxes teach the wrong size.
+"""
+
+INSTEAD = (
+    'use Resize, RandomResize, RandomFlip, RandomCrop, Rotate, ShearX, ShearY, TranslateX or '
+    'TranslateY, or have it update homography_matrix'
+)
+
+
+def check_geometry(view: str, transforms: Sequence[Transform]) -> None:
+    """Refuse a view that does not record in ``homography_matrix`` how it moves an image.
+
+    The transforms run one after another on made-up images with many boxes, and after each one the
+    boxes must be where the matrix says; they run on images without boxes too, as unlabelled images
+    have none. The global random states stay as they were, and so do the transforms. If rotation or
+    shear makes boxes grow beyond :data:`GROWTH_LIMIT`, a line in the log says so.
+
+    Args:
+        view: Name of the view, for messages.
+        transforms: What makes the view from a loaded image.
+
+    Raises:
+        ValueError: Names the view, the transform, what is wrong and what to use instead.
+    """
+    for transform in transforms:
+        if any(hasattr(p, 'get_indexes') or hasattr(p, 'get_indices') for p in _parts(transform)):
+            raise _error(view, transform, 'mixes in other images, which no matrix can record')
+    by_chance, certain = copy.deepcopy(list(transforms)), copy.deepcopy(list(transforms))
+    trials = _Trials(view)
+    with _random_states_kept():
+        for number, transform in enumerate(certain):
+            parts = list(_parts(transform))
+            for part in parts:
+                _make_certain(part)
+            # From the inside, so that an error names the transform itself.
+            for part in reversed(parts):
+                trials.run_alone(part, number if part is transform else None)
+        for run in range(RUNS_TOGETHER):
+            _seed(run)
+            acting = run < RUNS_TOGETHER // 2
+            chain = list(enumerate(certain)) if acting else [(None, t) for t in by_chance]
+            shape = PROBE_SHAPES[run % len(PROBE_SHAPES)]
+            trials.run(chain, _probe(shape))
+            trials.run(chain, _probe(shape, with_boxes=False))
+    trials.judge(transforms)
+
+
+class _State(NamedTuple):
+    """What is compared before and after a transform."""
+
+    image: NDArray[Any]
+    boxes: Tensor
+    labels: list[int]
+    matrix: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, results: dict[str, Any]) -> '_State':
+        boxes = results['gt_bboxes']
+        tensor = boxes.tensor if isinstance(boxes, BaseBoxes) else torch.as_tensor(boxes)
+        matrix = results.get('homography_matrix')
+        return cls(
+            # No copy: an image can be written into, but never change its size in place.
+            image=np.asarray(results['img']),
+            boxes=tensor.clone().float(),
+            labels=[int(label) for label in results['gt_bboxes_labels']],
+            matrix=np.eye(3) if matrix is None else np.asarray(matrix, np.float64),
+        )
+
+
+class _Trials:
+    """Tries a view out, and remembers which transforms could be judged."""
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        self.growth = 1.0
+        self._judged: set[tuple[int | None, bool]] = set()
+        self._failures: dict[tuple[int | None, bool], str] = {}
+
+    def run_alone(self, transform: Transform, number: int | None) -> None:
+        """Try one transform, mostly on the small image, which takes least time."""
+        for run in range(RUNS_ALONE):
+            _seed(run)
+            self.run([(number, transform)], _probe(PROBE_SHAPES[run == RUNS_ALONE - 1]))
+
+    def run(self, chain: _Chain, results: dict[str, Any]) -> None:
+        """Try transforms on one image; an error if one does what it may not.
+
+        Those with a number are known to work once they did.
+        """
+        start = before = _State.of(results)
+        with_boxes = bool(start.labels)
+        for number, transform in chain:
+            case = (number, with_boxes)
+            try:
+                view = transform(results)
+                after = None if view is None else _State.of(view)
+            except Exception as error:  # A transform of the user may raise anything.
+                # Not an offence yet: an image of another size may do.
+                self._failures[case] = f'{type(error).__name__}: {error}'
+                return
+            if view is None or after is None:
+                self._failures[case] = 'it returned nothing'
+                return
+            problem = _problem(before, after)
+            if problem:
+                raise _error(self.view, transform, problem)
+            if after.labels or not with_boxes:
+                self._judged.add(case)
+            results, before = view, after
+        self.growth = max(self.growth, _growth(before.matrix @ np.linalg.inv(start.matrix)))
+
+    def judge(self, transforms: Sequence[Transform]) -> None:
+        """An error if a transform never worked, a warning if boxes grow too much."""
+        for number, transform in enumerate(transforms):
+            for with_boxes in (True, False):
+                case = (number, with_boxes)
+                if case in self._judged:
+                    continue
+                why = self._failures.get(case, 'it left no boxes')
+                if with_boxes:
+                    raise _error(self.view, transform, f'failed when tried: {why}', 'mend it')
+                what = f'failed on an image without boxes, as unlabelled ones are: {why}'
+                remedy = 'mend it (RandomCrop needs allow_negative_crop=True)'
+                raise _error(self.view, transform, what, remedy)
+        if self.growth > GROWTH_LIMIT:
+            print_log(
+                f'{self.view} view: rotation or shear makes boxes up to {self.growth:.1f} times as '
+                f'large as what they frame; smaller angles give better pseudo-boxes',
+                'current',
+                logging.WARNING,
+            )
+
+
+def _error(view: str, transform: Transform, what: str, remedy: str = INSTEAD) -> ValueError:
+    name, *inner = (type(part).__name__ for part in _parts(transform))
+    name = f'{name}({", ".join(inner)})' if inner else name
+    return ValueError(f'{view} view: {name} {what}; {remedy}')
+
+
+def _problem(before: _State, after: _State) -> str | None:
+    """What is wrong with what a transform did, in words."""
+    if len(after.labels) != len(after.boxes) or not set(after.labels) <= set(before.labels):
+        return 'leaves boxes and labels that do not belong together'
+    step = after.matrix @ np.linalg.inv(before.matrix)
+    recorded = not np.allclose(step, np.eye(3), atol=1e-4)
+    off = _misplacement(before, after, step)
+    if off > TOLERANCE and recorded:
+        return f'records a homography_matrix that misplaces boxes by {off:.0f} pixels'
+    if off > TOLERANCE:
+        return f'moves boxes by {off:.0f} pixels without recording it in homography_matrix'
+    if not recorded and not _stays_in_place(before.image, after.image):
+        return 'changes the size of the image without recording it in homography_matrix'
+    return None
+
+
+def _misplacement(before: _State, after: _State, step: NDArray[np.float64]) -> float:
+    """How far the middle of a box is from where the matrix says, in pixels; the median.
+
+    The middle, because a wrapper that rotates twice takes the hull of a hull; the median, because
+    one that moves boxes out of the image and back leaves those cut.
+    """
+    row = {label: number for number, label in enumerate(before.labels)}
+    height, width = after.image.shape[:2]
+    boxes = before.boxes[[row[label] for label in after.labels]]
+    wanted = project_boxes(boxes, torch.from_numpy(step), (height, width))
+    found = clip_boxes(after.boxes, (height, width))
+    visible = ((found[:, 2:] > found[:, :2]) & (wanted[:, 2:] > wanted[:, :2])).all(dim=1)
+    if not visible.any():
+        return 0.0
+    off = (found[:, :2] + found[:, 2:] - wanted[:, :2] - wanted[:, 2:])[visible] / 2
+    return float(off.abs().amax(dim=1).median())
+
+
+def _stays_in_place(before: NDArray[Any], after: NDArray[Any]) -> bool:
+    """Whether an image has its size, or was cut or padded at the right and the bottom only."""
+    if before.shape[:2] == after.shape[:2]:
+        return True
+    height, width = np.minimum(before.shape[:2], after.shape[:2])
+    grey = [image[:height, :width].mean(axis=2).ravel() for image in (before, after)]
+    # Colours may have changed as well, so only the pattern counts. The probe is pure noise.
+    return bool(abs(np.corrcoef(*grey)[0, 1]) > 0.3)
+
+
+def _growth(step: NDArray[np.float64]) -> float:
+    """By how much the hull of a 2:1 box, lying or standing, is larger than the box."""
+    boxes = torch.tensor([[0.0, 0.0, 200.0, 100.0], [0.0, 0.0, 100.0, 200.0]])
+    hulls = project_boxes(boxes, torch.from_numpy(step))
+    areas = (hulls[:, 2:] - hulls[:, :2]).prod(dim=1)
+    return float(areas.max()) / (20000 * abs(np.linalg.det(step[:2, :2])))
+
+
+def _probe(shape: tuple[int, int], with_boxes: bool = True) -> dict[str, Any]:
+    """A loaded image of noise with a grid of boxes, each of a label of its own."""
+    height, width = shape
+    side = height / 8
+    x, y = np.meshgrid(np.linspace(0, width - side, 12), np.linspace(0, height - side, 9))
+    grid = np.stack([x, y, x + side, y + side], axis=-1).reshape(-1, 4)
+    corners = grid[: len(grid) if with_boxes else 0].astype(np.float32)
+    return {
+        'img': np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8),
+        'img_id': 0,
+        'img_path': 'probe.png',
+        'img_shape': shape,
+        'ori_shape': shape,
+        'height': height,
+        'width': width,
+        'gt_bboxes': HorizontalBoxes(corners),
+        'gt_bboxes_labels': np.arange(len(corners)),
+        'gt_ignore_flags': np.zeros(len(corners), bool),
+        # As if it had been resized and cropped before: a transform must add to what is recorded.
+        'homography_matrix': np.array([[0.5, 0, -3], [0, 0.5, -5], [0, 0, 1]], np.float32),
+    }
+
+
+def _parts(transform: Any) -> Iterator[Transform]:
+    """A transform and those that it wraps, if it does nothing but run some of them."""
+    if isinstance(transform, list | tuple):
+        for part in transform:
+            yield from _parts(part)
+        return
+    if type(transform) is not Compose:
+        yield transform
+    if isinstance(transform, (Compose, RandomApply, RandomChoice)):
+        yield from _parts(transform.transforms)
+
+
+def _make_certain(transform: Any) -> None:
+    """Let a rare transform act each time, which else might slip through."""
+    if isinstance(getattr(transform, 'prob', None), float) and transform.prob > 0:
+        transform.prob = 1.0
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def _random_states_kept() -> Iterator[None]:
+    state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(numpy_state)

@@ -1,0 +1,139 @@
+"""The views of an image, in the format of :mod:`ssod.data.branches`.
+
+mmdet's ``MultiBranch`` gives the same format. These two pack by themselves, with all that is needed
+to carry boxes between views, copy an image once instead of everything twice, let no label of an
+unlabelled image through, and refuse a view whose geometry cannot be followed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.datasets.transforms import PackDetInputs
+from mmdet.registry import TRANSFORMS
+from mmdet.structures.bbox import HorizontalBoxes
+
+from ssod.data.geometry_check import Transform, check_geometry
+from ssod.strict import strict_settings
+
+Results = dict[str, Any]
+
+META_KEYS = (
+    'img_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'flip',
+    'flip_direction',
+    'homography_matrix',
+)
+"""What a data sample knows of its image; nothing less will do for pseudo-boxes."""
+
+BRANCHES = ('labeled', 'weak', 'strong')
+
+
+@TRANSFORMS.register_module()
+@strict_settings
+class LabeledView(BaseTransform):
+    """The rest of a labelled image's pipeline, after loading it and its annotations.
+
+    Args:
+        transforms: Configs of transforms. A last ``PackDetInputs`` may stand there for meta keys
+            of its own; it is not needed.
+    """
+
+    def __init__(self, transforms: Sequence[Mapping[str, Any] | Transform] = ()) -> None:
+        self._view = _View(transforms)
+
+    def transform(self, results: Results) -> Results | None:
+        """Make the branch ``labeled``; ``None`` if a transform gave up this image."""
+        return _join({'labeled': self._view(results)})
+
+
+@TRANSFORMS.register_module()
+@strict_settings
+class TwoViews(BaseTransform):
+    """The weak and the strong view of an unlabelled image, after loading it.
+
+    Annotations are dropped, whatever was loaded: an unlabelled image has none.
+
+    Args:
+        weak: Configs of the transforms for the teacher's view.
+        strong: Configs of the transforms for the student's view.
+
+    Raises:
+        ValueError: If a view does not record how it moves the image, see
+            :func:`ssod.data.geometry_check.check_geometry`.
+    """
+
+    def __init__(
+        self,
+        weak: Sequence[Mapping[str, Any] | Transform] = (),
+        strong: Sequence[Mapping[str, Any] | Transform] = (),
+    ) -> None:
+        self._weak, self._strong = _View(weak), _View(strong)
+        check_geometry('weak', self._weak.transforms)
+        check_geometry('strong', self._strong.transforms)
+
+    def transform(self, results: Results) -> Results | None:
+        """Make the branches ``weak`` and ``strong``; ``None`` if a transform gave up this image."""
+        # One copy: transforms may write into the image that they are given.
+        other = {**results, 'img': results['img'].copy()}
+        return _join(
+            {
+                'weak': self._weak(_without_annotations(results)),
+                'strong': self._strong(_without_annotations(other)),
+            }
+        )
+
+
+class _View:
+    """Some transforms, and the packing of what they make."""
+
+    def __init__(self, transforms: Sequence[Mapping[str, Any] | Transform]) -> None:
+        built: list[Any] = [
+            TRANSFORMS.build(t) if isinstance(t, Mapping) else t for t in transforms
+        ]
+        meta_keys = dict.fromkeys(META_KEYS)
+        if built and isinstance(built[-1], PackDetInputs):
+            meta_keys.update(dict.fromkeys(built.pop().meta_keys))
+        self.transforms: list[Transform] = built
+        self._pack = PackDetInputs(meta_keys=tuple(meta_keys))
+
+    def __call__(self, results: Results) -> Results | None:
+        results = {
+            'scale_factor': (1.0, 1.0),
+            'flip': False,
+            'flip_direction': None,
+            'homography_matrix': np.eye(3, dtype=np.float32),
+            **results,
+        }
+        for transform in self.transforms:
+            view = transform(results)
+            if view is None:
+                return None
+            results = view
+        packed: Results = self._pack(results)
+        return packed
+
+
+def _without_annotations(results: Results) -> Results:
+    kept = {k: v for k, v in results.items() if not k.startswith('gt_') and k != 'instances'}
+    return {
+        **kept,
+        'gt_bboxes': HorizontalBoxes(np.zeros((0, 4), np.float32)),
+        'gt_bboxes_labels': np.zeros(0, np.int64),
+        'gt_ignore_flags': np.zeros(0, bool),
+    }
+
+
+def _join(views: dict[str, Results | None]) -> Results | None:
+    """The branches of one image, with ``None`` where it has no such view."""
+    if any(view is None for view in views.values()):
+        return None
+    return {
+        key: {name: (views.get(name) or {}).get(key) for name in BRANCHES}
+        for key in ('inputs', 'data_samples')
+    }

@@ -27,9 +27,9 @@ def read_scalars(work_dir: str | os.PathLike[str]) -> list[Record]:
     """Read everything that a run has logged, as one history.
 
     A resumed run leaves one ``<timestamp>/vis_data/scalars.json`` for each start. From its first
-    step on, a later file replaces the earlier ones, whose iterations after the checkpoint were lost
-    with the interruption. Lines that are no JSON object with a step are left out: an interruption
-    may tear the last one.
+    training step on, a later file replaces the earlier ones, whose iterations after the checkpoint
+    were lost with the interruption. Lines that are no JSON object with a step are left out: an
+    interruption may tear the last one.
 
     Args:
         work_dir: The run's folder.
@@ -47,26 +47,25 @@ def read_scalars(work_dir: str | os.PathLike[str]) -> list[Record]:
     history: list[Record] = []
     for path in sorted(root.glob('*/vis_data/scalars.json')):
         records = _read_file(path)
-        if records:
-            first = records[0]['step']
-            history = [record for record in history if record['step'] < first] + records
+        first = next((record['step'] for record in records if 'iter' in record), math.inf)
+        history = [record for record in history if record['step'] < first]
+        for record in records:
+            # LoggerHook numbers validations by epoch unless told otherwise, and an iteration-based
+            # run is all in one epoch: such a line belongs where it stands among the others.
+            last = history[-1]['step'] if history else 0
+            history.append({**record, 'step': max(last, record['step'])})
     return history
 
 
 def _read_file(path: Path) -> list[Record]:
     records: list[Record] = []
-    step = 0
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if not isinstance(record, dict) or not isinstance(record.get('step'), int):
-            continue
-        # LoggerHook numbers validations by epoch unless told otherwise, and an iteration-based run
-        # is all in one epoch: such a line belongs where it stands in the file.
-        step = max(step, record['step'])
-        records.append({**record, 'step': step})
+        if isinstance(record, dict) and isinstance(record.get('step'), int):
+            records.append(record)
     return records
 
 

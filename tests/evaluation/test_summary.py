@@ -25,7 +25,7 @@ from ssod.evaluation import summary
 from ssod.evaluation.summary import SummaryHook
 from ssod.teachers.hook import TeacherHook
 from ssod.visualization import detections
-from ssod.visualization.curves import read_scalars
+from ssod.visualization.curves import plot_curves, read_scalars
 
 LAST = {
     'teacher/coco/bbox_mAP': 0.427,
@@ -199,6 +199,12 @@ def run(
     return json.loads((tmp_path / 'run/summary.json').read_text()), runner, messages
 
 
+@pytest.fixture(autouse=True)
+def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves take most of a second; the tests that are about them draw them."""
+    monkeypatch.setattr(summary, 'plot_curves', lambda *_: None)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A clock that goes on by ten seconds each time that it is read."""
@@ -329,7 +335,10 @@ def test_plain_detector_is_the_student(tmp_path: Path) -> None:
     assert (tmp_path / 'run/detections.png').exists()
 
 
-def test_a_run_without_validation_still_has_its_seconds_and_curves(tmp_path: Path) -> None:
+def test_a_run_without_validation_still_has_its_seconds_and_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, 'plot_curves', plot_curves)
     result, _, _ = run(tmp_path, None)
     assert scores(result) == (None, None, None)
     assert result['iterations'] == 4
@@ -404,7 +413,8 @@ def test_figures_are_safe_when_a_picture_fails(
     assert (tmp_path / 'run/summary.json').exists()
 
 
-def test_curves(tmp_path: Path) -> None:
+def test_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summary, 'plot_curves', plot_curves)
     run(tmp_path, [LAST])
     assert Image.open(tmp_path / 'run/curves.png').size == (1500, 1050)
 
@@ -474,9 +484,11 @@ def test_picture_keeps_to_the_threshold(tmp_path: Path) -> None:
 
 def test_only_the_main_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summary, 'is_main_process', lambda: False)
+    monkeypatch.setattr(summary, 'plot_curves', plot_curves)
     with pytest.raises(FileNotFoundError, match=re.escape('summary.json')):
         run(tmp_path, [LAST])
-    assert not (tmp_path / 'run/curves.png').exists()
+    written = {path.name for path in (tmp_path / 'run').iterdir()}
+    assert not written & {'summary.json', 'curves.png', 'detections.png'}
 
 
 @pytest.mark.parametrize(

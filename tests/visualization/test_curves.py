@@ -114,6 +114,22 @@ def test_validations_numbered_by_epoch_stand_where_they_were_logged(tmp_path: Pa
     assert [r['step'] for r in read_scalars(tmp_path)] == [0, 50, 50, 100]
 
 
+@pytest.mark.parametrize('step', [0, 100])  # numbered by epoch, and by iteration
+def test_a_validation_right_after_a_resumption_replaces_nothing(tmp_path: Path, step: int) -> None:
+    # Resumed at 100, where the teacher begins, the run scores the start weights first of all.
+    log(tmp_path, '20250101_000000', train(50), train(100), train(150))
+    log(tmp_path, '20250102_000000', val(step, 0.1, 0.1))
+    log(tmp_path, '20250103_000000', val(step, 0.2, 0.2), train(150))
+    history = [(r['step'], r.get('teacher/coco/bbox_mAP')) for r in read_scalars(tmp_path)]
+    assert history == [(50, None), (100, None), (100, 0.2), (150, None)]
+
+
+def test_a_validation_alone_comes_last(tmp_path: Path) -> None:
+    log(tmp_path, '20250101_000000', train(50), train(100))
+    log(tmp_path, '20250102_000000', val(0, 0.1, 0.1))
+    assert [r['step'] for r in read_scalars(tmp_path)] == [50, 100, 100]
+
+
 def test_empty_run_says_so_in_every_panel(tmp_path: Path) -> None:
     text = words(tmp_path, tmp_path)
     assert 'no validation yet' in text

@@ -1,0 +1,64 @@
+# The project's own environment and its few jobs. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+# Relative on purpose: a path with spaces in it then does no harm.
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.stamp
+LOCK := requirements/lock.txt
+PIP := $(RUN) -m pip --disable-pip-version-check install --no-deps
+# Test processes at once; each computes on one core.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo compare test check format lock clean distclean
+
+help:  ## show this list
+	@echo 'make TARGET [ARGS="options for the command behind it"] [PYTHON=python3.12]'
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile | expand -t 14
+
+setup: $(READY)  ## make .venv with the versions pinned in requirements/lock.txt
+
+demo: $(READY)  ## train the mean teacher on the built-in digits: CPU or GPU, about 10 minutes
+	$(RUN) tools/train.py configs/mt_fasterrcnn_digits10pct.py $(ARGS)
+
+compare: $(READY)  ## mean teacher against supervised training alone, over seeds
+	$(RUN) tools/compare.py $(ARGS)
+
+test: $(READY)  ## run the tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) $(ARGS)
+
+check: $(READY)  ## ruff and mypy
+	$(RUN) -m ruff format --check
+	$(RUN) -m ruff check
+	$(RUN) -m mypy
+
+format: $(READY)  ## let ruff lay out the code and sort the imports
+	$(RUN) -m ruff check --select I --fix
+	$(RUN) -m ruff format
+
+lock:  ## choose the pinned versions anew (needs uv); ARGS=--upgrade for the newest
+	UV_CUSTOM_COMPILE_COMMAND='make lock' uv pip compile pyproject.toml --extra dev --universal \
+		--python-version 3.10 --no-annotate --quiet --output-file $(LOCK) $(ARGS)
+
+clean:  ## remove caches and build leftovers; data/ and work_dirs/ stay
+	rm -rf build dist ssod.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find configs ssod tests tools -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean  ## remove .venv as well; data/ and work_dirs/ stay
+	rm -rf $(VENV)
+
+# An interrupted set-up leaves no stamp, and the next one starts from an empty .venv.
+# pip never sees torch when it packs mmcv and mmdet, so it compiles nothing; --no-deps keeps to the
+# lock, which is whole.
+$(READY): $(LOCK) pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+		{ echo 'error: $(PYTHON) is missing or older than 3.10; name another: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'error: $(PYTHON) cannot make environments; install its venv module (Debian, Ubuntu: apt install python3-venv)' >&2; exit 1; }
+	@echo 'Setting up $(VENV): about 3 GB to download the first time.'
+	test -f $@ || $(PYTHON) -m venv --clear $(VENV)
+	rm -f $@
+	$(PIP) "$$(grep '^pip==' $(LOCK))"
+	$(PIP) --build-constraint $(LOCK) --requirement $(LOCK)
+	$(PIP) --no-build-isolation --editable .
+	@touch $@

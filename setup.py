@@ -1,0 +1,5 @@
+"""Everything about the package is in pyproject.toml; this is for tools that ask for a setup.py."""
+
+from setuptools import setup
+
+setup()

@@ -139,6 +139,12 @@ def test_a_rare_offender_within_a_wrapper_is_found(wrapper):
     'transforms',
     [
         RECORDED[:1] + RECORDED[8:],
+        [
+            dict(
+                type='RandomOrder',
+                transforms=[dict(type='Pad', size_divisor=100), dict(type='PhotoMetricDistortion')],
+            )
+        ],
         [dict(type='RandAugment')],
         [dict(type='AutoAugment')],
         [dict(type='RandomOrder', transforms=[dict(type='Rotate'), dict(type='ShearX')])],
@@ -152,7 +158,14 @@ def test_a_rare_offender_within_a_wrapper_is_found(wrapper):
             )
         ],
     ],
-    ids=['a long chain', 'RandAugment', 'AutoAugment', 'two hulls', 'out and back'],
+    ids=[
+        'a long chain',
+        'padded and coloured',
+        'RandAugment',
+        'AutoAugment',
+        'two hulls',
+        'out and back',
+    ],
 )
 def test_compositions(transforms):
     check(*transforms)

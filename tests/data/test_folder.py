@@ -1,0 +1,137 @@
+"""A folder of unlabelled images."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from mmdet.datasets import CocoDataset
+from mmdet.registry import DATASETS
+from mmengine.dataset import ConcatDataset
+from PIL import Image
+
+from ssod.data.coco_json import write_json
+from ssod.data.folder import UnlabeledFolder
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b'not opened')
+
+
+def image_ids(root):
+    dataset = UnlabeledFolder(str(root))
+    return [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
+
+
+def test_one_image(tmp_path):
+    touch(tmp_path, 'a.jpg')
+    dataset = UnlabeledFolder(str(tmp_path))
+    assert len(dataset) == 1
+    info = dataset.get_data_info(0)
+    assert (info['img_id'], info['img_path']) == ('a.jpg', str(tmp_path / 'a.jpg'))
+    assert info['instances'] == []
+    assert dataset.get_cat_ids(0) == []
+
+
+def test_sub_folders_extensions_and_order(tmp_path):
+    touch(tmp_path, 'z.jpg', 'b/a.PNG', 'b/c/d.JPeG', 'a.webp', 'b.tif', 'c.TIFF', 'd.bmp')
+    touch(tmp_path, 'notes.txt', 'jpg', '._z.jpg', '.cache/thumb.jpg', 'e.gif')
+    expected = ['a.webp', 'b.tif', 'b/a.PNG', 'b/c/d.JPeG', 'c.TIFF', 'd.bmp', 'z.jpg']
+    assert image_ids(tmp_path) == expected
+
+
+def test_ids_stay_when_images_are_added(tmp_path):
+    touch(tmp_path, 'x/a.jpg', 'y/a.jpg')
+    before = image_ids(tmp_path)
+    assert len(set(before)) == 2
+    touch(tmp_path, '0.jpg')
+    assert image_ids(tmp_path) == ['0.jpg', *before]
+
+
+def test_symbolic_links(tmp_path):
+    root, elsewhere = tmp_path / 'root', tmp_path / 'elsewhere'
+    touch(root, 'sub/a.jpg')
+    touch(elsewhere, 'b.jpg')
+    os.symlink(elsewhere, root / 'linked')
+    os.symlink(root / 'sub', root / 'twice')
+    os.symlink(tmp_path / 'gone.jpg', root / 'dangling.jpg')
+    os.symlink(elsewhere / 'b.jpg', root / 'file.jpg')
+    assert image_ids(root) == ['file.jpg', 'linked/b.jpg', 'sub/a.jpg']
+
+
+def test_a_loop_of_symbolic_links(tmp_path):
+    touch(tmp_path, 'sub/a.jpg')
+    os.symlink(tmp_path, tmp_path / 'sub' / 'loop')
+    assert image_ids(tmp_path) == ['sub/a.jpg']
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'data_root .*gone is no folder'):
+        UnlabeledFolder(str(tmp_path / 'gone'))
+
+
+def test_no_image(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'looked for \.bmp, .*\.webp, found no file'):
+        UnlabeledFolder(str(tmp_path))
+    touch(tmp_path, 'a.txt', 'b.txt', 'c.gif', 'README')
+    with pytest.raises(
+        FileNotFoundError,
+        match=re.escape('found files: 2 with .txt, 1 with no extension, 1 with .gif'),
+    ):
+        UnlabeledFolder(str(tmp_path))
+
+
+def test_lazy_init_looks_later(tmp_path):
+    dataset = UnlabeledFolder(str(tmp_path), lazy_init=True)
+    touch(tmp_path, 'a.jpg')
+    assert len(dataset) == 1
+
+
+def test_misspelt_settings():
+    with pytest.raises(ValueError, match=r"UnlabeledFolder.*did you mean 'data_root'"):
+        DATASETS.build(dict(type='UnlabeledFolder', dataroot='x'))
+
+
+def test_two_views_beside_a_labelled_data_set(tmp_path):
+    pixels = np.arange(30 * 20 * 3, dtype=np.uint8).reshape(20, 30, 3)
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    write_json(
+        tmp_path / 'labeled.json',
+        {
+            'images': [{'id': 1, 'file_name': 'a.png', 'width': 30, 'height': 20}],
+            'annotations': [
+                {'id': 1, 'image_id': 1, 'category_id': 5, 'bbox': [1, 2, 3, 4], 'area': 12}
+            ],
+            'categories': [{'id': 5, 'name': 'cat'}],
+        },
+    )
+    metainfo = dict(classes=('cat',))
+    load = dict(type='LoadImageFromFile')
+    labeled = CocoDataset(
+        ann_file=str(tmp_path / 'labeled.json'),
+        data_prefix=dict(img=str(tmp_path)),
+        metainfo=metainfo,
+        pipeline=[
+            load,
+            dict(type='mmdet.LoadAnnotations', with_bbox=True),
+            dict(type='mmdet.LabeledView'),
+        ],
+    )
+    flip = dict(type='mmdet.RandomFlip', prob=1.0)
+    folder = DATASETS.build(
+        dict(
+            type='UnlabeledFolder',
+            data_root=str(tmp_path),
+            metainfo=metainfo,
+            pipeline=[load, dict(type='mmdet.TwoViews', strong=[flip])],
+        )
+    )
+    both = ConcatDataset([labeled, folder])
+    assert both.metainfo['classes'] == ('cat',)
+    assert both.cumulative_sizes == [1, 2]
+    weak = both[1]['data_samples']['weak']
+    assert (weak.img_id, weak.ori_shape) == ('a.png', (20, 30))
+    assert both[1]['inputs']['strong'].flip(-1).equal(both[1]['inputs']['weak'])
+    assert both[0]['data_samples']['labeled'].gt_instances.bboxes.tensor.tolist() == [[1, 2, 4, 6]]

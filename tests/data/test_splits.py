@@ -1,0 +1,200 @@
+"""Labelled and unlabelled parts of a COCO JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssod.data.coco_json import read_coco, write_json
+from ssod.data.splits import draw_labeled, split_coco, write_split, write_unlabeled
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'split_coco.py'
+
+
+def coco(count, first_id=1):
+    """As many images; the i-th has i % 3 boxes."""
+    return {
+        'info': {'year': 2017},
+        'licenses': [],
+        'images': [
+            {'id': first_id + i, 'file_name': f'{i}.jpg', 'width': 9, 'height': 9}
+            for i in range(count)
+        ],
+        'annotations': [
+            {
+                'id': 10 * i + k,
+                'image_id': first_id + i,
+                'category_id': 5,
+                'bbox': [1, 2, 3, 4],
+                'area': 12,
+                'iscrowd': 0,
+                'segmentation': [[1, 2, 4, 2, 4, 6]],
+            }
+            for i in range(count)
+            for k in range(i % 3)
+        ],
+        'categories': [{'id': 5, 'name': 'cat'}],
+    }
+
+
+# Exactly the share, rounded to whole images: drawing with replacement gives fewer (trap 11).
+@pytest.mark.parametrize(
+    ('count', 'percent', 'expected'),
+    [
+        (2, 50, 1),
+        (100, 1, 1),
+        (1000, 10, 100),
+        (117266, 10, 11727),  # COCO's images that have a box
+        (118287, 1, 1183),  # COCO train2017
+        (200, 0.5, 1),
+        (3, 99, None),  # none left without labels
+        (100, 0.1, None),  # none labelled
+        (100, 100, None),
+        (100, 0, None),
+        (100, -5, None),
+        (0, 10, None),
+    ],
+)
+def test_number_drawn(count, percent, expected):
+    ids = list(range(count))
+    if expected is None:
+        with pytest.raises(ValueError, match=f'percent={percent:g} of {count} images'):
+            draw_labeled(ids, percent, 1)
+    else:
+        assert len(draw_labeled(ids, percent, 1)) == expected
+
+
+def test_draws_depend_on_the_fold_alone():
+    ids = [7 * i for i in range(100)]
+    drawn = draw_labeled(ids, 10, 1)
+    assert draw_labeled(ids[::-1], 10, 1) == drawn
+    assert draw_labeled(ids, 10, 2) != drawn
+    assert drawn < draw_labeled(ids, 20, 1)
+    with pytest.raises(ValueError, match='fold=-1'):
+        draw_labeled(ids, 10, -1)
+
+
+def test_draws_are_the_same_on_every_machine():
+    assert draw_labeled(list(range(1000)), 0.5, 1) == {'FIVE'}
+
+
+def test_parts():
+    whole = coco(30)
+    labeled, unlabeled, truth = split_coco(whole, 20, 1)
+    ids = [{i['id'] for i in part['images']} for part in (labeled, unlabeled, truth)]
+    assert (len(ids[0]), len(ids[1])) == (6, 24)
+    assert ids[0] | ids[1] == set(range(1, 31))
+    assert ids[2] == ids[1]
+    assert unlabeled['annotations'] == []
+    for part, own in ((labeled, ids[0]), (truth, ids[1])):
+        wanted = [a['id'] for a in whole['annotations'] if a['image_id'] in own]
+        assert [a['id'] for a in part['annotations']] == wanted
+        assert part['categories'] == whole['categories']
+    assert unlabeled['categories'] == whole['categories']
+    assert all('segmentation' in a for a in labeled['annotations'])
+    assert not any('segmentation' in a for a in truth['annotations'])
+    assert whole == coco(30)
+
+
+def test_nothing_unknown_gets_into_the_unlabelled_part():
+    _, unlabeled, _ = split_coco({**coco(4), 'captions': ['a cat']}, 25, 1)
+    assert sorted(unlabeled) == ['annotations', 'categories', 'images', 'info', 'licenses']
+
+
+def test_files(tmp_path):
+    write_json(tmp_path / 'train.json', coco(100))
+    out = tmp_path / 'deep' / 'out'
+    files = write_split(tmp_path / 'train.json', out, [1, 2.5], [1, 3])
+    names = {f'train.{f}@{p}{part}.json' for f in (1, 3) for p in ('1', '2.5')
+             for part in ('', '-unlabeled', '-unlabeled-truth')}  # fmt: skip
+    assert {f.name for f in files} == {f.name for f in out.iterdir()} == names
+    assert len(read_coco(out / 'train.1@2.5-unlabeled.json')['images']) == 98
+    # The second time nothing is written, not even the same again.
+    before = {f: f.stat().st_mtime_ns for f in files}
+    assert write_split(tmp_path / 'train.json', out, [1, 2.5], [1, 3]) == files
+    assert {f: f.stat().st_mtime_ns for f in files} == before
+
+
+def test_other_files_are_not_overwritten(tmp_path):
+    write_json(tmp_path / 'train.json', coco(100))
+    mine = tmp_path / 'train.1@1-unlabeled.json'
+    mine.write_text('mine')
+    with pytest.raises(FileExistsError, match='train.1@1-unlabeled.json exists with other content'):
+        write_split(tmp_path / 'train.json', tmp_path, [1], [1])
+    assert mine.read_text() == 'mine'
+    write_split(tmp_path / 'train.json', tmp_path, [1], [1], overwrite=True)
+    assert len(read_coco(mine)['images']) == 99
+
+
+def test_unlabeled_images_get_the_categories(tmp_path):
+    write_json(tmp_path / 'train.json', coco(3))
+    images = coco(2, first_id=50)['images']
+    write_json(tmp_path / 'image_info_unlabeled2017.json', {'info': {}, 'images': images})
+    path = write_unlabeled(tmp_path / 'image_info_unlabeled2017.json', tmp_path / 'train.json')
+    assert path == tmp_path / 'instances_unlabeled2017.json'
+    made = read_coco(path)
+    assert (made['images'], made['annotations']) == (images, [])
+    assert made['categories'] == [{'id': 5, 'name': 'cat'}]
+    # Another name keeps its own, and annotations that are there do not pass.
+    write_json(tmp_path / 'more.json', coco(9))
+    path = write_unlabeled(tmp_path / 'more.json', tmp_path / 'train.json')
+    assert path == tmp_path / 'more-unlabeled.json'
+    assert read_coco(path)['annotations'] == []
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (None, 'does not exist; see data/README.md'),
+        ('', 'is no JSON'),
+        ('{"images": [', 'is no JSON'),
+        ('\udcff', 'is no JSON'),  # not even text
+        ('[]', "is no COCO JSON: it has no list 'images'"),
+        ('{"images": []}', "is no COCO JSON: it has no list 'annotations'"),
+        ('{"images": {}, "annotations": [], "categories": []}', "no list 'images'"),
+    ],
+)
+def test_files_that_are_not_coco(tmp_path, text, message):
+    path = tmp_path / 'train.json'
+    if text is not None:
+        path.write_bytes(text.encode(errors='surrogateescape'))
+    with pytest.raises((FileNotFoundError, ValueError), match=f'train.json {message}'):
+        read_coco(path)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / 'a.json'
+    write_json(path, [1])
+    with monkeypatch.context() as patch:
+        patch.setattr('os.replace', lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_json(path, [2])
+    assert json.loads(path.read_text()) == [1]
+    assert [p.name for p in tmp_path.iterdir()] == ['a.json']
+
+
+def run(*args):
+    return subprocess.run(
+        [sys.executable, str(TOOL), *args], capture_output=True, text=True, check=False
+    )
+
+
+def test_tool(tmp_path):
+    annotations = tmp_path / 'annotations'
+    annotations.mkdir()
+    done = run('--data-root', str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith('split_coco: ')
+    assert 'instances_train2017.json does not exist' in done.stderr
+    assert 'Traceback' not in done.stderr
+    write_json(annotations / 'instances_train2017.json', coco(100))
+    done = run('--data-root', str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    out = annotations / 'semi_supervised'
+    assert len(list(out.iterdir())) == 4 * 5 * 3
+    # The names that the configs read.
+    assert (out / 'instances_train2017.1@10.json').is_file()
+    assert (out / 'instances_train2017.1@10-unlabeled.json').is_file()
+    assert str(out / 'instances_train2017.5@1-unlabeled-truth.json') in done.stdout

@@ -178,14 +178,12 @@ def _skeleton(arch: str) -> nn.Module:
 
 
 def _last_nodes(nodes: Sequence[str]) -> dict[str, str]:
-    """For each module or function near the top its last operation, in the order of execution."""
+    """For each module or function near the top its last operation, in the order of their first."""
     last: dict[str, str] = {}
     for node in nodes[1:]:  # The first is the image.
         parts = node.split('.')
         for depth in range(1, min(len(parts), _DEPTH) + 1):
-            path = '.'.join(parts[:depth])
-            last.pop(path, None)
-            last[path] = node
+            last['.'.join(parts[:depth])] = node
     return last
 
 

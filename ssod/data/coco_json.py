@@ -6,8 +6,38 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+PARTS = ('images', 'annotations', 'categories')
+"""The lists of a COCO JSON."""
 
-def write_json(path: str | Path, content: Any) -> None:
+
+def read_coco(path: str | Path, parts: tuple[str, ...] = PARTS) -> dict[str, Any]:
+    """Read a COCO JSON file.
+
+    Args:
+        path: The file.
+        parts: Which of its lists must be there.
+
+    Returns:
+        Its whole content.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no JSON, or one of the lists is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist; see data/README.md for what goes where')
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f'{path} is no JSON: {error}; get or write it anew') from None
+    for part in parts:
+        if not isinstance(content, dict) or not isinstance(content.get(part), list):
+            raise ValueError(f'{path} is no COCO JSON: it has no list {part!r}')
+    return content
+
+
+def write_json(path: str | Path, content: Any, overwrite: bool = True) -> None:
     """Write a JSON file, whole or not at all.
 
     It is written beside ``path`` and moved there; the same content gives the same bytes.
@@ -15,9 +45,20 @@ def write_json(path: str | Path, content: Any) -> None:
     Args:
         path: The file; its directory must exist.
         content: What :func:`json.dumps` takes.
+        overwrite: Whether a file with other content may be replaced.
+
+    Raises:
+        FileExistsError: If one is there and may not.
     """
     path = Path(path)
+    text = (json.dumps(content, separators=(',', ':')) + '\n').encode()
+    if path.exists() and not overwrite:
+        if path.read_bytes() != text:
+            raise FileExistsError(
+                f'{path} exists with other content; remove it, or pass --overwrite'
+            )
+        return
     with tempfile.TemporaryDirectory(prefix=f'.{path.name}-', dir=path.parent) as place:
         written = Path(place) / path.name
-        written.write_text(json.dumps(content, separators=(',', ':')) + '\n', encoding='utf-8')
+        written.write_bytes(text)
         os.replace(written, path)

@@ -1,0 +1,140 @@
+"""Splitting a COCO JSON into a labelled and an unlabelled part."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssod.data.coco_json import read_coco, write_json
+
+Coco = dict[str, Any]
+
+
+def draw_labeled(image_ids: list[int], percent: float, fold: int) -> set[int]:
+    """Draw the labelled images, without replacement.
+
+    Of one fold, more percent always hold all the images that fewer percent do.
+
+    Args:
+        image_ids: All images, in any order.
+        percent: How many to draw, of a hundred; rounded to whole images.
+        fold: Number of the draw, 0 or more; the same number draws the same images.
+
+    Raises:
+        ValueError: If no image would be labelled, or none unlabelled, or the fold is negative.
+    """
+    if fold < 0:
+        raise ValueError(f'fold={fold} must be at least 0')
+    count = round(len(image_ids) * percent / 100)
+    if not 0 < count < len(image_ids):
+        raise ValueError(
+            f'percent={percent:g} of {len(image_ids)} images labels {count}; at least one image '
+            f'must be labelled and one not'
+        )
+    order = np.random.default_rng(fold).permutation(len(image_ids))
+    ordered = sorted(image_ids)
+    return {ordered[i] for i in order[:count]}
+
+
+def split_coco(coco: Coco, percent: float, fold: int) -> tuple[Coco, Coco, Coco]:
+    """Split a data set.
+
+    Args:
+        coco: Content of a COCO JSON; it stays as it is.
+        percent: See :func:`draw_labeled`.
+        fold: See :func:`draw_labeled`.
+
+    Returns:
+        The labelled part; the unlabelled part, the other images without any annotation; and the
+        hidden truth, the unlabelled part with its boxes, which only diagnosis may read. Masks are
+        not kept in it.
+    """
+    labeled = draw_labeled([image['id'] for image in coco['images']], percent, fold)
+    shown = [i for i in coco['images'] if i['id'] in labeled]
+    hidden = [i for i in coco['images'] if i['id'] not in labeled]
+    annotations = [a for a in coco['annotations'] if a['image_id'] in labeled]
+    truth = [
+        {key: value for key, value in annotation.items() if key != 'segmentation'}
+        for annotation in coco['annotations']
+        if annotation['image_id'] not in labeled
+    ]
+    # Only what is known to hold no labels goes into the unlabelled part.
+    unlabeled: Coco = {key: coco[key] for key in ('info', 'licenses', 'categories') if key in coco}
+    return (
+        {**coco, 'images': shown, 'annotations': annotations},
+        {**unlabeled, 'images': hidden, 'annotations': []},
+        {**unlabeled, 'images': hidden, 'annotations': truth},
+    )
+
+
+def write_split(
+    ann_file: str | Path,
+    out_dir: str | Path,
+    percents: list[float],
+    folds: list[int],
+    overwrite: bool = False,
+) -> list[Path]:
+    """Split a COCO JSON file, once for each percentage and fold.
+
+    For ``instances_train2017.json``, 10 percent and fold 1 it writes
+    ``instances_train2017.1@10.json`` (labelled), ``instances_train2017.1@10-unlabeled.json`` and
+    ``instances_train2017.1@10-unlabeled-truth.json``. The same file always splits in the same way.
+
+    Args:
+        ann_file: The COCO JSON of all labelled images.
+        out_dir: Where the parts go; made if missing.
+        percents: Shares that are labelled, of a hundred.
+        folds: Numbers of the draws.
+        overwrite: Whether files with other content may be replaced.
+
+    Returns:
+        The files, written now or already there.
+
+    Raises:
+        FileNotFoundError: If ``ann_file`` does not exist.
+        FileExistsError: If a file with other content is in the way.
+        ValueError: If ``ann_file`` is no COCO JSON, or a share leaves a part without images.
+    """
+    ann_file, out_dir = Path(ann_file), Path(out_dir)
+    coco = read_coco(ann_file)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    written = []
+    for percent in percents:
+        for fold in folds:
+            stem = f'{ann_file.stem}.{fold}@{percent:g}'
+            names = (f'{stem}.json', f'{stem}-unlabeled.json', f'{stem}-unlabeled-truth.json')
+            for name, part in zip(names, split_coco(coco, percent, fold), strict=True):
+                write_json(out_dir / name, part, overwrite)
+                written.append(out_dir / name)
+    return written
+
+
+def write_unlabeled(image_info: str | Path, ann_file: str | Path, overwrite: bool = False) -> Path:
+    """Make images without any annotation, such as COCO's unlabeled2017, a data set.
+
+    ``image_info_unlabeled2017.json`` has no categories, without which nothing reads it. This writes
+    ``instances_unlabeled2017.json`` beside it, with those of the labelled images.
+
+    Args:
+        image_info: A JSON file with COCO's ``images``; its annotations, if any, are left out.
+        ann_file: The COCO JSON of the labelled images.
+        overwrite: Whether a file with other content may be replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        FileExistsError: If a file with other content is in the way.
+        ValueError: If a file is no COCO JSON.
+    """
+    image_info = Path(image_info)
+    images = read_coco(image_info, ('images',))['images']
+    categories = read_coco(ann_file, ('categories',))['categories']
+    name = image_info.stem.removeprefix('image_info_')
+    path = image_info.with_name(
+        f'instances_{name}.json' if name != image_info.stem else f'{name}-unlabeled.json'
+    )
+    content = {'images': images, 'annotations': [], 'categories': categories}
+    write_json(path, content, overwrite)
+    return path

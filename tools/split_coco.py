@@ -1,0 +1,65 @@
+"""Split a COCO JSON into a labelled and an unlabelled part, once for each percentage and fold.
+
+Examples:
+    python tools/split_coco.py --data-root data/coco
+    python tools/split_coco.py --data-root data/coco --percent 10 --fold 1
+    python tools/split_coco.py --data-root data/mine --ann-file train.json --out-dir splits
+    python tools/split_coco.py --unlabeled annotations/image_info_unlabeled2017.json
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ssod.data.splits import write_split, write_unlabeled
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--data-root', type=Path, default=Path('data/coco'), help='%(default)s')
+    parser.add_argument(
+        '--ann-file',
+        default='annotations/instances_train2017.json',
+        help='COCO JSON of the labelled images, from the data root; %(default)s',
+    )
+    parser.add_argument(
+        '--out-dir',
+        default='annotations/semi_supervised',
+        help='where the parts go, from the data root; %(default)s',
+    )
+    parser.add_argument(
+        '--percent', type=float, nargs='+', default=[1, 2, 5, 10], help='labelled; 1 2 5 10'
+    )
+    parser.add_argument(
+        '--fold', type=int, nargs='+', default=[1, 2, 3, 4, 5], help='draws; 1 2 3 4 5'
+    )
+    parser.add_argument(
+        '--unlabeled',
+        metavar='FILE',
+        help='split nothing: give these images, such as annotations/image_info_unlabeled2017.json, '
+        'the categories of --ann-file',
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace files that differ')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    ann_file = args.data_root / args.ann_file
+    try:
+        if args.unlabeled:
+            image_info = args.data_root / args.unlabeled
+            files = [write_unlabeled(image_info, ann_file, args.overwrite)]
+        else:
+            out_dir = args.data_root / args.out_dir
+            files = write_split(ann_file, out_dir, args.percent, args.fold, args.overwrite)
+    except (OSError, ValueError) as error:
+        sys.exit(f'split_coco: {error}')
+    for file in files:
+        print(file)
+
+
+if __name__ == '__main__':
+    main()

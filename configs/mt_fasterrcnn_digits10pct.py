@@ -7,8 +7,8 @@ _base_ = [
 ]
 
 default_hooks = dict(
-    teacher=dict(burn_in=500, decay=dict(decay=0.99)),
+    teacher=dict(burn_in=400, decay=dict(decay=0.995), selector=dict(threshold=0.6)),
     quality=dict(ann_file='data/digits/annotations/unlabeled_truth.json'),
-    checkpoint=dict(interval=250),
+    checkpoint=dict(interval=200),
 )
 randomness = dict(seed=0)

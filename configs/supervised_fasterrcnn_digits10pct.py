@@ -2,7 +2,7 @@
 _base_ = './mt_fasterrcnn_digits10pct.py'
 
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     sampler=dict(source_ratio=[1]),
     dataset=dict(datasets=[_base_.labeled]),
 )

@@ -25,7 +25,9 @@ def train(config: str, work_dir: Path, seed: int, start: Path | None = None) -> 
         begun = start is None or (work_dir / 'last_checkpoint').exists()
         command = [sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir)]
         command += ['--resume'] if begun else ['--resume', str(start)]
+        # All checkpoints are kept, for the supervised run begins with one.
         command += ['--cfg-options', f'randomness.seed={seed}']
+        command += ['default_hooks.checkpoint.max_keep_ckpts=-1']
         subprocess.run(command, check=True)
     return json.loads(summary.read_text())
 

@@ -47,7 +47,7 @@ class DigitsScenes:
     image_size: int = 96
     digits_per_image: tuple[int, int] = (1, 4)
     digit_height: tuple[int, int] = (16, 40)
-    train_images: int = 1000
+    train_images: int = 300
     val_images: int = 200
     labeled_fraction: float = 0.1
     background: float = 0.35

@@ -43,7 +43,6 @@ unlabeled = dict(
     filter_cfg=dict(filter_empty_gt=False),
     pipeline=[
         dict(type='LoadImageFromFile'),
-        dict(type='LoadEmptyAnnotations'),
         dict(type='TwoViews', weak=weak, strong=strong),
     ],
 )

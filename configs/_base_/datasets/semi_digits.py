@@ -28,12 +28,16 @@ unlabeled = dict(
     filter_cfg=dict(filter_empty_gt=False),
     pipeline=[
         load,
-        dict(type='LoadEmptyAnnotations'),
         dict(
             type='TwoViews',
             weak=[],
             strong=[
-                dict(type='RandomResize', scale=(96, 96), ratio_range=(0.8, 1.25)),
+                dict(type='RandomResize', scale=(96, 96), ratio_range=(0.7, 1.4)),
+                # So small that a box's hull is hardly larger than the box.
+                dict(type='Rotate', prob=0.5, max_mag=10.0),
+                dict(type='ShearX', prob=0.5, max_mag=10.0),
+                dict(type='TranslateX', prob=0.5, max_mag=0.1),
+                dict(type='TranslateY', prob=0.5, max_mag=0.1),
                 dict(type='PhotoMetricDistortion'),
                 dict(type='RandomErasing', n_patches=(1, 3), ratio=(0, 0.15)),
             ],
@@ -45,7 +49,7 @@ train_dataloader = dict(
     batch_size=16,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type='SourceRatioSampler', source_ratio=[1, 1]),
+    sampler=dict(type='SourceRatioSampler', source_ratio=[1, 3]),
     dataset=dict(type='ConcatDataset', datasets=[labeled, unlabeled]),
 )
 val_dataloader = dict(

@@ -1,0 +1,13 @@
+# RetinaNet R50-FPN, twice: the student and its teacher.
+_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'
+
+model = dict(
+    _delete_=True,
+    type='SemiSupervisedDetector',
+    detector=_base_.model,
+    data_preprocessor=dict(
+        type='TwoStreamPreprocessor', data_preprocessor=_base_.model.data_preprocessor
+    ),
+    pseudo_weight=dict(type='sigmoid', end=2.0, steps=4000),
+    consistency=dict(weight=dict(type='sigmoid', end=1.0, steps=4000)),
+)

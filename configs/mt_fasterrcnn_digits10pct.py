@@ -6,9 +6,11 @@ _base_ = [
     './_base_/runtime/mean_teacher.py',
 ]
 
+# Two phases: the teacher forgets fast while it still learns much, slowly after.
+two_phases = dict(_delete_=True, type='stepwise', values=[0.995, 0.998], milestones=[800])
 default_hooks = dict(
-    teacher=dict(burn_in=400, decay=dict(decay=0.995), selector=dict(threshold=0.6)),
+    teacher=dict(burn_in=500, decay=dict(decay=two_phases), selector=dict(threshold=0.65)),
     quality=dict(ann_file='data/digits/annotations/unlabeled_truth.json'),
-    checkpoint=dict(interval=200),
+    checkpoint=dict(interval=250),
 )
 randomness = dict(seed=0)

@@ -29,7 +29,10 @@ def digits(tmp_path_factory):
 
 @pytest.fixture
 def digits_cfg(digits, tmp_path):
-    """The main example on those scenes: batches of 2 + 2, no burn-in, frozen batch norms."""
+    """The main example on those scenes: batches of 2 + 2, no burn-in, frozen batch norms.
+
+    It neither validates nor sums up, which takes longer than two iterations; see ``scored_cfg``.
+    """
     cfg = Config.fromfile(CONFIGS / 'mt_fasterrcnn_digits10pct.py')
     cfg.work_dir = str(tmp_path / 'run')
     cfg.train_cfg.update(max_iters=2, val_interval=2)
@@ -39,12 +42,23 @@ def digits_cfg(digits, tmp_path):
     cfg.default_hooks.teacher.update(burn_in=0, selector=dict(type='ScoreSelector', threshold=0.1))
     cfg.default_hooks.quality.ann_file = str(digits / 'annotations/unlabeled_truth.json')
     cfg.default_hooks.logger.interval = 1
-    cfg.default_hooks.checkpoint.interval = 1
-    cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = str(digits / 'annotations/val.json')
-    for dataset in (
-        *cfg.train_dataloader.dataset.datasets,
-        cfg.val_dataloader.dataset,
-        cfg.test_dataloader.dataset,
-    ):
+    cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1)
+    cfg.val_evaluator.ann_file = str(digits / 'annotations/val.json')
+    for dataset in (*cfg.train_dataloader.dataset.datasets, cfg.val_dataloader.dataset):
         dataset.update(data_root=str(digits), scenes=SCENES)
+    cfg.default_hooks.pop('summary')
+    for part in ('cfg', 'dataloader', 'evaluator'):
+        cfg.pop(f'test_{part}')
+        cfg[f'kept_{part}'] = cfg.pop(f'val_{part}')
     return cfg
+
+
+@pytest.fixture
+def scored_cfg(digits_cfg):
+    """The same with its validation and test."""
+    for part in ('cfg', 'dataloader', 'evaluator'):
+        digits_cfg[f'val_{part}'] = digits_cfg.pop(f'kept_{part}')
+    digits_cfg.test_cfg = dict(type='SemiSupervisedTestLoop')
+    digits_cfg.test_dataloader = digits_cfg.val_dataloader
+    digits_cfg.test_evaluator = digits_cfg.val_evaluator
+    return digits_cfg

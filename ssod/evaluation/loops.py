@@ -9,7 +9,6 @@ from mmdet.registry import LOOPS
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner, TestLoop, ValLoop, autocast
-from torch.utils.data import DataLoader
 
 from ssod.strict import strict_settings
 from ssod.teachers.hook import unwrap
@@ -19,7 +18,7 @@ class _ScoresModels:
     """What both loops share: an evaluator for each model, fed from the same batches."""
 
     runner: Runner
-    dataloader: DataLoader[Any]
+    dataloader: Any
     fp16: bool
 
     def _set_models(self, models: Sequence[str], evaluator: Any) -> None:

@@ -6,6 +6,7 @@ prediction for each cell of its maps, and a region stands for the cell of its ce
 """
 
 from abc import ABCMeta, abstractmethod
+from typing import Any
 
 import torch
 from mmdet.models import BaseDetector
@@ -78,8 +79,10 @@ class TwoStageRegions(RegionHead):
     ) -> list[InstanceData]:
         """See :class:`RegionHead`."""
         proposals = detector.rpn_head.predict(features, samples, rescale=False)
-        return [InstanceData(priors=p.bboxes[p.scores.argsort(descending=True)[:count]])
-                for p in proposals]
+        return [
+            InstanceData(priors=p.bboxes[p.scores.argsort(descending=True)[:count]])
+            for p in proposals
+        ]
 
     def evaluate(
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
@@ -145,7 +148,7 @@ class DenseRegions(RegionHead):
 class _Grid:
     """The cells of all levels in one row: level by level, row by row, anchor by anchor."""
 
-    def __init__(self, head: torch.nn.Module, maps: list[Tensor]) -> None:
+    def __init__(self, head: Any, maps: list[Tensor]) -> None:
         device = maps[0].device
         sizes = [level.shape[-2:] for level in maps]
         self.anchors: int = head.num_base_priors
@@ -182,7 +185,7 @@ class _Grid:
         y = centre[:, 1].long().clamp(min=0).minimum(height - 1)
         return self.starts[level] + (y * width + x) * self.anchors + regions.anchors
 
-    def decode(self, head: torch.nn.Module, index: Tensor, values: Tensor) -> Tensor:
+    def decode(self, head: Any, index: Tensor, values: Tensor) -> Tensor:
         """Boxes (N, 4) in pixels from what the head says for some predictions."""
         priors, stride = self.priors[index], self.strides[self.levels[index], None]
         if isinstance(head, GFLHead):

@@ -24,7 +24,7 @@ Losses = dict[str, Any]
 @MODELS.register_module()
 @strict_settings
 class SemiSupervisedDetector(BaseDetector):
-    """Two copies of any mmdet detector, trained with L = L_sup + λ(t)·L_pseudo + α(t)·L_consistency.
+    """Two copies of any mmdet detector: L = L_sup + λ(t)·L_pseudo + α(t)·L_consistency.
 
     The student is trained; the teacher never is: it has no gradients and stays in eval mode. A hook
     (:class:`~ssod.teachers.hook.TeacherHook`) asks the teacher for predictions, puts them into the
@@ -109,7 +109,7 @@ class SemiSupervisedDetector(BaseDetector):
         if strong and weight > 0:
             pseudo = self._student_loss(features, batch_inputs, strong, border, end)
             losses |= _named('pseudo', pseudo, weight)
-        if strong and consistency_weight > 0:
+        if self.consistency is not None and strong and consistency_weight > 0:
             views = images(features, border, end)
             consistency = self.consistency.loss(self.student, views, strong, regions)
             losses |= _named('consistency', consistency, consistency_weight)

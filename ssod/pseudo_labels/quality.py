@@ -43,10 +43,11 @@ def count_matches(
 @HOOKS.register_module()
 @strict_settings
 class PseudoLabelQualityHook(Hook):
-    """Logs how good the pseudo-boxes are: ``pseudo_boxes``, ``pseudo_precision``, ``pseudo_recall``.
+    """Log how good the pseudo-boxes are.
 
-    Nothing that trains reads the hidden truth. ``pseudo_boxes`` is their number in an image; it
-    needs no truth and is logged without ``ann_file`` too.
+    ``pseudo_boxes`` is their number in an image, logged without ``ann_file`` too;
+    ``pseudo_precision`` and ``pseudo_recall`` compare them with the hidden truth, which nothing
+    that trains reads.
 
     Args:
         ann_file: COCO JSON with the hidden truth of the unlabelled images; ``None`` if there is

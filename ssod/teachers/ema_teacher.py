@@ -41,8 +41,8 @@ class EMATeacherHook(TeacherHook):
         final = self.decay(10**9)
         if not 0.5 <= final <= 1:
             raise ValueError(
-                f'EMATeacherHook: decay is {final:g}, but must be in [0.5, 1]: it is the share that '
-                f"the teacher keeps (0.999), the other way round from mmdet's momentum (0.001)"
+                f'EMATeacherHook: decay is {final:g}, but must be in [0.5, 1]: it is the share '
+                f"that the teacher keeps (0.999), the other way round from mmdet's momentum (0.001)"
             )
 
     def start(self, model: SemiSupervisedDetector) -> None:

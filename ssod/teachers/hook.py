@@ -9,7 +9,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
-from torch import nn
 
 from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.data.sampler import SourceRatioSampler
@@ -77,9 +76,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         # gradients accumulate, and not where a gradient scaler met an infinite gradient.
         runner.optim_wrapper.optimizer.register_step_post_hook(self._saw_step)
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Put the teacher's pseudo-boxes into the batch."""
         model = unwrap(runner.model)
         model.step = runner.iter - self.burn_in
@@ -104,9 +101,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         for i, sample in enumerate(strong['data_samples']):
             matrix = view_to_view(weak['data_samples'][i], sample)
             chosen = self.selector(predictions[i], step)
-            sample.gt_instances = project_instances(
-                chosen, matrix, sample.img_shape, self.min_size
-            )
+            sample.gt_instances = project_instances(chosen, matrix, sample.img_shape, self.min_size)
             if regions is not None:
                 sample.regions = project_regions(regions[i], matrix, sample.img_shape)
 
@@ -114,7 +109,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: dict[str, Any] | None = None,
+        data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Update the teacher, if the student was updated."""
@@ -137,6 +132,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         self._stepped = True
 
 
-def unwrap(model: nn.Module) -> SemiSupervisedDetector:
+def unwrap(model: Any) -> SemiSupervisedDetector:
     """The model inside its distributed wrapper, if it has one."""
-    return model.module if is_model_wrapper(model) else model
+    inner: SemiSupervisedDetector = model.module if is_model_wrapper(model) else model
+    return inner

@@ -166,7 +166,9 @@ def test_no_regions_at_all():
 
 def test_a_detector_without_regions_is_refused():
     cfg = get_config('mmdet::yolox/yolox_tiny_8xb8-300e_coco.py').model
-    with pytest.raises(ValueError, match='YOLOXHead cannot be asked about regions; use a two-stage'):
+    with pytest.raises(
+        ValueError, match='YOLOXHead cannot be asked about regions; use a two-stage'
+    ):
         Consistency(MODELS.build(cfg))
 
 

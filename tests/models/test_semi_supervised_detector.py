@@ -11,7 +11,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 
 from ssod.models.features import given_features
-from ssod.pseudo_labels import ScoreSelector
 from ssod.teachers import EMATeacherHook
 
 FLIP = np.array([[-1, 0, 64], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
@@ -45,7 +44,8 @@ def sample(boxes, labels, matrix=None):
         meta['homography_matrix'] = matrix
     made = DetDataSample(metainfo=meta)
     made.gt_instances = InstanceData(
-        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels=torch.tensor(labels).long()
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        labels=torch.tensor(labels).long(),
     )
     made.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
     return made
@@ -54,7 +54,9 @@ def sample(boxes, labels, matrix=None):
 def batch(boxes=((4, 4, 30, 40),), labels=(3,)):
     """Two labelled images, and two unlabelled ones with a plain weak and a flipped strong view."""
     g = torch.Generator().manual_seed(1)
-    pictures = [torch.randint(0, 256, (3, 64, 64), generator=g, dtype=torch.uint8) for _ in range(4)]
+    pictures = [
+        torch.randint(0, 256, (3, 64, 64), generator=g, dtype=torch.uint8) for _ in range(4)
+    ]
     labeled = [sample(boxes, labels), sample([[20, 20, 44, 60]], [7])]
     return {
         'inputs': {
@@ -94,7 +96,9 @@ def test_equal_to_mmdets_semi_base_detector():
         dict(
             type='SemiBaseDetector',
             detector=cfg.detector,
-            semi_train_cfg=ConfigDict(cls_pseudo_thr=threshold, min_pseudo_bbox_wh=(1, 1), unsup_weight=0.5),
+            semi_train_cfg=ConfigDict(
+                cls_pseudo_thr=threshold, min_pseudo_bbox_wh=(1, 1), unsup_weight=0.5
+            ),
             semi_test_cfg=ConfigDict(predict_on='teacher'),
             data_preprocessor=dict(
                 type='MultiBranchDataPreprocessor',
@@ -182,7 +186,8 @@ def test_a_weight_of_zero_leaves_the_loss_out():
     data = batch()
     lesson(model, data)
     data['inputs']['strong'] = [
-        None if x is None else torch.full((3, 64, 64), float('nan')) for x in data['inputs']['strong']
+        None if x is None else torch.full((3, 64, 64), float('nan'))
+        for x in data['inputs']['strong']
     ]
     total, _ = model.parse_losses(losses_of(model, data))
     assert torch.isfinite(total)

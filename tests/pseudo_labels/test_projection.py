@@ -72,7 +72,8 @@ def test_equal_to_mmdet():
         matrix = torch.eye(3)
         matrix[:2] += torch.randn(2, 3, generator=generator)
         torch.testing.assert_close(
-            project_boxes(boxes, matrix, (150, 120)), bbox_project(boxes.clone(), matrix, (150, 120))
+            project_boxes(boxes, matrix, (150, 120)),
+            bbox_project(boxes.clone(), matrix, (150, 120)),
         )
 
 
@@ -108,7 +109,9 @@ def test_view_to_view():
 
 def test_project_instances_drops_what_is_tiny_or_outside():
     found = InstanceData(
-        bboxes=torch.tensor([[10.0, 10, 30, 30], [99, 50, 120, 60], [150, 0, 180, 20], [5, 5, 5.5, 40]]),
+        bboxes=torch.tensor(
+            [[10.0, 10, 30, 30], [99, 50, 120, 60], [150, 0, 180, 20], [5, 5, 5.5, 40]]
+        ),
         scores=torch.tensor([0.9, 0.8, 0.7, 0.6]),
         labels=torch.tensor([3, 1, 2, 0]),
     )

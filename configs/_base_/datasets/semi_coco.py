@@ -32,7 +32,10 @@ labeled = dict(
     pipeline=[
         dict(type='LoadImageFromFile'),
         dict(type='LoadAnnotations', with_bbox=True),
-        dict(type='LabeledView', transforms=[*weak, dict(type='RandAugment', aug_space=colour, aug_num=1)]),
+        dict(
+            type='LabeledView',
+            transforms=[*weak, dict(type='RandAugment', aug_space=colour, aug_num=1)],
+        ),
     ],
 )
 unlabeled = dict(

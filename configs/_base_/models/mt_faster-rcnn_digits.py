@@ -26,9 +26,7 @@ model = dict(
             rpn_proposal=dict(nms_pre=200, max_per_img=100),
             rcnn=dict(sampler=dict(num=64)),
         ),
-        test_cfg=dict(
-            rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=20)
-        ),
+        test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=20)),
     ),
     pseudo_weight=1.0,
     consistency=None,

@@ -1,7 +1,8 @@
 # A schedule of minutes on two cores.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=1750, val_interval=250)
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.01),
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.01),
     clip_grad=dict(max_norm=10),
 )
 param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100)]

@@ -7,5 +7,5 @@ _base_ = [
 ]
 
 # The paper's two phases: the teacher forgets fast while λ and α ramp up, slowly after.
-two_phases = dict(type='stepwise', values=[0.99, 0.999], milestones=[4000])
+two_phases = dict(_delete_=True, type='stepwise', values=[0.99, 0.999], milestones=[4000])
 default_hooks = dict(teacher=dict(burn_in=2000, decay=dict(decay=two_phases)))

@@ -1,4 +1,4 @@
-# All of train2017 labelled, unlabeled2017 (123,403 images) unlabelled: 8 GPUs × (1 + 1), 360k.
+# All of train2017 labelled, unlabeled2017 (123,403 images) unlabelled: 8 GPUs × (4 + 4), 360k.
 _base_ = './mt_fasterrcnn_coco10pct.py'
 
 labeled = _base_.labeled
@@ -11,3 +11,10 @@ train_dataloader = dict(
     sampler=dict(source_ratio=[1, 1]),
     dataset=dict(datasets=[labeled, unlabeled]),
 )
+
+# 64 images at a step instead of 40, and twice as many steps.
+train_cfg = dict(max_iters=360000)
+optim_wrapper = dict(optimizer=dict(lr=0.016))
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].milestones = [240000, 320000]
+auto_scale_lr = dict(base_batch_size=64)

@@ -339,7 +339,7 @@ def test_a_run_without_validation_still_has_its_seconds_and_curves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(summary, 'plot_curves', plot_curves)
-    result, _, _ = run(tmp_path, None)
+    result, _, _ = run(tmp_path, None, [Teaching(2)])
     assert scores(result) == (None, None, None)
     assert result['iterations'] == 4
     assert (tmp_path / 'run/curves.png').exists()

@@ -202,8 +202,10 @@ def modulated_deform_conv_forward(
         weight: (K, C / group, kernel_h, kernel_w).
         bias: (K,), or anything where ``with_bias`` is false.
         ones: Scratch; not used here.
-        offset: (N, 2 * deformable_group * kernel_h * kernel_w, H', W').
-        mask: (N, deformable_group * kernel_h * kernel_w, H', W').
+        offset: (N, 2 * deformable_group * kernel_h * kernel_w, H', W'). Of a larger map
+            mmcv reads, for each image, the first values as if they were of this shape;
+            mmdet's DyHead and its checkpoints count on it, so it is done here as well.
+        mask: (N, deformable_group * kernel_h * kernel_w, H', W'), or larger likewise.
         output: (N, K, H', W'), written in place.
         columns: Scratch; not used here.
         kernel_h: Kernel's height.
@@ -222,6 +224,8 @@ def modulated_deform_conv_forward(
         *(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w),
         *(group, deformable_group),
     )
+    size = output.shape[2:]
+    offset, mask = _first_values(offset, size), _first_values(mask, size)
     _forward(input, weight, offset, mask, bias if with_bias else None, output, geometry)
 
 
@@ -283,12 +287,32 @@ def modulated_deform_conv_backward(
         *(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w),
         *(group, deformable_group),
     )
-    grads = _backward(grad_output, input, weight, offset, mask, geometry)
-    targets = (grad_input, grad_weight, grad_offset, grad_mask)
-    for target, grad in zip(targets, grads[:4], strict=True):
-        target.copy_(grad)
+    size = grad_output.shape[2:]
+    operands = (_first_values(offset, size), _first_values(mask, size))
+    grads = _backward(grad_output, input, weight, *operands, geometry)
+    grad_input.copy_(grads[0])
+    grad_weight.copy_(grads[1])
+    grad_offset.copy_(_with_zeros(grads[2], grad_offset.shape))
+    grad_mask.copy_(_with_zeros(grads[3], grad_mask.shape))
     if with_bias:
         grad_bias.copy_(grads[4])
+
+
+def _first_values(values: Tensor, size: torch.Size) -> Tensor:
+    """Read (N, K, h, w) as (N, K, *size) from the first values of each image."""
+    if values.shape[2:] == size:
+        return values
+    shape = (*values.shape[:2], *size)
+    return values.flatten(1)[:, : shape[1] * size.numel()].reshape(shape)
+
+
+def _with_zeros(grad: Tensor, shape: torch.Size) -> Tensor:
+    """Inverse of :func:`_first_values`, for gradients."""
+    if grad.shape == shape:
+        return grad
+    whole = grad.new_zeros(shape[0], shape[1:].numel())
+    whole[:, : grad[0].numel()] = grad.flatten(1)
+    return whole.view(shape)
 
 
 def _forward(

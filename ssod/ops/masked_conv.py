@@ -27,15 +27,15 @@ def masked_im2col_forward(
 
     Args:
         im: (1, C, H, W) map.
-        mask_h_idx: (M,) int64, rows of the chosen places.
-        mask_w_idx: (M,) int64, columns of the chosen places.
+        mask_h_idx: (M,) int64, rows of the chosen places in the output.
+        mask_w_idx: (M,) int64, columns of the chosen places in the output.
         col: (C * kernel_h * kernel_w, M), written in place; 0 outside the map.
         kernel_h: Kernel's height.
         kernel_w: Kernel's width.
-        pad_h: Rows by which the kernel begins above its place.
-        pad_w: Columns by which the kernel begins left of its place.
+        pad_h: Rows of zeros above and below the map.
+        pad_w: Columns of zeros beside the map.
     """
-    padded = functional.pad(im[0], (pad_w, kernel_w - 1, pad_h, kernel_h - 1))
+    padded = functional.pad(im[0], (pad_w, pad_w, pad_h, pad_h))
     rows = torch.arange(kernel_h, device=im.device)[:, None, None] + mask_h_idx
     columns = torch.arange(kernel_w, device=im.device)[:, None] + mask_w_idx
     col.copy_(padded[:, rows, columns].flatten(0, 2))

@@ -21,19 +21,24 @@ __all__ = ['roi_align_backward', 'roi_align_forward']
 _AVERAGE = 1
 
 # The separable form costs in proportion to the map's cells, torchvision's kernel to the
-# sampling points of a bin, so their quotient decides. Measured on two cores with torch
-# 2.15, 512 regions of 4 images, 64 and 256 channels, 7x7 bins, square maps of side 6 to
-# 160, regions of 0.15 to 1 times the side (best of 5 runs, milliseconds, 64 channels):
+# sampling points of a bin, so their quotient decides. Measured with torch 2.15 on one
+# thread (least processor time of 7 and 3 runs, in milliseconds; a second thread halves
+# everything but torchvision's backward) for 512 regions of 4 images, 64 channels, 7x7
+# bins, square maps:
 #
-#   side  points   forward: separable, torchvision   backward: separable, torchvision
-#     12       1              5.3            7.5                5.8            63.3
-#     24       2              9.0            9.0               10.5            80.0
-#     48       1             20.0           14.0               19.9            74.1
-#     48      16             27.6           41.1               31.2           231.5
-#    100       6             66.8           25.6               55.9           139.5
-#    100      36            119.5          158.3              111.9          1027.0
-_FORWARD_CELLS_PER_POINT = 300
-_BACKWARD_CELLS_PER_POINT = 4000
+#   side  points of  cells per      forward:                  backward:
+#         a bin      point          separable  torchvision    separable  torchvision
+#     12      1.7          85             5.3          6.7          5.7         69.1
+#     12      1.0         144             5.6          5.0          5.7         63.2
+#     24      5.0         114             9.8         15.5         11.0        109.8
+#     24      2.0         285            11.6          8.0         10.0         73.1
+#     48     15.6         147            27.2         44.3         30.6        254.4
+#     48      5.7         403            27.3         18.4         28.0        122.7
+#    160    141.8         180           255.3        635.7        204.6       1836.5
+#    160     14.6        1752           266.8         76.0        217.0        318.7
+#    200     10.7        3741           360.1         76.2        294.0        265.9
+_FORWARD_CELLS_PER_POINT = 200
+_BACKWARD_CELLS_PER_POINT = 3000
 
 
 def roi_align_forward(

@@ -90,7 +90,7 @@ def _bins(
 
     Returns:
         (R * pooled_height * pooled_width, 5) as (image index, first and last cell inside
-        in x and y); an empty bin lies wholly outside the map.
+        in x and y); an empty bin lies below the map.
     """
     height, width = shape[2:]
     y1, y2 = _axis_bins(rois[:, 2], rois[:, 4], pooled_height, height, scale)
@@ -100,9 +100,9 @@ def _bins(
     bins = torch.stack(
         [
             rois[:, 0, None, None].expand(grid),
-            x1[:, None, :].expand(grid).masked_fill(empty, width),
+            x1[:, None, :].expand(grid),
             y1[:, :, None].expand(grid).masked_fill(empty, height),
-            (x2 - 1)[:, None, :].expand(grid).masked_fill(empty, width),
+            (x2 - 1)[:, None, :].expand(grid),
             (y2 - 1)[:, :, None].expand(grid).masked_fill(empty, height),
         ],
         dim=-1,

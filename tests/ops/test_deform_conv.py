@@ -102,6 +102,24 @@ def test_v2_equals_the_sum_over_positions(geometry):
     _same_gradients(ours, theirs, [image, offset, mask, weight, bias])
 
 
+def test_v2_reads_the_first_values_of_larger_offsets():
+    # mmdet's DyHead passes offsets of a finer level; mmcv's kernels read their memory on.
+    geometry = GEOMETRIES[0]
+    image, offset, mask, weight, bias = _operands(*geometry)
+    height, width = offset.shape[2:]
+    finer = [
+        torch.randn(*tensor.shape[:2], 2 * height, 2 * width, dtype=torch.double).requires_grad_()
+        for tensor in (offset, mask)
+    ]
+    ours = modulated_deform_conv2d(image, *finer, weight, bias, *geometry)
+    read = [
+        torch.stack([one.reshape(-1)[: one.numel() // 4].view(-1, height, width) for one in tensor])
+        for tensor in finer
+    ]
+    theirs = _convolve(image, *read, weight, *geometry) + bias[:, None, None]
+    _same_gradients(ours, theirs, [image, *finer, weight, bias])
+
+
 def test_without_bias_and_without_offset_it_is_a_convolution():
     image, weight = torch.randn(3, 4, 6, 7), torch.randn(2, 4, 3, 3, requires_grad=True)
     offset, mask = torch.zeros(3, 18, 6, 7), torch.ones(3, 9, 6, 7)

@@ -10,7 +10,7 @@ from mmcv.ops import MaskedConv2d
     [
         (1, 0),
         (3, 1),
-        # A map that shrinks has places whose kernel would begin inside and end outside.
+        # Height and width are not mixed up.
         ((3, 5), (1, 2)),
     ],
 )

@@ -152,10 +152,10 @@ def test_half_precision_is_computed_in_single(way, dtype):
     [
         # Small map: both as products.
         (12, 7, True, True),
-        # 60 x 60 cells, one sample a bin: only the backward.
-        (60, 7, False, True),
+        # 50 x 50 cells, one sample a bin: only the backward.
+        (50, 7, False, True),
         # The same map, regions of 4 x 4 samples a bin: both.
-        (60, 28, True, True),
+        (50, 28, True, True),
         # 200 x 200 cells, one sample a bin: neither.
         (200, 7, False, False),
     ],

@@ -17,7 +17,8 @@ SCENES = dict(train_images=20, val_images=4)
 @pytest.fixture(autouse=True)
 def _mmdet_scope():
     """Configs name mmdet's classes, as they do inside a runner."""
-    if DefaultScope.get_current_instance() is None:
+    current = DefaultScope.get_current_instance()
+    if current is None or current.scope_name != 'mmdet':
         init_default_scope('mmdet')
 
 
@@ -29,12 +30,14 @@ def digits(tmp_path_factory):
 
 @pytest.fixture
 def digits_cfg(digits, tmp_path):
-    """The main example on those scenes: batches of 2 + 2, no burn-in, frozen batch norms.
+    """The main example on those scenes: batches of 1 + 3, no burn-in, frozen batch norms.
 
     It neither validates nor sums up, which takes longer than two iterations; see ``scored_cfg``.
     """
     cfg = Config.fromfile(CONFIGS / 'mt_fasterrcnn_digits10pct.py')
     cfg.work_dir = str(tmp_path / 'run')
+    # Visualizers of one name are one object, and would write where the first run did.
+    cfg.visualizer.name = str(tmp_path)
     cfg.train_cfg.update(max_iters=2, val_interval=2)
     cfg.model.detector.backbone.norm_eval = True
     cfg.model.detector.test_cfg.rcnn.score_thr = 0.01

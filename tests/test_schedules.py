@@ -21,7 +21,10 @@ from ssod.schedules import build_schedule
             {'type': 'sigmoid', 'end': 1.0, 'steps': 10},
             {0: math.exp(-5), 5: math.exp(-1.25), 10: 1.0, 11: 1.0},
         ),
-        ({'type': 'cosine', 'start': 1.0, 'end': 0.0, 'steps': 4}, {0: 1.0, 2: 0.5, 4: 0.0, 9: 0.0}),
+        (
+            {'type': 'cosine', 'start': 1.0, 'end': 0.0, 'steps': 4},
+            {0: 1.0, 2: 0.5, 4: 0.0, 9: 0.0},
+        ),
         # The two phases of the paper: the second begins at its milestone.
         (
             {'type': 'stepwise', 'values': [0.99, 0.999], 'milestones': [100]},

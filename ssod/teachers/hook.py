@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmdet.registry import TASK_UTILS
+from mmengine.dist import all_reduce_params, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.data.sampler import SourceRatioSampler
@@ -117,7 +120,9 @@ class TeacherHook(Hook, metaclass=ABCMeta):
             return
         self._stepped = False
         teaching = runner.iter >= self.burn_in
-        self.update_teacher(unwrap(runner.model), teaching)
+        model = unwrap(runner.model)
+        share_statistics(model.student)
+        self.update_teacher(model, teaching)
         self.updates += teaching
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -130,6 +135,19 @@ class TeacherHook(Hook, metaclass=ABCMeta):
 
     def _saw_step(self, *_: Any) -> None:
         self._stepped = True
+
+
+def share_statistics(student: nn.Module) -> None:
+    """Average the running statistics of all ranks, so that all hold the same student and teacher.
+
+    Each rank's batch norms measure its own images, and gradients alone are averaged for us.
+    """
+    if get_world_size() == 1:
+        return
+    norms = [m for m in student.modules() if isinstance(m, _BatchNorm) and m.training]
+    buffers = [b for m in norms for b in m.buffers() if b.is_floating_point()]
+    if buffers:
+        all_reduce_params(buffers, op='mean')
 
 
 def unwrap(model: Any) -> SemiSupervisedDetector:

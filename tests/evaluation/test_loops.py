@@ -37,7 +37,7 @@ def run(cfg, what):
 def trained(scored_cfg):
     """A run of two iterations whose teacher differs from its student."""
     scored_cfg.default_hooks.teacher.decay = 0.9
-    scored_cfg.optim_wrapper.optimizer.lr = 0.05
+    scored_cfg.optim_wrapper.optimizer.lr = 0.002
     scored_cfg.param_scheduler = []
     _, metrics = run(scored_cfg, 'train')
     return scored_cfg, metrics

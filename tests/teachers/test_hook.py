@@ -120,7 +120,7 @@ def test_starting_from_a_checkpoint_counts_anew(digits_cfg):
 
 def test_a_batch_that_does_not_fit_the_ratio_is_refused(digits_cfg):
     digits_cfg.train_dataloader.batch_size = 3
-    with pytest.raises(ValueError, match=r'batch_size=3 does not fit source_ratio=\[1, 1\]'):
+    with pytest.raises(ValueError, match=r'batch_size=3 does not fit source_ratio=\[1, 3\]'):
         Runner.from_cfg(digits_cfg).train()
 
 
@@ -132,7 +132,7 @@ def test_unlabelled_annotations_would_not_be_seen(digits, digits_cfg):
     options = {'default_hooks.teacher.selector': ConfigDict(type='ScoreSelector', threshold=1.0)}
     _, clean, _ = train(digits_cfg, **options)
     _, watch, _ = train(leaky, **options)
-    assert watch.strong == [[0, 0]] * 2
+    assert watch.strong == [[0, 0, 0]] * 2
     for name, tensor in clean.student[-1].items():
         assert torch.equal(tensor, watch.student[-1][name]), name
 

@@ -15,6 +15,6 @@ default_hooks = dict(
     pretrained=dict(type='PretrainedDetectorHook'),
     summary=dict(type='SummaryHook'),
     checkpoint=dict(by_epoch=False, interval=5000, max_keep_ckpts=2),
-    logger=dict(interval=50),
+    logger=dict(interval=50, log_metric_by_epoch=False),
 )
 log_processor = dict(by_epoch=False)

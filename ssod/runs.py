@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+from torch.distributed import init_process_group, is_initialized
 
 from ssod.models.pretrained import fetch_weights
 
@@ -42,7 +43,13 @@ def load_config(
 
 
 def use_amp(cfg: Config) -> None:
-    """Train in bfloat16 mixed precision, which needs no loss scaling."""
+    """Train in bfloat16 mixed precision, which needs no loss scaling.
+
+    Raises:
+        ValueError: If there is no GPU, without which mmengine has no mixed precision.
+    """
+    if not torch.cuda.is_available():
+        raise ValueError('--amp: mixed precision needs a GPU, and none was found; leave it out')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('dtype', 'bfloat16')
 
@@ -91,12 +98,14 @@ def build_runner(cfg: Config) -> Runner:
         cfg.load_from = str(fetch_weights(cfg.load_from))
     if not torch.cuda.is_available():
         print_log('no GPU found: running on the CPU', 'current', logging.INFO)
+        if cfg.get('launcher') == 'pytorch' and not is_initialized():
+            # MMEngine would choose a GPU for each rank; a group that exists it leaves alone.
+            init_process_group('gloo')
     return Runner.from_cfg(cfg)
 
 
 def _use_cpu_ranks(cfg: Config) -> None:
-    """Let several processes without a GPU train together."""
-    cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    """Wrap the model for several processes without a GPU."""
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
     )

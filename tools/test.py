@@ -11,6 +11,7 @@ import os
 from mmengine.config import DictAction
 
 from ssod import runs
+from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,14 +21,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of a run with that config')
     parser.add_argument(
-        '--model', nargs='+', choices=['teacher', 'student'], default=['teacher'], help='what to score'
+        '--model',
+        nargs='+',
+        choices=['teacher', 'student'],
+        default=['teacher'],
+        help='what to score',
     )
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
+    )
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
@@ -35,10 +42,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
-    cfg.test_cfg.models = args.model
-    cfg.load_from = args.checkpoint
-    runs.build_runner(cfg).test()
+    with errors_in_one_line():
+        cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
+        cfg.test_cfg.models = args.model
+        cfg.load_from = args.checkpoint
+        runs.build_runner(cfg).test()
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ import os
 from mmengine.config import DictAction
 
 from ssod import runs
+from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +36,9 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by launchers')
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
+    )
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
@@ -43,14 +46,15 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
-    if args.amp:
-        runs.use_amp(cfg)
-    if args.auto_scale_lr:
-        runs.scale_lr(cfg)
-    if args.resume:
-        runs.set_resume(cfg, args.resume)
-    runs.build_runner(cfg).train()
+    with errors_in_one_line():
+        cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
+        if args.amp:
+            runs.use_amp(cfg)
+        if args.auto_scale_lr:
+            runs.scale_lr(cfg)
+        if args.resume:
+            runs.set_resume(cfg, args.resume)
+        runs.build_runner(cfg).train()
 
 
 if __name__ == '__main__':

@@ -1,0 +1,89 @@
+"""From a config file and the choices of the command line to a run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from ssod import runs
+
+CONFIG = Path(__file__).parents[1] / 'configs/mt_fasterrcnn_digits10pct.py'
+
+
+@pytest.fixture(params=[True, False], ids=['gpu', 'no_gpu'])
+def gpu(request, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: request.param)
+    return request.param
+
+
+def test_the_work_dir(tmp_path):
+    # The command line, then the config, then the config's name.
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = '{CONFIG}'\nwork_dir = 'here'\n")
+    assert runs.load_config(own, work_dir='there').work_dir == 'there'
+    assert runs.load_config(own).work_dir == 'here'
+    assert runs.load_config(CONFIG).work_dir == 'work_dirs/mt_fasterrcnn_digits10pct'
+
+
+def test_options_replace_the_configs_values():
+    cfg = runs.load_config(CONFIG, options={'train_dataloader.dataset.datasets.1.data_root': 'x'})
+    labeled, unlabeled = cfg.train_dataloader.dataset.datasets
+    assert unlabeled.data_root == 'x'
+    assert labeled.data_root == 'data/digits/'
+
+
+def test_several_processes(gpu):
+    # NCCL where there are GPUs, as the config says; gloo and no device ids where there are none.
+    cfg = runs.load_config(CONFIG, launcher='pytorch')
+    assert cfg.launcher == 'pytorch'
+    assert cfg.env_cfg.dist_cfg.backend == ('nccl' if gpu else 'gloo')
+    assert ('model_wrapper_cfg' in cfg) is not gpu
+
+
+def test_one_process_needs_no_backend(gpu):
+    assert 'model_wrapper_cfg' not in runs.load_config(CONFIG)
+
+
+def test_amp(gpu):
+    cfg = Config.fromfile(CONFIG)
+    if gpu:
+        runs.use_amp(cfg)
+        assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype) == ('AmpOptimWrapper', 'bfloat16')
+        # All else stays.
+        assert cfg.optim_wrapper.clip_grad.max_norm == 10
+    else:
+        with pytest.raises(ValueError, match='needs a GPU'):
+            runs.use_amp(cfg)
+
+
+def test_the_learning_rate_scales_with_the_real_batch(digits_cfg):
+    # 4 images instead of 16: a quarter.
+    digits_cfg.param_scheduler = []
+    runs.scale_lr(digits_cfg)
+    runs.build_runner(digits_cfg).train()
+    (log,) = Path(digits_cfg.work_dir).glob('*/vis_data/scalars.json')
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [row['lr'] for row in rows] == pytest.approx([0.001 / 4] * 2)
+
+
+def test_scaling_needs_the_batch_that_the_learning_rate_is_for():
+    cfg = Config(dict(auto_scale_lr=dict(enable=False)))
+    with pytest.raises(ValueError, match='auto_scale_lr.base_batch_size is missing'):
+        runs.scale_lr(cfg)
+    with pytest.raises(ValueError, match='auto_scale_lr.base_batch_size is missing'):
+        runs.scale_lr(Config(dict()))
+
+
+def test_resuming(tmp_path):
+    # From the last checkpoint, whatever the run had started from; or from a file.
+    cfg = Config(dict(load_from='start.pth'))
+    runs.set_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (True, None)
+    file = tmp_path / 'x.pth'
+    file.touch()
+    runs.set_resume(cfg, str(file))
+    assert (cfg.resume, cfg.load_from) == (True, str(file))
+    with pytest.raises(FileNotFoundError, match='no.pth does not exist'):
+        runs.set_resume(cfg, 'no.pth')

@@ -1,5 +1,6 @@
 """From a config file and a few choices of the command line to a runner."""
 
+import atexit
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch.distributed import init_process_group, is_initialized
+from torch.distributed import destroy_process_group, init_process_group, is_initialized
 
 from ssod.models.pretrained import fetch_weights
 
@@ -101,6 +102,8 @@ def build_runner(cfg: Config) -> Runner:
         if cfg.get('launcher') == 'pytorch' and not is_initialized():
             # MMEngine would choose a GPU for each rank; a group that exists it leaves alone.
             init_process_group('gloo')
+            # A rank that leaves without a word makes the others abort.
+            atexit.register(destroy_process_group)
     return Runner.from_cfg(cfg)
 
 

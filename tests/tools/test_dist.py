@@ -1,0 +1,242 @@
+"""Training and testing with two ranks on the CPU, and the scripts that launch them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+# The main example with few scenes: twelve labelled ones, of which each step of a rank draws one.
+CONFIG = f"""
+_base_ = '{ROOT}/configs/mt_fasterrcnn_digits10pct.py'
+custom_imports = dict(imports=['ssod', 'witness'])
+custom_hooks = [dict(type='Witness')]
+scenes = dict(train_images=40, val_images=3, labeled_fraction=0.3)
+labeled, unlabeled = _base_.labeled, _base_.unlabeled
+labeled.scenes = unlabeled.scenes = scenes
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(datasets=[labeled, unlabeled]),
+)
+val_dataloader = dict(batch_size=1, dataset=dict(scenes=scenes))
+test_dataloader = val_dataloader
+train_cfg = dict(max_iters=3, val_interval=3)
+model = dict(detector=dict(test_cfg=dict(rcnn=dict(score_thr=0.01))))
+default_hooks = dict(
+    teacher=dict(burn_in=1, selector=dict(threshold=0.0)), checkpoint=dict(interval=3)
+)
+"""
+
+# Leaves behind what each rank has seen. On rank 1 no box is ever good enough.
+WITNESS = """
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+
+from ssod.schedules import constant
+from ssod.teachers import TeacherHook
+from ssod.teachers.hook import unwrap
+
+
+@HOOKS.register_module()
+class Witness(Hook):
+    priority = 'LOWEST'
+
+    def before_train(self, runner):
+        self.labeled, self.pseudo, self.losses = [], [], []
+        if get_rank() == 1:
+            (teacher,) = [h for h in runner.hooks if isinstance(h, TeacherHook)]
+            teacher.selector.threshold = constant(1.1)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        samples = data_batch['data_samples']
+        self.labeled += [s.img_id for s in samples['labeled'] if s is not None]
+        self.pseudo.append(sum(len(s.gt_instances) for s in samples.get('strong', [])))
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.losses.append(float(outputs['loss']))
+
+    def after_train(self, runner):
+        model = unwrap(runner.model)
+        seen = dict(student=model.student.state_dict(), teacher=model.teacher.state_dict())
+        seen.update(labeled=self.labeled, pseudo=self.pseudo, losses=self.losses)
+        torch.save(seen, f'rank{get_rank()}.pth')
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture(scope='module')
+def trained(bench):
+    """The directory of a run of three iterations with two ranks."""
+    (bench.place / 'two_ranks.py').write_text(CONFIG)
+    (bench.place / 'witness.py').write_text(WITNESS)
+    script = ROOT / 'tools/dist_train.sh'
+    bench.run(script, 'two_ranks.py', 2, log='train.txt', PORT=free_port())
+    return bench
+
+
+@pytest.fixture(scope='module')
+def ranks(trained):
+    """What each rank has seen."""
+    files = [trained.place / f'rank{rank}.pth' for rank in (0, 1)]
+    return [torch.load(file, weights_only=True) for file in files]
+
+
+def test_the_ranks_see_different_images(ranks):
+    one, two = (rank['labeled'] for rank in ranks)
+    assert len({*one, *two}) == len(one) + len(two) == 6
+
+
+def test_a_rank_without_pseudo_boxes_trains_with_one_that_has_some(ranks):
+    # Trap: a loss that vanishes on one rank alone leaves the other waiting for its gradients.
+    one, two = (rank['pseudo'] for rank in ranks)
+    assert one[0] == 0, 'burn-in'
+    assert min(one[1:]) > 0
+    assert two == [0, 0, 0]
+    losses = torch.tensor([rank['losses'] for rank in ranks])
+    assert losses.shape == (2, 3)
+    assert losses.isfinite().all()
+    assert (losses[0] != losses[1]).all()
+
+
+@pytest.mark.parametrize('who', ['student', 'teacher'])
+def test_the_ranks_hold_the_same_weights(ranks, who):
+    # Running statistics too, though each rank's batch norms measure its own images.
+    one, two = (rank[who] for rank in ranks)
+    assert one.keys() == two.keys()
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+def test_the_teacher_is_not_the_student(ranks):
+    # Or else it would be no wonder that both are the same on all ranks.
+    student, teacher = ranks[0]['student'], ranks[0]['teacher']
+    for name in ('roi_head.bbox_head.fc_cls.weight', 'backbone.bn1.running_mean'):
+        assert not torch.equal(student[name], teacher[name]), name
+
+
+def bbox_scores(row):
+    return {key: value for key, value in row.items() if 'teacher/coco/bbox_mAP' in key}
+
+
+def test_one_rank_and_two_score_as_the_validation_did(trained):
+    # Of three images one rank has two; the other one's second is a copy, which must not count.
+    checkpoint = 'work_dirs/two_ranks/iter_3.pth'
+    commands = {
+        'one': [sys.executable, ROOT / 'tools/test.py', 'two_ranks.py', checkpoint],
+        'two': [ROOT / 'tools/dist_test.sh', 'two_ranks.py', checkpoint, 2],
+    }
+    scores, boxes = {}, {}
+    for name, command in commands.items():
+        options = ['--cfg-options', f'test_evaluator.outfile_prefix={name}']
+        place = ['--work-dir', f'tested/{name}']
+        trained.run(*command, *place, *options, log=f'{name}.txt', PORT=free_port())
+        (file,) = (trained.place / 'tested' / name).glob('*/*.json')
+        scores[name] = bbox_scores(json.loads(file.read_text()))
+        boxes[name] = json.loads((trained.place / f'{name}.bbox.json').read_text())
+    (log,) = (trained.place / 'work_dirs/two_ranks').glob('*/vis_data/scalars.json')
+    rows = [bbox_scores(json.loads(line)) for line in log.read_text().splitlines()]
+    assert len(scores['one']) == 6
+    assert scores['one'] == scores['two'] == [row for row in rows if row][-1]
+    # So early the scores are near 0; that the boxes are the same says more.
+    assert boxes['one'] == boxes['two']
+    assert {box['image_id'] for box in boxes['one']} == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments'),
+    [
+        ('dist_train.sh', []),
+        ('dist_train.sh', ['config.py']),
+        ('dist_test.sh', []),
+        ('dist_test.sh', ['config.py', 'checkpoint.pth']),
+        ('slurm_train.sh', []),
+        ('slurm_train.sh', ['partition', 'job']),
+    ],
+)
+def test_usage(script, arguments):
+    done = subprocess.run([ROOT / 'tools' / script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ''
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f'usage: tools/{script} ')
+
+
+def fake(folder, name):
+    """A program that does nothing but print its arguments, one in a line."""
+    program = folder / name
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def printed(script, *arguments, **env):
+    command = [ROOT / 'tools' / script, *arguments]
+    done = subprocess.run(
+        command, env={**os.environ, **env}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_slurm(tmp_path):
+    fake(tmp_path, 'srun')
+    env = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'PYTHON': 'py'}
+    options = ['--amp', '--cfg-options', 'a.b=[1, 2]']
+    # Four GPUs of one node; a space within an option survives.
+    assert printed('slurm_train.sh', 'gpu', 'job', 'c.py', *options, GPUS='4', **env) == [
+        '--partition=gpu',
+        '--job-name=job',
+        '--gres=gpu:4',
+        '--ntasks=4',
+        '--ntasks-per-node=4',
+        '--cpus-per-task=5',
+        '--kill-on-bad-exit=1',
+        'py',
+        '-u',
+        f'{ROOT}/tools/train.py',
+        'c.py',
+        '--launcher',
+        'slurm',
+        *options,
+    ]
+    # Two nodes of eight GPUs, and two words of srun's own.
+    env |= {'GPUS': '16', 'SRUN_ARGS': '--time=9 --quiet'}
+    words = printed('slurm_train.sh', 'gpu', 'job', 'c.py', **env)
+    assert {'--gres=gpu:8', '--ntasks=16', '--ntasks-per-node=8', '--time=9', '--quiet'} <= {*words}
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments'),
+    [('dist_train.sh', ['c.py']), ('dist_test.sh', ['c.py', 'x.pth'])],
+)
+def test_several_nodes(tmp_path, script, arguments):
+    env = {'PYTHON': str(fake(tmp_path, 'python'))}
+    node = {'NNODES': '2', 'NODE_RANK': '1', 'MASTER_ADDR': '10.0.0.1', 'PORT': '1234'}
+    tool = script.replace('dist_', '').replace('.sh', '.py')
+    assert printed(script, *arguments, '8', '--x', **env, **node) == [
+        '-m',
+        'torch.distributed.run',
+        '--nnodes=2',
+        '--node_rank=1',
+        '--master_addr=10.0.0.1',
+        '--master_port=1234',
+        '--nproc_per_node=8',
+        f'{ROOT}/tools/{tool}',
+        *arguments,
+        '--launcher',
+        'pytorch',
+        '--x',
+    ]

@@ -8,11 +8,7 @@ _base_ = [
 
 # Its sigmoid scores are lower than those of a softmax.
 selector = dict(type='ScoreSelector', threshold=0.4)
-two_phases = dict(
-    _delete_=True, type='stepwise', values=[0.99, 0.999], milestones=[4000]
-)
-default_hooks = dict(
-    teacher=dict(burn_in=2000, decay=dict(decay=two_phases), selector=selector)
-)
+two_phases = dict(_delete_=True, type='stepwise', values=[0.99, 0.999], milestones=[4000])
+default_hooks = dict(teacher=dict(burn_in=2000, decay=dict(decay=two_phases), selector=selector))
 # Half of Faster R-CNN's, as in mmdet.
 optim_wrapper = dict(optimizer=dict(lr=0.005))

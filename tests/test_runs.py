@@ -34,15 +34,15 @@ def test_options_replace_the_configs_values():
     assert labeled.data_root == 'data/digits/'
 
 
-def test_several_processes(gpu):
-    # NCCL where there are GPUs, as the config says; gloo and no device ids where there are none.
-    cfg = runs.load_config(CONFIG, launcher='pytorch')
-    assert cfg.launcher == 'pytorch'
-    assert cfg.env_cfg.dist_cfg.backend == ('nccl' if gpu else 'gloo')
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm'])
+def test_several_processes(gpu, launcher):
+    # Without GPUs there are no ids of devices to give to the ranks' models.
+    cfg = runs.load_config(CONFIG, launcher=launcher)
+    assert cfg.launcher == launcher
     assert ('model_wrapper_cfg' in cfg) is not gpu
 
 
-def test_one_process_needs_no_backend(gpu):
+def test_one_process_has_no_wrapper(gpu):
     assert 'model_wrapper_cfg' not in runs.load_config(CONFIG)
 
 

@@ -156,6 +156,8 @@ def test_half_precision_is_computed_in_single(way, dtype):
         (50, 7, False, True),
         # The same map, regions of 4 x 4 samples a bin: both.
         (50, 28, True, True),
+        # 60 x 60 cells, 225 for each of the 16 samples: only the backward.
+        (60, 28, False, True),
         # 200 x 200 cells, one sample a bin: neither.
         (200, 7, False, False),
     ],

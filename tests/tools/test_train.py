@@ -1,0 +1,102 @@
+"""What ``tools/train.py`` and ``tools/test.py`` say of mistakes, and mmdet's own training tool."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import mmdet
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / 'configs/mt_fasterrcnn_digits10pct.py'
+SCENES = {'train_images': 20, 'val_images': 2}
+
+
+def call(monkeypatch, name, *arguments):
+    """The ``main`` of a tool, in this process."""
+    monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
+    spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/{name}.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    tool.main()
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+
+
+@pytest.mark.usefixtures('no_gpu')
+@pytest.mark.parametrize(
+    ('tool', 'arguments', 'message'),
+    [
+        # A file is missing: the message names it.
+        ('train', ['missing.py'], 'config missing.py does not exist'),
+        ('test', ['missing.py', 'x.pth'], 'config missing.py does not exist'),
+        ('train', [CONFIG, '--resume', 'no.pth'], 'checkpoint no.pth does not exist'),
+        ('test', [CONFIG, 'no.pth'], 'no.pth: the file does not exist'),
+        ('train', [CONFIG, '--cfg-options', 'load_from=no.pth'], 'no.pth: the file does not exist'),
+        # A setting of ours is misspelt or wrong: the message names it.
+        (
+            'train',
+            [CONFIG, '--cfg-options', 'default_hooks.teacher.burnin=9'],
+            "EMATeacherHook: unknown setting 'burnin'; did you mean 'burn_in'?",
+        ),
+        (
+            'train',
+            [CONFIG, '--cfg-options', 'default_hooks.teacher.decay.decay=0.001'],
+            'EMATeacherHook: decay is 0.001',
+        ),
+        # What the config or the machine cannot do.
+        ('train', [CONFIG, '--amp'], '--amp: mixed precision needs a GPU'),
+        ('train', ['plain.py', '--auto-scale-lr'], 'auto_scale_lr.base_batch_size is missing'),
+        # Data that is not there: mmdet's own error names the file.
+        ('train', [ROOT / 'configs/mt_fasterrcnn_coco10pct.py'], 'instances_train2017.1@10.json'),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(monkeypatch, capsys, tmp_path, tool, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'plain.py').write_text(
+        f"_base_ = '{CONFIG}'\nauto_scale_lr = dict(_delete_=True)\n"
+    )
+    with pytest.raises(SystemExit) as left:
+        call(monkeypatch, tool, *arguments)
+    assert left.value.code == 1
+    # What comes before it is the log.
+    printed = capsys.readouterr().err.splitlines()
+    assert [line.startswith('error: ') for line in printed].index(True) == len(printed) - 1
+    assert message in printed[-1]
+
+
+def test_a_mistake_in_a_process_of_its_own(bench):
+    command = [sys.executable, ROOT / 'tools/train.py', 'missing.py']
+    process = bench.start(*command, log='mistake.txt')
+    assert process.wait() == 1
+    printed = (bench.place / 'mistake.txt').read_text()
+    assert 'error: config missing.py does not exist' in printed
+    assert 'Traceback' not in printed
+
+
+def test_mmdets_own_tool_trains_our_configs(bench):
+    script = Path(mmdet.__file__).parent / '.mim/tools/train.py'
+    options = [
+        'train_cfg.max_iters=2',
+        'train_cfg.val_interval=2',
+        'train_dataloader.batch_size=4',
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'default_hooks.teacher.burn_in=1',
+        'default_hooks.logger.interval=1',
+    ]
+    for dataset in (
+        'train_dataloader.dataset.datasets.0',
+        'train_dataloader.dataset.datasets.1',
+        'val_dataloader.dataset',
+    ):
+        options += [f'{dataset}.scenes.{key}={value}' for key, value in SCENES.items()]
+    printed = bench.run(sys.executable, script, CONFIG, '--cfg-options', *options, log='mmdet.txt')
+    (taught,) = [line for line in printed.splitlines() if 'Iter(train) [2/2]' in line]
+    assert ' pseudo_loss_cls: ' in taught
+    assert 'teacher/coco/bbox_mAP: ' in printed
+    assert (bench.place / f'work_dirs/{CONFIG.stem}/summary.json').is_file()

@@ -22,9 +22,9 @@ _AVERAGE = 1
 
 # The separable form costs in proportion to the map's cells, torchvision's kernel to the
 # sampling points of a bin, so their quotient decides. Measured with torch 2.15 on one
-# thread (least processor time of 7 and 3 runs, in milliseconds; a second thread halves
-# everything but torchvision's backward) for 512 regions of 4 images, 64 channels, 7x7
-# bins, square maps:
+# thread (least processor time of 7 and 3 runs, in milliseconds) for 512 regions of 4
+# images, 64 channels, 7x7 bins, square maps. Only the products gain from a second thread,
+# so with more threads the edges lie higher than these:
 #
 #   side  points of  cells per      forward:                  backward:
 #         a bin      point          separable  torchvision    separable  torchvision

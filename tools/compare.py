@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from statistics import mean
 
+from ssod.errors import errors_in_one_line
 from ssod.runs import load_config
 
 MEAN_TEACHER = 'configs/mt_fasterrcnn_digits10pct.py'
@@ -28,7 +29,9 @@ def train(config: str, work_dir: Path, seed: int, start: Path | None = None) -> 
         # All checkpoints are kept, for the supervised run begins with one.
         command += ['--cfg-options', f'randomness.seed={seed}']
         command += ['default_hooks.checkpoint.max_keep_ckpts=-1']
-        subprocess.run(command, check=True)
+        code = subprocess.run(command).returncode
+        if code != 0:
+            sys.exit(code)
     return json.loads(summary.read_text())
 
 
@@ -67,7 +70,8 @@ def main() -> None:
     args = parser.parse_args()
     rows = []
     for seed in args.seeds:
-        rows.append(compare(seed, args.work_dir))
+        with errors_in_one_line():
+            rows.append(compare(seed, args.work_dir))
         print(table(rows), flush=True)
     (args.work_dir / 'compare.json').write_text(json.dumps(rows, indent=2) + '\n')
     (args.work_dir / 'compare.md').write_text(table(rows) + '\n')

@@ -8,10 +8,10 @@ Examples:
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from ssod.data.splits import write_split, write_unlabeled
+from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,15 +48,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     ann_file = args.data_root / args.ann_file
-    try:
+    with errors_in_one_line():
         if args.unlabeled:
             image_info = args.data_root / args.unlabeled
             files = [write_unlabeled(image_info, ann_file, args.overwrite)]
         else:
             out_dir = args.data_root / args.out_dir
             files = write_split(ann_file, out_dir, args.percent, args.fold, args.overwrite)
-    except (OSError, ValueError) as error:
-        sys.exit(f'split_coco: {error}')
     for file in files:
         print(file)
 

@@ -183,12 +183,13 @@ def run(*args):
         runpy.run_path(str(TOOL), run_name='__main__')
 
 
-def test_tool_without_files_says_so_in_one_line(tmp_path):
+def test_tool_without_files_says_so_in_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         run('--data-root', str(tmp_path))
-    assert stopped.value.code.startswith('split_coco: ')
-    assert 'instances_train2017.json does not exist' in stopped.value.code
-    assert '\n' not in stopped.value.code
+    assert stopped.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: ')
+    assert 'instances_train2017.json does not exist' in line
 
 
 def test_tool(tmp_path, capsys):

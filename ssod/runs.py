@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed import destroy_process_group, init_process_group, is_initialized
 
+from ssod.checkpoints import latest_checkpoint
 from ssod.models.pretrained import fetch_weights
 
 
@@ -75,18 +76,19 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
     Args:
         cfg: The run's config.
         checkpoint: A file, or ``'auto'`` for the last one of the work directory; a run that has
-            none begins anew.
+            none begins as it would have begun.
 
     Raises:
         FileNotFoundError: If the file does not exist.
     """
-    cfg.resume = True
     if checkpoint == 'auto':
-        cfg.load_from = None
-        return
+        latest = latest_checkpoint(cfg.work_dir)
+        if latest is None:
+            return
+        checkpoint = str(latest)
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f'checkpoint {checkpoint} does not exist; cannot resume from it')
-    cfg.load_from = checkpoint
+    cfg.resume, cfg.load_from = True, checkpoint
 
 
 def build_runner(cfg: Config) -> Runner:

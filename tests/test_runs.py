@@ -78,9 +78,13 @@ def test_scaling_needs_the_batch_that_the_learning_rate_is_for():
 
 def test_resuming(tmp_path):
     # From the last checkpoint, whatever the run had started from; or from a file.
-    cfg = Config(dict(load_from='start.pth'))
+    cfg = Config(dict(work_dir=str(tmp_path), load_from='start.pth'))
     runs.set_resume(cfg, 'auto')
-    assert (cfg.resume, cfg.load_from) == (True, None)
+    # None there yet: it starts from the weights that it was to start from.
+    assert (cfg.get('resume', False), cfg.load_from) == (False, 'start.pth')
+    (tmp_path / 'iter_20.pth').touch()
+    runs.set_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'iter_20.pth'))
     file = tmp_path / 'x.pth'
     file.touch()
     runs.set_resume(cfg, str(file))

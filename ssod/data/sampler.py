@@ -12,6 +12,26 @@ from torch.utils.data import Sampler
 from ssod.strict import strict_settings
 
 
+class Draw(int):
+    """The index of an image, and what the randomness of its views is to depend on.
+
+    Args:
+        index: The image, as an index of the concatenated data set.
+        key: Seed, source, and how manieth draw from that source it is, over all ranks.
+    """
+
+    key: tuple[int, ...]
+
+    def __new__(cls, index: int, key: tuple[int, ...]) -> 'Draw':
+        draw = super().__new__(cls, index)
+        draw.key = key
+        return draw
+
+    def __getnewargs__(self) -> tuple[int, tuple[int, ...]]:  # type: ignore[override]
+        """For the way into a data worker."""
+        return int(self), self.key
+
+
 @DATA_SAMPLERS.register_module()
 @strict_settings
 class SourceRatioSampler(Sampler[int]):
@@ -55,10 +75,10 @@ class SourceRatioSampler(Sampler[int]):
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
         self._first = 0
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Draw]:
         """Draw for ever, from the draw that :meth:`skip` set."""
-        for draw in itertools.count(self._first):
-            yield self._index_at(draw)
+        for number in itertools.count(self._first):
+            yield self._draw(number)
 
     def __len__(self) -> int:
         """Draws of this rank until each image of each source was drawn at least once."""
@@ -101,14 +121,15 @@ class SourceRatioSampler(Sampler[int]):
             f'multiple of {period}, such as {near}'
         )
 
-    def _index_at(self, draw: int) -> int:
-        """The image of this rank's draw, as an index of the concatenated data set."""
-        period, place = divmod(draw, len(self._slots))
+    def _draw(self, number: int) -> Draw:
+        """This rank's draw of a number."""
+        period, place = divmod(number, len(self._slots))
         source, slot = self._slots[place]
         period = period * self.world_size + self.rank
         position = period * self.source_ratio[source] + slot
         in_pass, at = divmod(position, self._sizes[source])
-        return self._starts[source] + int(self._order(source, in_pass)[at])
+        index = self._starts[source] + int(self._order(source, in_pass)[at])
+        return Draw(index, (self.seed, source, position))
 
     def _order(self, source: int, in_pass: int) -> NDArray[np.int64]:
         """The order of a source's images in one pass; only the current one is kept."""

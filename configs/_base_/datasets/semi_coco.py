@@ -55,7 +55,7 @@ train_dataloader = dict(
     num_workers=5,
     persistent_workers=True,
     sampler=dict(type='SourceRatioSampler', source_ratio=[1, 4]),
-    dataset=dict(type='ConcatDataset', datasets=[labeled, unlabeled]),
+    dataset=dict(type='ImageSources', datasets=[labeled, unlabeled]),
 )
 val_dataloader = dict(
     batch_size=1,

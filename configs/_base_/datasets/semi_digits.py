@@ -50,7 +50,7 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='SourceRatioSampler', source_ratio=[1, 3]),
-    dataset=dict(type='ConcatDataset', datasets=[labeled, unlabeled]),
+    dataset=dict(type='ImageSources', datasets=[labeled, unlabeled]),
 )
 val_dataloader = dict(
     batch_size=25,

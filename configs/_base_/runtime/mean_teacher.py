@@ -14,7 +14,9 @@ default_hooks = dict(
     quality=dict(type='PseudoLabelQualityHook'),
     pretrained=dict(type='PretrainedDetectorHook'),
     summary=dict(type='SummaryHook'),
-    checkpoint=dict(by_epoch=False, interval=5000, max_keep_ckpts=2),
+    seeds=dict(type='SeedHook'),
+    broken_images=dict(type='BrokenImagesHook'),
+    checkpoint=dict(type='WholeCheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=2),
     logger=dict(interval=50, log_metric_by_epoch=False),
 )
 log_processor = dict(by_epoch=False)

@@ -1,0 +1,199 @@
+"""Checkpoints that are whole, that outlive a full disk, and that execute nothing when read."""
+
+import pickle
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import HOOKS
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader, Runner
+
+from ssod.files import remove_unfinished, write_whole
+from ssod.models.pretrained import fetch_weights
+
+try:
+    from numpy._core import multiarray as np_multiarray
+except ImportError:  # NumPy 1
+    from numpy.core import multiarray as np_multiarray
+
+Checkpoint = dict[str, Any]
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
+    """Read a local checkpoint without executing anything of it.
+
+    It takes the place of mmengine's own loader, which executes what it cannot read otherwise. A
+    checkpoint may hold tensors, plain values, NumPy arrays and mmengine's logged histories; a class
+    of your own is let in by ``torch.serialization.add_safe_globals``.
+
+    Args:
+        filename: The file.
+        map_location: Where its tensors go, as for ``torch.load``.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it is damaged, no checkpoint, or holds anything else.
+    """
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            checkpoint: Checkpoint = torch.load(path, map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f'checkpoint {path} is damaged, or holds more than weights and is not executed '
+            f'({_reason(error)}); take another one'
+        ) from None
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(
+            f'checkpoint {path} is damaged or none at all ({_reason(error)}); take another one'
+        ) from None
+    return checkpoint
+
+
+@CheckpointLoader.register_scheme(
+    prefixes=('http://', 'https://', 'torchvision://', 'modelzoo://', 'open-mmlab://'), force=True
+)
+def load_download(filename: str, map_location: Any = None) -> Checkpoint:
+    """Download a checkpoint, if it is not there, and read it.
+
+    Args:
+        filename: As for :func:`~ssod.models.pretrained.fetch_weights`.
+        map_location: Where its tensors go, as for ``torch.load``.
+
+    Raises:
+        ConnectionError: If it cannot be downloaded.
+        ValueError: As :func:`load_checkpoint`.
+    """
+    return load_checkpoint(str(fetch_weights(filename)), map_location)
+
+
+def _method_of_history(owner: Any, name: str) -> Any:
+    """What stands for ``getattr`` in a checkpoint: mmengine's histories name their methods by it."""
+    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(f'it asks for the attribute {name!r}')
+
+
+_HARMLESS: list[Any] = [
+    HistoryBuffer,
+    (_method_of_history, 'builtins.getattr'),
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdSU'},
+    (np_multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
+    (np_multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+    (np_multiarray.scalar, 'numpy._core.multiarray.scalar'),
+    (np_multiarray.scalar, 'numpy.core.multiarray.scalar'),
+]
+"""What else a checkpoint may name."""
+
+
+def _reason(error: BaseException) -> str:
+    """The one part of PyTorch's long messages that says what is wrong."""
+    text = ' '.join(str(error).split())
+    found = re.search(r'GLOBAL \S+|it asks for the attribute \S+|[^.]*', text)
+    return found[0] if found and found[0] else type(error).__name__
+
+
+def latest_checkpoint(directory: str | Path) -> Path | None:
+    """The newest checkpoint of a run.
+
+    Args:
+        directory: Its work directory.
+
+    Returns:
+        The one that ``last_checkpoint`` names, which a kill may have left empty; else the one with
+        the highest number; ``None`` if there is none.
+    """
+    directory = Path(directory)
+    note = directory / 'last_checkpoint'
+    named = note.read_text().strip() if note.is_file() else ''
+    if named and Path(named).is_file():
+        return Path(named)
+    numbered = {
+        int(match[1]): path
+        for path in directory.glob('*.pth')
+        if (match := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))
+    }
+    return numbered[max(numbered)] if numbered else None
+
+
+@register_backend('WholeFileBackend')
+class WholeFileBackend(LocalBackend):
+    """Local files that appear whole or not at all, the old ones removed when told to."""
+
+    def __init__(self) -> None:
+        self._outdated: list[str] = []
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write a file; see :func:`~ssod.files.write_whole`."""
+        Path(filepath).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(filepath, obj)
+
+    def remove(self, filepath: str | Path) -> None:
+        """Note that a file is outdated."""
+        self._outdated.append(str(filepath))
+
+    def remove_outdated(self) -> None:
+        """Remove what is outdated."""
+        for path in self._outdated:
+            Path(path).unlink(missing_ok=True)
+        self._outdated.clear()
+
+
+@HOOKS.register_module()
+class WholeCheckpointHook(CheckpointHook):
+    """mmengine's checkpoints, safe from kills and full disks.
+
+    A checkpoint is written aside, flushed and renamed, and only then are outdated ones removed,
+    which mmengine does before.
+
+    Args:
+        **kwargs: As for mmengine's ``CheckpointHook``; with a ``backend_args`` of your own, files
+            are that backend's affair.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault('backend_args', {'backend': 'WholeFileBackend'})
+        super().__init__(**kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        """Clear away what a killed run left unfinished."""
+        super().before_train(runner)
+        if isinstance(self.file_backend, WholeFileBackend):
+            remove_unfinished(self.out_dir)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        with self._replacing():
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        with self._replacing():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _replacing(self) -> Iterator[None]:
+        """Remove what is outdated after all went well; say what is left if not."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None:  # Told already.
+                raise
+            last = latest_checkpoint(self.out_dir)
+            kept = f'the last good checkpoint is {last}' if last else 'there is none yet'
+            raise OSError(
+                f'cannot write a checkpoint: {error.filename}: {error.strerror}; {kept}; make '
+                f'room and go on with --resume'
+            ) from error
+        if isinstance(self.file_backend, WholeFileBackend):
+            self.file_backend.remove_outdated()

@@ -1,0 +1,73 @@
+"""Unlabelled images that turned out broken while training."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from ssod.data.sources import ImageSources
+from ssod.strict import strict_settings
+
+
+@HOOKS.register_module()
+@strict_settings
+class BrokenImagesHook(Hook):
+    """Name and count the unlabelled images that were skipped, and stop if they are too many.
+
+    Each is named in the log once. Ranks count their own.
+
+    Args:
+        max_share: Share of the unlabelled images, in [0, 1], that may be broken.
+
+    Raises:
+        ValueError: If ``max_share`` is out of its range; when too many images are broken.
+    """
+
+    def __init__(self, max_share: float = 0.05) -> None:
+        if not 0 <= max_share <= 1:
+            raise ValueError(f'BrokenImagesHook: max_share is {max_share}, but must be in [0, 1]')
+        self.max_share = max_share
+        self.paths: dict[str, None] = {}
+        """The broken images, in the order in which they were met."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Know how many images there are."""
+        dataset = runner.train_dataloader.dataset
+        self._total = dataset.num_unlabeled if isinstance(dataset, ImageSources) else 0
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Mapping[str, Any] | None = None
+    ) -> None:
+        """Look for what was skipped when this batch was loaded."""
+        for sample in (data_batch or {})['data_samples'].get('strong', []):
+            for path in () if sample is None else sample.get('skipped', ()):
+                self._count(path)
+
+    def _count(self, path: str) -> None:
+        if path in self.paths:
+            return
+        self.paths[path] = None
+        print_log(
+            f'unlabelled image {path} is broken and was skipped; {len(self.paths)} of '
+            f'{self._total} so far',
+            'current',
+            logging.WARNING,
+        )
+        if len(self.paths) > self.max_share * self._total:
+            raise ValueError(
+                f'{len(self.paths)} of {self._total} unlabelled images are broken, more than '
+                f'BrokenImagesHook.max_share={self.max_share:g}; the last one is {path}; remove '
+                f'them (tools/check_data.py lists them all) or raise max_share'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Remember the broken images."""
+        checkpoint['broken_images'] = list(self.paths)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Go on counting where the checkpoint stopped."""
+        self.paths = dict.fromkeys(checkpoint.get('broken_images', []))

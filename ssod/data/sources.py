@@ -1,0 +1,72 @@
+"""The labelled and unlabelled data sets of a run, side by side."""
+
+from typing import Any
+
+import numpy as np
+from mmdet.datasets import ConcatDataset
+from mmdet.registry import DATASETS
+
+from ssod.data.load_image import BrokenImageError
+from ssod.data.sampler import Draw
+from ssod.data.views import TwoViews
+from ssod.seeds import seed_all
+from ssod.strict import strict_settings
+
+RETRIES = 100
+"""Images that are tried in the place of a broken one."""
+
+
+@DATASETS.register_module()
+@strict_settings
+class ImageSources(ConcatDataset):
+    """Labelled and unlabelled data sets, for a :class:`~ssod.data.sampler.SourceRatioSampler`.
+
+    A sample depends on its :class:`~ssod.data.sampler.Draw` alone, whichever process loads it.
+
+    An unlabelled image that cannot be read is replaced by another of its source, and its path
+    travels with that one as ``skipped`` in the data samples, for
+    :class:`~ssod.data.broken_images.BrokenImagesHook` to count. A source is unlabelled if
+    :class:`~ssod.data.views.TwoViews` is in its pipeline.
+
+    Args:
+        datasets: Configs of the data sets, in the order of the sampler's ``source_ratio``.
+
+    Raises:
+        BrokenImageError: When a labelled image cannot be read.
+    """
+
+    def __init__(self, datasets: list[dict[str, Any]]) -> None:
+        super().__init__(datasets)
+        self._unlabeled = [_has_two_views(dataset) for dataset in self.datasets]
+
+    @property
+    def num_unlabeled(self) -> int:
+        """Number of unlabelled images."""
+        sizes = zip(self.datasets, self._unlabeled, strict=True)
+        return sum(len(dataset) for dataset, unlabeled in sizes if unlabeled)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Load one image as its views."""
+        if isinstance(index, Draw):
+            seed_all(*index.key)
+        source, place = self._get_ori_dataset_idx(index)
+        dataset = self.datasets[source]
+        skipped: list[str] = []
+        while True:
+            try:
+                views: dict[str, Any] = dataset[place]
+                break
+            except BrokenImageError as error:
+                skipped.append(error.path)
+                if not self._unlabeled[source] or len(skipped) > RETRIES:
+                    raise
+                place = int(np.random.randint(len(dataset)))
+        if skipped:
+            for sample in filter(None, views['data_samples'].values()):
+                sample.set_metainfo({'skipped': tuple(skipped)})
+        return views
+
+
+def _has_two_views(dataset: Any) -> bool:
+    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+    return any(isinstance(transform, TwoViews) for transform in transforms)

@@ -1,0 +1,49 @@
+"""Files that are whole or not there."""
+
+import os
+from pathlib import Path
+
+UNFINISHED = '.unfinished'
+"""What the name of a file ends with until it is whole."""
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file aside, flush it to the disk, and move it to its place.
+
+    Whoever interrupts, ``path`` holds all of the old content or all of the new one.
+
+    Args:
+        path: The file; its directory must exist.
+        content: All of it.
+
+    Raises:
+        OSError: If it cannot be written; names ``path``, which stays as it was.
+    """
+    path = Path(path)
+    # Two processes may write the same file at once.
+    aside = path.with_name(f'.{path.name}.{os.getpid()}{UNFINISHED}')
+    try:
+        with open(aside, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def remove_unfinished(directory: str | Path) -> None:
+    """Remove what killed processes left of their files."""
+    for path in Path(directory).glob(f'.*{UNFINISHED}'):
+        path.unlink(missing_ok=True)
+
+
+def _flush_directory(directory: Path) -> None:
+    """Make a change of name last through a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,60 @@
+"""Randomness as a function of what is being done, so that nothing of it has to be remembered.
+
+A sample's augmentations depend on the seed and the number of its draw, a step's random choices on
+the seed and the number of the iteration. A run that was interrupted, or that has another number of
+data workers, then draws what it would have drawn.
+"""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+
+def seed_all(*key: int) -> None:
+    """Seed the generators of Python, NumPy and PyTorch (all devices).
+
+    Args:
+        key: Whole numbers of at least 0; any other ones give other seeds.
+    """
+    words = np.random.SeedSequence(key).generate_state(6)
+    random.seed(words[:2].tobytes())
+    np.random.seed(words[2:4])
+    torch.manual_seed(int(words[4]) << 32 | int(words[5]))
+
+
+@HOOKS.register_module()
+class SeedHook(Hook):
+    """Seed each iteration by its number, and each rank by its own.
+
+    What the model draws in a step (which regions it samples, dropout) then depends on the run's
+    seed, the rank and the iteration alone. A resumed run keeps the seeds that it began with.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self._sampler_seed: int | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Let the sampler of a resumed run, which was built anew, draw as the first one did."""
+        sampler = runner.train_dataloader.sampler
+        if runner.iter > 0 and self._sampler_seed is not None:
+            sampler.seed = self._sampler_seed
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed what follows in this iteration; its batch is loaded already."""
+        seed_all(runner.seed, get_rank(), runner.iter)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Remember the sampler's seed; mmengine remembers the run's."""
+        checkpoint['sampler_seed'] = getattr(runner.train_dataloader.sampler, 'seed', None)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep the sampler's seed until it is known whether the run goes on."""
+        self._sampler_seed = checkpoint.get('sampler_seed')

@@ -1,0 +1,163 @@
+"""Checkpoints execute nothing, appear whole, and the last good one stays."""
+
+import os
+import pickle
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader, Runner
+
+from ssod import checkpoints
+from ssod.checkpoints import latest_checkpoint, load_checkpoint
+
+
+class Calls:
+    """Pickles as the call of a function."""
+
+    def __init__(self, function, *args):
+        self.call = (function, args)
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    'hostile',
+    [
+        # The classic.
+        lambda path: Calls(os.system, f'touch {path}'),
+        # What mmengine lets through: any attribute of anything.
+        lambda path: Calls(getattr, HistoryBuffer, '__init__'),
+        lambda path: Calls(getattr, np.ndarray, 'tofile'),
+        lambda path: Calls(eval, f'open({str(path)!r}, "w")'),
+    ],
+)
+def test_a_hostile_checkpoint_executes_nothing(tmp_path, hostile):
+    trap, file = tmp_path / 'trap', tmp_path / 'x.pth'
+    torch.save({'state_dict': {}, 'meta': hostile(trap)}, file)
+    # The way that every checkpoint of mmengine takes.
+    with pytest.raises(ValueError, match=r'x\.pth .* holds more than weights') as caught:
+        CheckpointLoader.load_checkpoint(str(file), 'cpu')
+    assert '\n' not in str(caught.value)
+    assert not trap.exists()
+
+
+def test_the_hostile_checkpoint_is_one(tmp_path):
+    # Read carelessly, it does execute: the test above would notice.
+    trap, file = tmp_path / 'trap', tmp_path / 'x.pth'
+    torch.save(Calls(os.system, f'touch {trap}'), file)
+    torch.load(file, weights_only=False)
+    assert trap.exists()
+
+
+def test_a_checkpoint_of_mmengine_is_read(tmp_path):
+    # With what mmengine and mmdet write: histories, arrays, NumPy's numbers.
+    history = HistoryBuffer([1.0, 2.0], [1, 1])
+    content = {
+        'state_dict': {'w': torch.ones(2)},
+        'message_hub': {'log_scalars': {'train/loss': history}},
+        'meta': {'a': np.arange(3), 'b': np.float64(0.5), 'c': np.int64(7), 'd': np.bool_(True)},
+    }
+    torch.save(content, tmp_path / 'x.pth')
+    found = load_checkpoint(str(tmp_path / 'x.pth'), 'cpu')
+    assert found['message_hub']['log_scalars']['train/loss'].mean() == 1.5
+    assert found['meta']['a'].tolist() == [0, 1, 2]
+    assert (found['meta']['b'], found['meta']['c'], found['meta']['d']) == (0.5, 7, True)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'', 'damaged'),
+        (b'no checkpoint at all', 'damaged'),
+        (pickle.dumps({'a': 1})[:-3], 'damaged'),
+        ('half', 'damaged'),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path, content, message):
+    file = tmp_path / 'x.pth'
+    if content == 'half':
+        torch.save({'w': torch.zeros(1000)}, file)
+        content = file.read_bytes()[:2000]
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf'x\.pth is {message}') as caught:
+        load_checkpoint(str(file))
+    assert '\n' not in str(caught.value)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no.pth does not exist'):
+        load_checkpoint(str(tmp_path / 'no.pth'))
+
+
+def test_weights_of_a_url_are_read_as_safely(tmp_path, monkeypatch):
+    torch.save(Calls(os.system, 'true'), tmp_path / 'x.pth')
+    monkeypatch.setattr(checkpoints, 'fetch_weights', lambda url: tmp_path / 'x.pth')
+    for url in ('https://host/x.pth', 'torchvision://resnet18'):
+        with pytest.raises(ValueError, match='holds more than weights'):
+            CheckpointLoader.load_checkpoint(url, 'cpu')
+
+
+def test_latest_checkpoint(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    for name in ('iter_9.pth', 'iter_10.pth', 'best_iter_99.pth', '.iter_11.pth.1.unfinished'):
+        (tmp_path / name).touch()
+    # By number, not by name; neither what is unfinished nor what is the best so far.
+    assert latest_checkpoint(tmp_path) == tmp_path / 'iter_10.pth'
+    note = tmp_path / 'last_checkpoint'
+    note.write_text(str(tmp_path / 'iter_9.pth'))
+    assert latest_checkpoint(tmp_path) == tmp_path / 'iter_9.pth'
+    # A kill may leave the note empty, or naming what was never finished.
+    for text in ('', str(tmp_path / 'iter_12.pth')):
+        note.write_text(text)
+        assert latest_checkpoint(tmp_path) == tmp_path / 'iter_10.pth'
+
+
+def names(directory):
+    return sorted(path.name for path in Path(directory).glob('*.pth'))
+
+
+def test_the_last_good_checkpoint_survives_a_full_disk(digits_cfg, monkeypatch):
+    digits_cfg.train_cfg.max_iters = 3
+    digits_cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
+    runner = Runner.from_cfg(digits_cfg)
+    save = runner.save_checkpoint
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save_on_a_small_disk(*args, **kwargs):
+        if runner.iter == 2:
+            # The kernel's own error, in the middle of the third checkpoint.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        save(*args, **kwargs)
+
+    runner.save_checkpoint = save_on_a_small_disk
+    try:
+        with pytest.raises(OSError, match='cannot write a checkpoint: .*iter_3.pth') as caught:
+            runner.train()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert 'the last good checkpoint is' in str(caught.value)
+    assert 'iter_2.pth' in str(caught.value)
+    # mmengine removes iter_2.pth before it writes iter_3.pth.
+    assert names(digits_cfg.work_dir) == ['iter_2.pth']
+    assert load_checkpoint(f'{digits_cfg.work_dir}/iter_2.pth')['meta']['iter'] == 2
+
+
+def test_outdated_checkpoints_are_removed(scored_cfg):
+    scored_cfg.train_cfg.update(max_iters=3, val_interval=1)
+    scored_cfg.default_hooks.checkpoint.update(
+        interval=1, max_keep_ckpts=2, save_best='student/coco/bbox_mAP', rule='greater'
+    )
+    left = Path(scored_cfg.work_dir, '.iter_1.pth.123.unfinished')
+    left.parent.mkdir(parents=True)
+    left.touch()
+    Runner.from_cfg(scored_cfg).train()
+    found = names(scored_cfg.work_dir)
+    assert [name for name in found if name.startswith('iter')] == ['iter_2.pth', 'iter_3.pth']
+    assert len([name for name in found if name.startswith('best')]) == 1
+    assert not left.exists()
+    assert latest_checkpoint(scored_cfg.work_dir).name == 'iter_3.pth'

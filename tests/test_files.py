@@ -1,0 +1,51 @@
+"""Files are whole or not there."""
+
+import errno
+import os
+
+import pytest
+
+from ssod.files import remove_unfinished, write_whole
+
+
+def test_a_file_is_written_and_replaced(tmp_path):
+    path = tmp_path / 'x.json'
+    write_whole(path, b'one')
+    write_whole(path, b'two')
+    assert path.read_bytes() == b'two'
+    assert os.listdir(tmp_path) == ['x.json']
+
+
+@pytest.mark.parametrize('step', ['fsync', 'replace'])
+def test_a_failure_leaves_the_old_content(tmp_path, monkeypatch, step):
+    path = tmp_path / 'x.json'
+    write_whole(path, b'old')
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match=r'No space left on device: .*x\.json'):
+        write_whole(path, b'new')
+    assert path.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['x.json']
+
+
+def test_what_a_kill_left_is_removed(tmp_path, monkeypatch):
+    path = tmp_path / 'x.json'
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, 'replace', die)
+        write_whole(path, b'new')
+    assert [name.startswith('.x.json') for name in os.listdir(tmp_path)] == [True]
+    (tmp_path / '.mine').touch()
+    remove_unfinished(tmp_path)
+    assert os.listdir(tmp_path) == ['.mine']
+
+
+def test_a_missing_directory_is_named(tmp_path):
+    with pytest.raises(OSError, match='No such file or directory'):
+        write_whole(tmp_path / 'none' / 'x.json', b'')

@@ -78,7 +78,7 @@ def load_download(filename: str, map_location: Any = None) -> Checkpoint:
 
 
 def _method_of_history(owner: Any, name: str) -> Any:
-    """What stands for ``getattr`` in a checkpoint: mmengine's histories name their methods by it."""
+    """What stands for ``getattr``, by which mmengine's histories name their methods."""
     if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(owner, name)
     raise pickle.UnpicklingError(f'it asks for the attribute {name!r}')

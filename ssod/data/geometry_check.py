@@ -9,7 +9,6 @@ word. What a transform does is tried out, whatever its name, so that a user's ow
 
 import contextlib
 import copy
-import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -17,12 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmcv.transforms import Compose, RandomApply, RandomChoice
-from mmdet.structures.bbox import BaseBoxes, HorizontalBoxes
-from mmengine.logging import print_log
+from mmdet.structures.bbox import BaseBoxes, HorizontalBoxes, bbox_project
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssod.pseudo_labels.projection import clip_boxes, project_boxes
+from ssod.pseudo_labels.projection import clip_boxes
 
 Transform = Callable[[dict[str, Any]], dict[str, Any] | None]
 _Chain = Sequence[tuple[int | None, Transform]]
@@ -39,13 +37,6 @@ PROBE_SHAPES = ((96, 128), (384, 512))
 TOLERANCE = 1.0
 """Pixels by which the middle of a box may be off."""
 
-GROWTH_LIMIT = 2.0
-"""Growth of a 2:1 box's area, by taking its hull, that calls for a warning.
-
-Rotate(max_mag=15) gives up to 1.6, with 20 it is 1.8, with 30 it is 2.1, and mmdet's shears give
-2.2. At 2 the hull's IoU with what it frames is only 0.5: such pseudo-boxes teach the wrong size.
-"""
-
 INSTEAD = (
     'use Resize, RandomResize, RandomFlip, RandomCrop, Rotate, ShearX, ShearY, TranslateX or '
     'TranslateY, or have it update homography_matrix'
@@ -57,8 +48,7 @@ def check_geometry(view: str, transforms: Sequence[Transform]) -> None:
 
     The transforms run one after another on made-up images with many boxes, and after each one the
     boxes must be where the matrix says; they run on images without boxes too, as unlabelled images
-    have none. The global random states stay as they were, and so do the transforms. If rotation or
-    shear makes boxes grow beyond :data:`GROWTH_LIMIT`, a line in the log says so.
+    have none. The global random states stay as they were, and so do the transforms.
 
     Args:
         view: Name of the view, for messages.
@@ -117,7 +107,6 @@ class _Trials:
 
     def __init__(self, view: str) -> None:
         self.view = view
-        self.growth = 1.0
         self._judged: set[tuple[int | None, bool]] = set()
         self._failures: dict[tuple[int | None, bool], str] = {}
 
@@ -132,8 +121,8 @@ class _Trials:
 
         Those with a number are known to work once they did.
         """
-        start = before = _State.of(results)
-        with_boxes = bool(start.labels)
+        before = _State.of(results)
+        with_boxes = bool(before.labels)
         for number, transform in chain:
             case = (number, with_boxes)
             try:
@@ -152,10 +141,9 @@ class _Trials:
             if after.labels or not with_boxes:
                 self._judged.add(case)
             results, before = view, after
-        self.growth = max(self.growth, _growth(before.matrix @ np.linalg.inv(start.matrix)))
 
     def judge(self, transforms: Sequence[Transform]) -> None:
-        """An error if a transform never worked, a warning if boxes grow too much."""
+        """An error if a transform never worked."""
         for number, transform in enumerate(transforms):
             for with_boxes in (True, False):
                 case = (number, with_boxes)
@@ -167,13 +155,6 @@ class _Trials:
                 what = f'failed on an image without boxes, as unlabelled ones are: {why}'
                 remedy = 'mend it (RandomCrop needs allow_negative_crop=True)'
                 raise _error(self.view, transform, what, remedy)
-        if self.growth > GROWTH_LIMIT:
-            print_log(
-                f'{self.view} view: rotation or shear makes boxes up to {self.growth:.1f} times as '
-                f'large as what they frame; smaller angles give better pseudo-boxes',
-                'current',
-                logging.WARNING,
-            )
 
 
 def _error(view: str, transform: Transform, what: str, remedy: str = INSTEAD) -> ValueError:
@@ -207,7 +188,7 @@ def _misplacement(before: _State, after: _State, step: NDArray[np.float64]) -> f
     row = {label: number for number, label in enumerate(before.labels)}
     height, width = after.image.shape[:2]
     boxes = before.boxes[[row[label] for label in after.labels]]
-    wanted = project_boxes(boxes, torch.from_numpy(step), (height, width))
+    wanted = bbox_project(boxes, torch.from_numpy(step).float(), (height, width))
     found = clip_boxes(after.boxes, (height, width))
     visible = ((found[:, 2:] > found[:, :2]) & (wanted[:, 2:] > wanted[:, :2])).all(dim=1)
     if not visible.any():
@@ -224,14 +205,6 @@ def _stays_in_place(before: NDArray[Any], after: NDArray[Any]) -> bool:
     grey = [image[:height, :width].mean(axis=2).ravel() for image in (before, after)]
     # Colours may have changed as well, so only the pattern counts. The probe is pure noise.
     return bool(abs(np.corrcoef(*grey)[0, 1]) > 0.3)
-
-
-def _growth(step: NDArray[np.float64]) -> float:
-    """By how much the hull of a 2:1 box, lying or standing, is larger than the box."""
-    boxes = torch.tensor([[0.0, 0.0, 200.0, 100.0], [0.0, 0.0, 100.0, 200.0]])
-    hulls = project_boxes(boxes, torch.from_numpy(step))
-    areas = (hulls[:, 2:] - hulls[:, :2]).prod(dim=1)
-    return float(areas.max()) / (20000 * abs(np.linalg.det(step[:2, :2])))
 
 
 def _probe(shape: tuple[int, int], with_boxes: bool = True) -> dict[str, Any]:

@@ -23,12 +23,13 @@ class Draw(int):
     key: tuple[int, ...]
 
     def __new__(cls, index: int, key: tuple[int, ...]) -> 'Draw':
+        """Make an ``int`` that knows its key."""
         draw = super().__new__(cls, index)
         draw.key = key
         return draw
 
     def __getnewargs__(self) -> tuple[int, tuple[int, ...]]:  # type: ignore[override]
-        """For the way into a data worker."""
+        """Take the key along on the way into a data worker."""
         return int(self), self.key
 
 

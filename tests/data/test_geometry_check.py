@@ -1,7 +1,6 @@
 """Trap 6: a view that does not record its geometry is refused when it is built."""
 
 import random
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -290,30 +289,3 @@ def test_transforms_stay_as_they_were():
     check(built)
     assert built.prob == 0.125
     assert built.transforms.transforms[0].prob == 0.25
-
-
-# Trap 8: a turned box is replaced by its larger hull. For a box of 2:1, (2c + s)(c + 2s) / 2.
-@pytest.mark.parametrize(
-    ('transforms', 'warning'),
-    [
-        ([dict(type='RandomFlip', prob=0.5), dict(type='Resize', scale=(300, 50))], None),
-        ([dict(type='Rotate', max_mag=15.0)], None),
-        ([dict(type='Rotate', max_mag=20.0)], None),
-        ([dict(type='Rotate', max_mag=30.0)], 'up to 2.1 times'),
-        ([dict(type='Rotate', max_mag=45.0)], 'up to 2.2 times'),
-        ([dict(type='ShearX', max_mag=15.0)], None),
-        # Two small turns are one large one.
-        (
-            [dict(type='Rotate', prob=1.0, max_mag=15.0, min_mag=15.0, reversal_prob=1.0)] * 2,
-            'up to 2.1 times',
-        ),
-    ],
-)
-def test_growth_is_mentioned(transforms, warning):
-    with mock.patch('ssod.data.geometry_check.print_log') as log:
-        check(*transforms)
-    if warning is None:
-        log.assert_not_called()
-    else:
-        log.assert_called_once()
-        assert warning in log.call_args.args[0]

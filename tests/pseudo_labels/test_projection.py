@@ -40,8 +40,9 @@ def view(matrix=None, img_shape=(100, 100)):
         (SHIFT, [10, 20, 30, 60], [20, 15, 40, 55]),
         # A quarter turn swaps the sides: (x, y) -> (100 - y, x).
         (TURN_90, [10, 20, 30, 60], [40, 10, 80, 30]),
-        # A shear's hull: x grows by half of y, from 10 + 10 to 30 + 30.
-        (SHEAR, [10, 20, 30, 60], [20, 20, 60, 60]),
+        # A shear of the ellipse with half axes 10 and 20 around (20, 40): its centre moves by half
+        # of 40, its half width becomes sqrt(10^2 + (0.5 * 20)^2) = 14.1421.
+        (SHEAR, [10, 20, 30, 60], [25.8579, 20, 54.1421, 60]),
         # Compositions, the right one first.
         (FLIP_100 @ HALF, [10, 20, 30, 60], [85, 10, 95, 30]),
         (HALF @ FLIP_100, [10, 20, 30, 60], [35, 10, 45, 30]),
@@ -63,28 +64,56 @@ def test_clipping():
     assert clipped.tolist() == [[0, 0, 50, 60], [90, 80, 100, 80], [0, 0, 0, 0]]
 
 
-def test_equal_to_mmdet():
-    # Same hull as mmdet's own, for any affine matrix.
-    generator = torch.Generator().manual_seed(0)
+def some_boxes(generator):
     boxes = torch.rand(50, 4, generator=generator) * 100
     boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def test_equal_to_mmdet_without_rotation_and_shear():
+    generator = torch.Generator().manual_seed(0)
+    boxes = some_boxes(generator)
     for _ in range(10):
-        matrix = torch.eye(3)
-        matrix[:2] += torch.randn(2, 3, generator=generator)
+        # Any scale, flip and shift.
+        matrix = torch.diag(torch.cat([torch.randn(2, generator=generator), torch.ones(1)]))
+        matrix[:2, 2] = torch.randn(2, generator=generator) * 50
         torch.testing.assert_close(
             project_boxes(boxes, matrix, (150, 120)),
             bbox_project(boxes.clone(), matrix, (150, 120)),
+            atol=1e-4,
+            rtol=1e-5,
         )
 
 
-def test_rotation_grows_the_box_by_its_hull():
-    # Known and stated: 15 degrees make of a square one of (cos + sin)^2 = 1.5 times its area.
+def test_the_box_of_the_ellipse():
+    # Against the extremes of many points on each ellipse, for any affine matrix.
+    generator = torch.Generator().manual_seed(0)
+    boxes = some_boxes(generator)
+    angles = torch.linspace(0, 2 * math.pi, 3601)
+    circle = torch.stack([angles.cos(), angles.sin()], dim=-1)
+    ellipses = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    ellipses = ellipses + circle * (boxes[:, None, 2:] - boxes[:, None, :2]) / 2
+    for _ in range(10):
+        matrix = torch.eye(3)
+        matrix[:2] += torch.randn(2, 3, generator=generator)
+        points = ellipses @ matrix[:2, :2].T + matrix[:2, 2]
+        expected = torch.cat([points.amin(dim=1), points.amax(dim=1)], dim=1)
+        torch.testing.assert_close(project_boxes(boxes, matrix), expected, atol=1e-2, rtol=1e-4)
+
+
+def test_a_rotated_square_does_not_grow():
+    # Its hull would have (cos + sin)^2 = 1.5 times its area at 15 degrees.
     c, s = math.cos(math.radians(15)), math.sin(math.radians(15))
-    turned = project_boxes(
-        torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-    )
-    area = (turned[:, 2:] - turned[:, :2]).prod()
-    assert area.item() == pytest.approx(150, rel=1e-5)
+    turn = torch.tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    turned = project_boxes(torch.tensor([[-5.0, -5, 5, 5]]), turn)
+    torch.testing.assert_close(turned, torch.tensor([[-5.0, -5, 5, 5]]))
+
+
+def test_perspective():
+    # x -> x / (1 + x / 100): from 99 to 101 the slope is 1 / (1 + 1)^2, and 100 goes to 50.
+    matrix = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0.01, 0, 1]])
+    found = project_boxes(torch.tensor([[99.0, -1, 101, 1]]), matrix)
+    torch.testing.assert_close(found, torch.tensor([[49.75, -0.5, 50.25, 0.5]]))
 
 
 def test_float32_inside_autocast():

@@ -1,5 +1,5 @@
 """Data sets, their making and splitting, the two-stream sampler and the views of an image."""
 
-from ssod.data import broken_images, digits, folder, sampler, sources, views
+from ssod.data import broken_images, digits, folder, load_image, sampler, sources, views
 
-__all__ = ['broken_images', 'digits', 'folder', 'sampler', 'sources', 'views']
+__all__ = ['broken_images', 'digits', 'folder', 'load_image', 'sampler', 'sources', 'views']

@@ -1,4 +1,41 @@
-"""Images read with clear errors."""
+"""Loading an image, or saying in one line why it cannot be used."""
+
+import io
+import os
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from mmengine import fileio
+from numpy.typing import NDArray
+from PIL import Image
+
+from ssod.strict import strict_settings
+
+MAX_PIXELS = 89_478_485
+"""Pixels of the largest image that is decoded, as in Pillow: a quarter GiB in memory. A file of
+kilobytes may claim to hold many more."""
+
+SIGNATURES = {
+    b'\xff\xd8\xff': 'JPEG',
+    b'\x89PNG\r\n\x1a\n': 'PNG',
+    b'BM': 'BMP',
+    b'GIF8': 'GIF',
+    b'RIFF': 'WebP',
+    b'II*\0': 'TIFF',
+    b'MM\0*': 'TIFF',
+}
+"""How files of images begin."""
+
+ORIENTATION = 0x112
+"""The EXIF tag that says how a stored image is to be turned."""
+
+_GET_ANEW = 'get it anew, or remove it'
+_JPEG_END = b'\xff\xd9'
+_PNG_END = b'IEND\xaeB`\x82'
+_START_OF_SCAN = 0xDA
 
 
 class BrokenImageError(ValueError):
@@ -6,13 +43,176 @@ class BrokenImageError(ValueError):
 
     Args:
         path: The file.
-        message: What is wrong and the remedy, in one line that names the file.
+        message: One line: the file, what is wrong with it, the remedy. Data workers hand on the
+            text of an error alone; what is built from it has no ``path``.
     """
 
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(message)
-        self.path = path
+    def __init__(self, path: str, message: str | None = None) -> None:
+        super().__init__(path if message is None else message)
+        self.path = '' if message is None else path
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        """For the way out of a data worker."""
-        return type(self), (self.path, str(self))
+
+@TRANSFORMS.register_module()
+@strict_settings
+class LoadImage(BaseTransform):
+    """Load an image as ``LoadImageFromFile`` does, and refuse what is broken.
+
+    The image is (H, W, 3), uint8, BGR, turned as its EXIF orientation says. Grey images get three
+    equal channels, of 16 bits the upper 8 are kept, transparency is left out (TIFF: blended with
+    black), and palettes and CMYK become colours.
+
+    Reads ``img_path`` and, if the annotations have them, ``height`` and ``width``; writes ``img``,
+    ``img_shape`` and ``ori_shape``.
+
+    Args:
+        backend_args: As for mmengine's ``fileio.get``, for files that are not on a disk.
+
+    Raises:
+        BrokenImageError: If the file is missing, unreadable, empty, no image or cut off, if it has
+            more than :data:`MAX_PIXELS`, or another size than in its annotations.
+    """
+
+    def __init__(self, backend_args: dict[str, Any] | None = None) -> None:
+        self.backend_args = backend_args
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load one image."""
+        path = results['img_path']
+        content = self._read(path)
+        image = decode_image(content, path)
+        if results.get('width') and results.get('height'):
+            _check_size(image, (results['width'], results['height']), content, path)
+        results['img'] = image
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        return results
+
+    def _read(self, path: str) -> bytes:
+        try:
+            content: bytes = fileio.get(path, backend_args=self.backend_args)
+        except FileNotFoundError:
+            raise _broken(
+                path, 'does not exist', 'check data_root, data_prefix and file_name, or get it'
+            ) from None
+        except OSError as error:
+            raise _broken(
+                path, f'cannot be read: {error.strerror or error}', 'check its permissions and disk'
+            ) from None
+        return content
+
+
+def decode_image(content: bytes, path: str) -> NDArray[np.uint8]:
+    """Decode the content of an image's file.
+
+    Args:
+        content: All of the file.
+        path: The file, for messages.
+
+    Returns:
+        The image, (H, W, 3), BGR.
+
+    Raises:
+        BrokenImageError: If it is empty, no image, cut off, or of more than :data:`MAX_PIXELS`.
+    """
+    if not content:
+        raise _broken(path, 'is empty: 0 bytes', _GET_ANEW)
+    _check_pixels(content, path)
+    kind = next((name for start, name in SIGNATURES.items() if content.startswith(start)), None)
+    # OpenCV's older versions fill what is missing with grey.
+    if _is_cut_off(content, kind):
+        raise _broken(path, f'is cut off: the end of its {kind} data is missing', _GET_ANEW)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # Of sizes that OpenCV itself refuses.
+        image = None
+    if image is None and kind is None:
+        raise _broken(path, 'is not an image', _GET_ANEW)
+    if image is None:
+        raise _broken(
+            path, f'is a {kind} that is cut off, damaged or of a rare kind', 'save it anew as PNG'
+        )
+    return np.asarray(image, np.uint8)
+
+
+def printable(path: str) -> str:
+    r"""A path as one line that any terminal shows: odd characters and bytes as ``\x..``."""
+    text = os.fsencode(path).decode('utf-8', 'backslashreplace')
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+
+
+def _broken(path: str, what: str, remedy: str) -> BrokenImageError:
+    return BrokenImageError(path, f'{printable(path)} {what}; {remedy}')
+
+
+def _check_pixels(content: bytes, path: str) -> None:
+    """Refuse a huge image before memory is given to it; only the header is read."""
+    try:
+        with Image.open(io.BytesIO(content)) as header:
+            width, height = header.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        size = 'has'
+    except Exception:  # Whatever Pillow cannot read, OpenCV is asked next.
+        return
+    else:
+        if width * height <= MAX_PIXELS:
+            return
+        size = f'is {width} x {height}, which is'
+    raise _broken(
+        path, f'{size} more than {MAX_PIXELS:,} pixels', 'cut it into tiles or make it smaller'
+    )
+
+
+def _is_cut_off(content: bytes, kind: str | None) -> bool:
+    if kind == 'PNG':
+        return content.rfind(_PNG_END) < 0
+    # A thumbnail within the header has an end of its own.
+    return kind == 'JPEG' and content.rfind(_JPEG_END) < _end_of_jpeg_header(content)
+
+
+def _end_of_jpeg_header(content: bytes) -> int:
+    """Where the pixels begin, or the length of a file without any."""
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        if content[at + 1] == _START_OF_SCAN:
+            return at
+        is_padding = content[at + 1] == 0xFF
+        at += 1 if is_padding else 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
+    return len(content)
+
+
+def _check_size(
+    image: NDArray[np.uint8], expected: tuple[int, int], content: bytes, path: str
+) -> None:
+    """Refuse an image of another size than its annotations are for.
+
+    Args:
+        image: The image.
+        expected: Width and height in the annotations.
+        content: The file, which is read again only if there is something to explain.
+        path: The file.
+    """
+    height, width = image.shape[:2]
+    if (width, height) == expected:
+        return
+    told = f'{expected[0]} x {expected[1]}'
+    turn = orientation(content) if (height, width) == expected else 1
+    if turn in (5, 6, 7, 8):
+        raise _broken(
+            path,
+            f'is {told} in its annotation file, as it is stored, but its EXIF orientation {turn} '
+            f'turns it to {width} x {height}',
+            'turn its pixels and remove the tag (exiftran -ai), or annotate the turned image',
+        )
+    raise _broken(
+        path,
+        f'is {width} x {height}, but {told} in its annotation file',
+        'correct width, height and boxes there, or get the right image',
+    )
+
+
+def orientation(content: bytes) -> int:
+    """The EXIF orientation of an image's file: 1 to 8, where 1 is upright."""
+    try:
+        with Image.open(io.BytesIO(content)) as header:
+            return int(header.getexif().get(ORIENTATION, 1))
+    except Exception:  # Damaged metadata turn nothing.
+        return 1

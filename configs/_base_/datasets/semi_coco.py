@@ -30,7 +30,7 @@ labeled = dict(
     data_prefix=dict(img='train2017/'),
     filter_cfg=dict(filter_empty_gt=False),
     pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadImage'),
         dict(type='LoadAnnotations', with_bbox=True),
         dict(
             type='LabeledView',
@@ -45,10 +45,16 @@ unlabeled = dict(
     data_prefix=dict(img='train2017/'),
     filter_cfg=dict(filter_empty_gt=False),
     pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadImage'),
         dict(type='TwoViews', weak=weak, strong=strong),
     ],
 )
+
+score = [
+    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PackDetInputs'),
+]
 
 train_dataloader = dict(
     batch_size=5,
@@ -68,15 +74,12 @@ val_dataloader = dict(
         ann_file='annotations/instances_val2017.json',
         data_prefix=dict(img='val2017/'),
         test_mode=True,
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(1333, 800), keep_ratio=True),
-            dict(type='LoadAnnotations', with_bbox=True),
-            dict(type='PackDetInputs'),
-        ],
+        pipeline=[dict(type='LoadImage'), *score],
     ),
 )
-test_dataloader = val_dataloader
+# mmdet's DetInferencer takes the images that it is given in the place of this name.
+test_dataset = dict(val_dataloader['dataset'], pipeline=[dict(type='LoadImageFromFile'), *score])
+test_dataloader = dict(val_dataloader, dataset=test_dataset)
 
 val_evaluator = dict(
     type='CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric='bbox'

@@ -1,6 +1,6 @@
 # The built-in scenes of handwritten digits, made on first use. No flips: digits have a hand.
 data_root = 'data/digits/'
-load = dict(type='LoadImageFromFile')
+load = dict(type='LoadImage')
 
 labeled = dict(
     type='DigitsDataset',
@@ -45,6 +45,12 @@ unlabeled = dict(
     ],
 )
 
+score = [
+    dict(type='Resize', scale=(96, 96), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PackDetInputs'),
+]
+
 train_dataloader = dict(
     batch_size=16,
     num_workers=1,
@@ -62,15 +68,12 @@ val_dataloader = dict(
         ann_file='annotations/val.json',
         data_prefix=dict(img='images/val/'),
         test_mode=True,
-        pipeline=[
-            load,
-            dict(type='Resize', scale=(96, 96), keep_ratio=True),
-            dict(type='LoadAnnotations', with_bbox=True),
-            dict(type='PackDetInputs'),
-        ],
+        pipeline=[load, *score],
     ),
 )
-test_dataloader = val_dataloader
+# mmdet's DetInferencer takes the images that it is given in the place of this name.
+test_dataset = dict(val_dataloader['dataset'], pipeline=[dict(type='LoadImageFromFile'), *score])
+test_dataloader = dict(val_dataloader, dataset=test_dataset)
 
 val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/val.json', metric='bbox')
 test_evaluator = val_evaluator

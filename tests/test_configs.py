@@ -148,6 +148,7 @@ def test_the_neck_fits_a_torchvision_backbone():
         (HOOKS, 'default_hooks.teacher', 'selector.treshold', "ScoreSelector: .*'threshold'"),
         (HOOKS, 'default_hooks.teacher', 'decay.decays', "schedule 'warm_up': .*'decay'"),
         (HOOKS, 'default_hooks.quality', 'annfile', "PseudoLabelQualityHook: .*'ann_file'"),
+        (HOOKS, 'default_hooks.watch', 'limits.image', "TeacherWatchHook limits: .*'images'"),
         (HOOKS, 'default_hooks.pretrained', 'x', 'PretrainedDetectorHook: unknown'),
         (HOOKS, 'default_hooks.summary', 'score_threshold', "SummaryHook: .*'score_thr'"),
         (MODELS, 'model', 'pseudo_wieght', "SemiSupervisedDetector: .*'pseudo_weight'"),

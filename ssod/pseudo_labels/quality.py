@@ -65,10 +65,12 @@ class PseudoLabelQualityHook(Hook):
     def __init__(self, ann_file: str | None = None, iou: float = 0.5, window: int = 50) -> None:
         self.ann_file = ann_file
         self.iou = iou
-        self._counts: deque[tuple[int, int, int, int]] = deque(maxlen=window)
+        self._counts: deque[list[int]] = deque(maxlen=window)
 
     def before_train(self, runner: Runner) -> None:
         """Read the hidden truth."""
+        if runner.iter == 0:
+            self._counts.clear()
         if self.ann_file is None:
             return
         if not Path(self.ann_file).is_file():
@@ -88,13 +90,21 @@ class PseudoLabelQualityHook(Hook):
         samples = (data_batch or {})['data_samples'].get('strong', [])
         if not samples:
             return
-        self._counts.append(tuple(np.sum([self._count(s) for s in samples], axis=0)))
+        self._counts.append(np.sum([self._count(s) for s in samples], axis=0).tolist())
         images, boxes, matched, truths = np.sum(self._counts, axis=0).tolist()
         log = runner.message_hub.update_scalar
         log('train/pseudo_boxes', boxes / images)
         if self.ann_file is not None:
             log('train/pseudo_precision', matched / boxes if boxes else 0.0)
             log('train/pseudo_recall', matched / truths if truths else 0.0)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Remember the window."""
+        checkpoint['pseudo_label_quality'] = list(self._counts)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep the window until it is known whether the run goes on."""
+        self._counts.extend(checkpoint.get('pseudo_label_quality', []))
 
     def _count(self, sample: DetDataSample) -> tuple[int, int, int, int]:
         """Images (one), pseudo-boxes, those that are right, and true boxes in a strong view."""

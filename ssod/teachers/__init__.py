@@ -1,7 +1,8 @@
-"""Teachers: the arithmetic of averaging, and the hooks that say when."""
+"""Teachers: the arithmetic of averaging, the hooks that say when, and the watch on them."""
 
 from ssod.teachers.ema import EMA
 from ssod.teachers.ema_teacher import EMATeacherHook
 from ssod.teachers.hook import TeacherHook
+from ssod.teachers.watch import TeacherWatchHook
 
-__all__ = ['EMA', 'EMATeacherHook', 'TeacherHook']
+__all__ = ['EMA', 'EMATeacherHook', 'TeacherHook', 'TeacherWatchHook']

@@ -19,8 +19,12 @@ TEACHER = '#0072B2'
 STUDENT = '#D55E00'
 CONSISTENCY = '#009E73'
 NEUTRAL = '#5A5A5A'
+ALARM = '#CC79A7'
 
 MAP = 'coco/bbox_mAP'
+
+NAMED_ALARMS = 5
+"""Alarms that the title names."""
 
 
 def read_scalars(work_dir: str | os.PathLike[str]) -> list[Record]:
@@ -75,6 +79,8 @@ def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) 
     Four panels over the iterations: mAP of teacher and student in points (0-100), with the level of
     the weights that the teacher began with; precision and recall of the pseudo-boxes against the
     hidden truth (0-1); pseudo-boxes per image; the summed losses. A panel without data says so.
+    Where an alarm of :class:`~ssod.teachers.watch.TeacherWatchHook` went on, every panel is shaded
+    and the title names it.
 
     Args:
         work_dir: The run's folder.
@@ -86,14 +92,15 @@ def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) 
     records = read_scalars(work_dir)
     figure = Figure(figsize=(10, 7), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
-    figure.suptitle(Path(work_dir).resolve().name, color=NEUTRAL)
+    last = max((record['step'] for record in records), default=0)
+    alarms = _alarms(records, last)
+    figure.suptitle(_heading(Path(work_dir).resolve().name, alarms), color=NEUTRAL)
     panels: list[tuple[str, str, Callable[[Axes, list[Record]], str]]] = [
         ('COCO mAP on the validation images', 'mAP (points)', _draw_map),
         ('Pseudo-boxes against the hidden truth', 'fraction', _draw_quality),
         ('Pseudo-boxes', 'boxes per unlabelled image', _draw_boxes),
         ('Losses', 'loss (no unit)', _draw_losses),
     ]
-    last = max((record['step'] for record in records), default=0)
     for axes, (title, unit, draw) in zip(figure.subplots(2, 2).flat, panels, strict=True):
         axes.set_title(title, loc='left', fontsize='medium', fontweight='bold')
         missing = draw(axes, records)
@@ -102,6 +109,8 @@ def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) 
             axes.spines[:].set_visible(False)
             axes.text(0.5, 0.5, missing, color=NEUTRAL, ha='center', transform=axes.transAxes)
             continue
+        for _, begin, end in alarms:
+            axes.axvspan(begin, end, color=ALARM, alpha=0.15, linewidth=1)
         axes.set_xlim(0, 1.02 * max(last, 1))
         axes.set_xlabel('iteration')
         axes.set_ylabel(unit)
@@ -110,6 +119,27 @@ def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) 
         axes.legend(frameon=False)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def _alarms(records: list[Record], last: int) -> list[tuple[str, int, int]]:
+    """Name, first and last iteration of each alarm, in the order in which they began."""
+    spans: list[tuple[str, int, int]] = []
+    for key in sorted({key for record in records for key in record if key.startswith('alarm/')}):
+        begin: int | None = None
+        for step, on in [*_series(records, [key]), (last, 0.0)]:
+            if on and begin is None:
+                begin = step
+            elif not on and begin is not None:
+                spans.append((key.removeprefix('alarm/'), begin, step))
+                begin = None
+    return sorted(spans, key=lambda span: span[1])
+
+
+def _heading(name: str, alarms: list[tuple[str, int, int]]) -> str:
+    named = [f'{alarm} {begin}–{end}' for alarm, begin, end in alarms[:NAMED_ALARMS]]
+    if len(alarms) > NAMED_ALARMS:
+        named.append(f'{len(alarms) - NAMED_ALARMS} more')
+    return f'{name}\nalarms: {", ".join(named)}' if alarms else name
 
 
 def _draw_map(axes: Axes, records: list[Record]) -> str:

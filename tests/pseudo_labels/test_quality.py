@@ -43,6 +43,8 @@ def test_count_matches(boxes, labels, truth, truth_labels, expected):
 class FakeRunner:
     """What the hook asks of a runner."""
 
+    iter = 0
+
     def __init__(self, name):
         self.message_hub = MessageHub.get_instance(name)
         dataset = type('Dataset', (), {'metainfo': {'classes': ('cat', 'dog')}})
@@ -125,3 +127,27 @@ def test_a_missing_file_is_named(tmp_path):
     hook = PseudoLabelQualityHook(str(tmp_path / 'gone.json'))
     with pytest.raises(FileNotFoundError, match=r'gone\.json does not exist'):
         hook.before_train(FakeRunner('missing_file'))
+
+
+def test_the_window_goes_on_after_a_resumption(tmp_path, truth_file):
+    # Counts as plain values, which a checkpoint can be read back with without executing anything.
+    first, runner = PseudoLabelQualityHook(truth_file), FakeRunner('before_the_kill')
+    first.before_train(runner)
+    first.before_train_iter(
+        runner, 0, {'data_samples': {'strong': [strong(1, [A, C], [0, 1], SAME)]}}
+    )
+    checkpoint = {}
+    first.before_save_checkpoint(runner, checkpoint)
+    torch.save(checkpoint, tmp_path / 'iter_1.pth')
+    checkpoint = torch.load(tmp_path / 'iter_1.pth', weights_only=True)
+
+    for iteration, boxes in ((1, 1.5), (0, 1.0)):
+        # A run that only starts from its weights begins a window of its own.
+        second, runner = PseudoLabelQualityHook(truth_file), FakeRunner(f'resumed_at_{iteration}')
+        runner.iter = iteration
+        second.after_load_checkpoint(runner, checkpoint)
+        second.before_train(runner)
+        second.before_train_iter(
+            runner, 1, {'data_samples': {'strong': [strong(1, [A], [0], SAME)]}}
+        )
+        assert runner.message_hub.get_scalar('train/pseudo_boxes').current() == boxes

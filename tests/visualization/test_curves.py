@@ -248,3 +248,30 @@ def test_matplotlib_is_left_as_it_was(tmp_path: Path) -> None:
     before = dict.copy(matplotlib.rcParams)
     plot_curves(tmp_path, tmp_path / 'plot.png')
     assert dict.copy(matplotlib.rcParams) == before
+
+
+def test_alarms_shade_the_panels_and_stand_in_the_title(tmp_path: Path) -> None:
+    alarms: list[Record] = [
+        {'alarm/gradient': 1.0, 'iter': 60, 'step': 60},
+        {'alarm/images': 1.0, 'iter': 100, 'step': 100},
+        {'alarm/images': 0.0, 'iter': 150, 'step': 150},
+        {'alarm/images': 1.0, 'iter': 200, 'step': 200},
+    ]
+    log(tmp_path, '20250101_000000', train(50), *alarms, train(400))
+    text = words(tmp_path, tmp_path)
+    # What goes on lasts until the run's present end.
+    assert 'alarms: gradient 60–400, images 100–150, images 200–400' in text
+    assert (
+        text.count(f'fill: {curves.ALARM.lower()}') == 3
+    )  # the panel of the losses alone has data
+
+
+def test_many_alarms_are_counted_in_the_title(tmp_path: Path) -> None:
+    alarms = [{'alarm/gap': float(i % 2 == 0), 'step': 10 * i} for i in range(14)]
+    log(tmp_path, '20250101_000000', *alarms)
+    assert 'gap 40–50, gap 60–70, gap 80–90, 2 more' in words(tmp_path, tmp_path)
+
+
+def test_a_healthy_run_has_no_word_of_them(tmp_path: Path) -> None:
+    log(tmp_path, '20250101_000000', train(50, alarms=0.0))
+    assert 'alarms' not in words(tmp_path, tmp_path)

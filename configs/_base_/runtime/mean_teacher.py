@@ -12,6 +12,7 @@ default_hooks = dict(
         selector=dict(type='ScoreSelector', threshold=0.7),
     ),
     quality=dict(type='PseudoLabelQualityHook'),
+    watch=dict(type='TeacherWatchHook'),
     pretrained=dict(type='PretrainedDetectorHook'),
     summary=dict(type='SummaryHook'),
     seeds=dict(type='SeedHook'),

@@ -1,0 +1,51 @@
+"""What to change when an alarm begins."""
+
+from collections import defaultdict
+
+from mmengine.runner import Runner
+
+from ssod.pseudo_labels.selectors import ScoreSelector
+from ssod.teachers.ema_teacher import EMATeacherHook
+from ssod.teachers.hook import TeacherHook, unwrap
+
+_THRESHOLD = "the selector's threshold{threshold}"
+_FOLLOW = (
+    "see that the teacher follows the student's weights and its batch norms' statistics, or lower "
+    'decay{decay}'
+)
+_ADVICE = {
+    'images': f'lower {_THRESHOLD} or lengthen burn_in{{burn_in}}',
+    'few_boxes': f'lower {_THRESHOLD} or lengthen burn_in{{burn_in}}',
+    'many_boxes': f'raise {_THRESHOLD}',
+    'classes': f'raise {_THRESHOLD}, lower pseudo_weight{{pseudo_weight}}, or label more images of '
+    f'the classes that are too few',
+    'missing': f'lower {_THRESHOLD}, lengthen burn_in{{burn_in}}, or label more images of them',
+    'scores': 'lower pseudo_weight{pseudo_weight} or the learning rate{lr}, or raise decay{decay}',
+    'distance': _FOLLOW,
+    'gap': f'{_FOLLOW}, or lengthen burn_in{{burn_in}}',
+    'gradient': 'lower the learning rate{lr} or pseudo_weight{pseudo_weight}, lengthen the warm-up '
+    'or set optim_wrapper.clip_grad',
+    'pseudo_loss': 'lower pseudo_weight{pseudo_weight}',
+    'non_finite': 'lower the learning rate{lr} or pseudo_weight{pseudo_weight}, set '
+    'optim_wrapper.clip_grad, or look at the images',
+}
+"""What to change; the braces stand for the present value of a setting."""
+
+
+def advice(runner: Runner, name: str) -> str:
+    """What to change about an alarm, with the present values of the settings."""
+    model = unwrap(runner.model)
+    step = max(model.step, 0)
+    present = {
+        'pseudo_weight': model.pseudo_weight(step),
+        'lr': runner.optim_wrapper.get_lr()['lr'][0],
+    }
+    for hook in runner.hooks:
+        if isinstance(hook, TeacherHook):
+            present['burn_in'] = hook.burn_in
+            if isinstance(hook, EMATeacherHook):
+                present['decay'] = hook.decay(hook.updates)
+            if isinstance(hook.selector, ScoreSelector):
+                present['threshold'] = hook.selector.threshold(step)
+    known = {name: f' ({value:g})' for name, value in present.items()}
+    return _ADVICE[name].format_map(defaultdict(str, known))

@@ -1,0 +1,114 @@
+"""The record of batches whose losses were not finite."""
+
+import json
+import math
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import all_gather_object, get_rank, is_main_process
+
+from ssod.files import write_whole
+
+FILE = 'non_finite.json'
+"""Name of the record in the work_dir."""
+
+NAMED = 4
+"""Images that a message names; the record names all."""
+
+Batch = dict[str, Any]
+
+
+class NonFiniteRecord:
+    """Skipped steps of the last iterations, and the batches that they came from.
+
+    The record, a JSON file in the work_dir, lists for each batch its ``iteration``, its ``rank``,
+    its ``terms`` (the losses that were not finite, or ``gradient``) and its ``images`` (``branch``,
+    ``img_id`` and ``img_path`` of each).
+
+    Args:
+        window: Number of iterations.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.total = 0
+        self.window = window
+        self.steps: deque[int] = deque()
+        """Iterations of the window in which a step was skipped."""
+        self._batches: list[Batch] = []
+        self._suspects: list[Batch] = []
+
+    def forget(self, iteration: int) -> None:
+        """Drop what lies before the window that ends with ``iteration``."""
+        while self.steps and self.steps[0] <= iteration - self.window:
+            self.steps.popleft()
+
+    def suspect(self, iteration: int, losses: Mapping[str, float], data: Mapping[str, Any]) -> None:
+        """Look at a batch's losses."""
+        terms = {k: v for k, v in losses.items() if not math.isfinite(v)}
+        if len(terms) > 1:
+            # The sum of all is no term of its own.
+            terms.pop('loss', None)
+        if terms:
+            self._suspects.append(_describe(iteration, terms, data))
+
+    def stepped(self) -> None:
+        """The optimizer stepped: there is nothing to find in what it stepped with."""
+        self._suspects.clear()
+
+    def skipped(self, iteration: int, norm: float, data: Mapping[str, Any], work_dir: str) -> None:
+        """Record a step that was skipped; every rank calls.
+
+        Args:
+            iteration: The present one.
+            norm: Norm of the gradient, which is to blame if no loss is.
+            data: The batch of this iteration.
+            work_dir: Where the record is.
+        """
+        ranks = all_gather_object((self._suspects, _describe(iteration, {'gradient': norm}, data)))
+        suspects = [batch for found, _ in ranks for batch in found]
+        self._suspects = []
+        self.total += 1
+        self.steps.append(iteration)
+        self._batches += suspects or [batch for _, batch in ranks]
+        self._batches = [b for b in self._batches if b['iteration'] > iteration - self.window]
+        if is_main_process():
+            record = {'skipped_steps': self.total, 'batches': self._batches}
+            write_whole(Path(work_dir) / FILE, (json.dumps(record, indent=2) + '\n').encode())
+
+    def seen(self) -> str:
+        """What the last skipped step was about, in words."""
+        last = [b for b in self._batches if b['iteration'] == self._batches[-1]['iteration']]
+        terms = ', '.join(sorted({f'{k} {v}' for batch in last for k, v in batch['terms'].items()}))
+        images = [x['img_path'] or str(x['img_id']) for batch in last for x in batch['images']]
+        more = f' and {len(images) - NAMED} more' if len(images) > NAMED else ''
+        return (
+            f'{terms} in iteration {last[0]["iteration"]}, with {", ".join(images[:NAMED])}{more} '
+            f'(all in {FILE}); {len(self.steps)} steps of the last {self.window} skipped'
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint is to hold."""
+        return {'total': self.total, 'steps': list(self.steps), 'batches': self._batches}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.total, self.steps = state['total'], deque(state['steps'])
+        self._batches = state['batches']
+
+
+def _describe(iteration: int, terms: Mapping[str, float], data: Mapping[str, Any]) -> Batch:
+    """A batch as plain values, which both JSON and a checkpoint can hold."""
+    samples = data['data_samples']
+    return {
+        'iteration': iteration + 1,
+        'rank': get_rank(),
+        'terms': {name: str(value) for name, value in terms.items()},
+        'images': [
+            {'branch': name, 'img_id': s.get('img_id'), 'img_path': s.get('img_path')}
+            for name in ('labeled', 'strong')
+            for s in samples.get(name, [])
+            if s is not None
+        ],
+    }

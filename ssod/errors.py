@@ -1,10 +1,19 @@
 """Errors of the command line, told in one line."""
 
+import difflib
+import inspect
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mmengine.registry import Registry, build_from_cfg
+
+from ssod.strict import check_keys
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -13,26 +22,82 @@ PACKAGE = Path(__file__).resolve().parent
 def errors_in_one_line() -> Iterator[None]:
     """Print what a user can mend as ``error: ...`` on stderr and exit with code 1.
 
-    That is a ``ValueError`` or ``OSError`` that this package raises, and any ``OSError`` that names
-    a file. Everything else is a bug and keeps its traceback; so do all of them if the environment
-    says ``SSOD_TRACEBACK=1``.
+    That is a ``ValueError`` or ``OSError`` that this package raises, in a data worker too, any
+    ``OSError`` that names a file, and an unknown name or setting in a config. Everything else is a
+    bug and keeps its traceback; so do all of them if the environment says ``SSOD_TRACEBACK=1``.
 
     Raises:
         SystemExit: With code 1, in the place of such an error.
     """
     try:
         yield
-    except (ValueError, OSError) as error:
-        names_a_file = isinstance(error, OSError) and error.filename is not None
-        if os.environ.get('SSOD_TRACEBACK') == '1' or not (names_a_file or _is_ours(error)):
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        line = None if os.environ.get('SSOD_TRACEBACK') == '1' else _line(error)
+        if line is None:
             raise
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {line}', file=sys.stderr)
         sys.exit(1)
 
 
-def _is_ours(error: BaseException) -> bool:
-    """Whether the ``raise`` stands in this package."""
+def _line(error: Exception) -> str | None:
+    """What a user can mend; ``None`` if it is a bug."""
+    if isinstance(error, ValueError | OSError):
+        names_a_file = isinstance(error, OSError) and error.filename is not None
+        files = [trace.tb_frame.f_code.co_filename for trace in _traces(error)]
+        if names_a_file or _is_ours(files):
+            return str(error)
+        return _line_of_a_worker(str(error))
+    for trace in reversed(_traces(error)):
+        if trace.tb_frame.f_code is build_from_cfg.__code__:
+            return _line_of_a_config(error, trace.tb_frame.f_locals)
+    return None
+
+
+def _line_of_a_worker(text: str) -> str | None:
+    """An error in a data worker arrives as the text of its traceback."""
+    if not text.startswith('Caught ') or 'Original Traceback' not in text:
+        return None
+    files = re.findall(r'^  File "(.+)", line \d+', text, re.MULTILINE)
+    return text.rstrip().splitlines()[-1].partition(': ')[2] if _is_ours(files) else None
+
+
+def _line_of_a_config(error: Exception, names: dict[str, Any]) -> str | None:
+    """A class that does not exist, or has no such setting.
+
+    Args:
+        error: What building it raised.
+        names: The variables of mmengine's ``build_from_cfg``.
+    """
+    kind, registry = names.get('obj_type'), names.get('registry')
+    cls = names.get('obj_cls')
+    if isinstance(error, KeyError) and cls is None and isinstance(registry, Registry):
+        near = difflib.get_close_matches(str(kind), registry.module_dict, n=1)
+        hint = f'did you mean {near[0]!r}?' if near else 'see custom_imports'
+        return f'config: there is no {registry.name} called {kind!r}; {hint}'
+    key = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if isinstance(error, TypeError) and inspect.isclass(cls) and key:
+        inits = [inspect.signature(base.__init__) for base in cls.__mro__[:-1]]
+        known = [p.name for init in inits for p in init.parameters.values() if p.kind in _NAMED]
+        try:
+            check_keys(cls.__name__, [key[1]], [name for name in known if name != 'self'])
+        except ValueError as told:
+            return str(told)
+    return None
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _traces(error: BaseException) -> list[TracebackType]:
+    """Where an error passed, from the outside to the ``raise``."""
+    traces = []
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None:
+        traces.append(trace)
         trace = trace.tb_next
-    return trace is not None and PACKAGE in Path(trace.tb_frame.f_code.co_filename).parents
+    return traces
+
+
+def _is_ours(files: list[str]) -> bool:
+    """Whether the ``raise`` stands in this package, given the files that an error passed."""
+    return bool(files) and PACKAGE in Path(files[-1]).parents

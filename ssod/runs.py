@@ -2,7 +2,7 @@
 
 import atexit
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from mmengine.runner import Runner
 from torch.distributed import destroy_process_group, init_process_group, is_initialized
 
 from ssod.checkpoints import latest_checkpoint
+from ssod.checks.before_run import check_data_of
+from ssod.checks.data_sets import Part
+from ssod.checks.settings import check_names_of
 from ssod.models.pretrained import fetch_weights
 
 
@@ -91,12 +94,18 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
     cfg.resume, cfg.load_from = True, checkpoint
 
 
-def build_runner(cfg: Config) -> Runner:
-    """A runner for a config, its pretrained weights fetched first.
+def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runner:
+    """A runner for a config, its pretrained weights fetched first and its data checked.
+
+    Args:
+        cfg: The config.
+        parts: Which of its data will be used.
 
     Raises:
-        OSError: If weights do not exist or cannot be downloaded.
+        OSError: If weights do not exist or cannot be downloaded, or data do not exist.
+        ValueError: If data would crash the run or teach it something wrong.
     """
+    check_names_of(cfg)
     if cfg.get('load_from'):
         cfg.load_from = str(fetch_weights(cfg.load_from))
     if not torch.cuda.is_available():
@@ -106,7 +115,9 @@ def build_runner(cfg: Config) -> Runner:
             init_process_group('gloo')
             # A rank that leaves without a word makes the others abort.
             atexit.register(destroy_process_group)
-    return Runner.from_cfg(cfg)
+    runner = Runner.from_cfg(cfg)
+    check_data_of(cfg, parts)
+    return runner
 
 
 def _use_cpu_ranks(cfg: Config) -> None:

@@ -46,7 +46,7 @@ def main() -> None:
         cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
         cfg.test_cfg.models = args.model
         cfg.load_from = args.checkpoint
-        runs.build_runner(cfg).test()
+        runs.build_runner(cfg, ['test']).test()
 
 
 if __name__ == '__main__':

@@ -2,9 +2,9 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmdet.registry import DATASETS
@@ -33,6 +33,7 @@ class UnlabeledFolder(BaseDetDataset):
 
     Raises:
         FileNotFoundError: If the folder does not exist or no image is in it.
+        PermissionError: If it cannot be looked into.
     """
 
     METAINFO = CocoDataset.METAINFO
@@ -55,37 +56,73 @@ class UnlabeledFolder(BaseDetDataset):
             For each image ``img_id``, ``img_path`` and no ``instances``.
         """
         root = Path(self.data_root)
-        if not root.is_dir():
-            raise FileNotFoundError(
-                f'UnlabeledFolder: data_root {root} is no folder; give one that holds the '
-                f'unlabelled images'
-            )
-        files = sorted(_walk(root), key=str)
-        images = [path for path in files if path.suffix.lower() in EXTENSIONS]
-        if not images:
-            found = Counter(path.suffix or 'no extension' for path in files)
-            others = ', '.join(f'{n} with {suffix}' for suffix, n in found.most_common(3))
-            raise FileNotFoundError(
-                f'UnlabeledFolder: no image in {root} or its sub-folders; looked for '
-                f'{", ".join(EXTENSIONS)}, found {f"files: {others}" if others else "no file"}'
-            )
         return [
             {'img_id': path.relative_to(root).as_posix(), 'img_path': str(path), 'instances': []}
-            for path in images
+            for path in look_into(root).images
         ]
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """All files below a folder, through symbolic links too, each folder once."""
+class FolderContent(NamedTuple):
+    """What is in a folder and its sub-folders, but for names that begin with a dot.
+
+    Args:
+        images: The images, in order of their paths.
+        others: Other files.
+        links: Links that lead nowhere, and folders that a link leads to once more.
+        unreadable: Folders that cannot be looked into.
+    """
+
+    images: list[Path]
+    others: list[Path]
+    links: list[Path]
+    unreadable: list[Path]
+
+
+def look_into(root: Path) -> FolderContent:
+    """Find the images in a folder and its sub-folders, through links too, each folder once.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist or no image is in it.
+        PermissionError: If it cannot be looked into.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f'UnlabeledFolder: data_root {root} is no folder; give one that holds the '
+            f'unlabelled images'
+        )
+    content = FolderContent([], [], [], [])
     seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+
+    def refused(error: OSError) -> None:
+        content.unreadable.append(Path(error.filename))
+
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=refused):
         real = os.path.realpath(folder)
         if real in seen:
+            content.links.append(Path(folder))
             folders.clear()
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        for name in files:
-            path = Path(folder, name)
-            if not name.startswith('.') and path.is_file():
-                yield path
+        for path in (Path(folder, name) for name in files if not name.startswith('.')):
+            _kind(path, content).append(path)
+    content.images.sort(key=str)
+    if root in content.unreadable:
+        raise PermissionError(
+            f'UnlabeledFolder: data_root {root} cannot be looked into; check its permissions'
+        )
+    if not content.images:
+        found = Counter(path.suffix or 'no extension' for path in content.others)
+        others = ', '.join(f'{n} with {suffix}' for suffix, n in found.most_common(3))
+        raise FileNotFoundError(
+            f'UnlabeledFolder: no image in {root} or its sub-folders; looked for '
+            f'{", ".join(EXTENSIONS)}, found {f"files: {others}" if others else "no file"}'
+        )
+    return content
+
+
+def _kind(path: Path, content: FolderContent) -> list[Path]:
+    """The list that a file belongs to."""
+    if not path.is_file():
+        return content.links
+    return content.images if path.suffix.lower() in EXTENSIONS else content.others

@@ -1,0 +1,1 @@
+"""What is wrong with a config and its data, said before anyone trains."""

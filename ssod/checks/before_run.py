@@ -1,0 +1,108 @@
+"""All that can be known of a config's data before it runs, without opening an image."""
+
+import logging
+from collections.abc import Sequence
+
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import print_log
+
+from ssod.checks.classes import check_head
+from ssod.checks.data_sets import DataSet, Part, data_sets_of
+from ssod.checks.evaluators import check_evaluators
+from ssod.checks.findings import Finding, some
+from ssod.checks.leaks import check_shared
+from ssod.checks.reports import Report, report_on
+
+SHOWN = 2
+"""Errors that are told; ``tools/check_data.py`` tells all."""
+
+SCORED = ('val', 'test')
+
+
+def check_data_of(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> None:
+    """Refuse a config whose data would crash its run or teach it something wrong.
+
+    Annotation files are read, images are not opened; what is worth knowing goes to the log. In a
+    distributed run rank 0 looks, and all ranks fail alike.
+
+    Args:
+        cfg: The config.
+        parts: Which loaders will be used.
+
+    Raises:
+        FileNotFoundError: If an annotation file or a folder of unlabelled images does not exist.
+        ValueError: If anything else is wrong: the first errors, in one line.
+    """
+    problem = [_problem(cfg, parts) if is_main_process() else None]
+    broadcast_object_list(problem)
+    if problem[0] is not None:
+        raise problem[0]
+
+
+def report_on_all(cfg: Config, parts: Sequence[Part]) -> tuple[list[Finding], list[Report]]:
+    """Check everything but the content of images, and which images data sets share.
+
+    Args:
+        cfg: The config.
+        parts: Which loaders will be used.
+
+    Returns:
+        What is wrong, and the report of each data set. What two loaders use is looked at once.
+    """
+    data_sets = data_sets_of(cfg, parts)
+    reports = _report_once(data_sets)
+    findings = [finding for report in reports for finding in report.findings]
+    findings += _check_same_classes(data_sets)
+    for data_set in data_sets[:1]:
+        if isinstance(data_set.classes, list | tuple):
+            findings += check_head(cfg.get('model'), data_set.classes)
+    for part in parts:
+        if part in SCORED and cfg.get(f'{part}_evaluator'):
+            findings += check_evaluators(cfg[f'{part}_evaluator'], part, reports)
+    return findings, reports
+
+
+def _problem(cfg: Config, parts: Sequence[Part]) -> Exception | None:
+    """Log warnings, and sum up errors."""
+    missing = [f for data_set in data_sets_of(cfg, parts) for f in data_set.check_exists()]
+    if missing:
+        return FileNotFoundError(str(missing[0]))
+    findings, reports = report_on_all(cfg, parts)
+    findings += check_shared(reports)
+    for finding in findings:
+        if finding.severity == 'warning':
+            print_log(str(finding), 'current', logging.WARNING)
+    errors = [str(finding) for finding in findings if finding.severity == 'error']
+    if not errors:
+        return None
+    rest = f' | {len(errors) - SHOWN} more errors' if len(errors) > SHOWN else ''
+    told = ' | '.join(errors[:SHOWN]) + rest
+    return ValueError(f'{told} | see all: python tools/check_data.py {cfg.filename}')
+
+
+def _report_once(data_sets: Sequence[DataSet]) -> list[Report]:
+    """Reports; of data that the test has from the validation, without telling all again."""
+    reports: dict[tuple[str, ...], Report] = {}
+    found = []
+    for data_set in data_sets:
+        role = 'scored' if data_set.role in SCORED else data_set.role
+        key = (role, data_set.file, data_set.image_dir, str(data_set.classes))
+        if key in reports:
+            found.append(Report(data_set, [], ids=reports[key].ids))
+        else:
+            reports[key] = report_on(data_set)
+            found.append(reports[key])
+    return found
+
+
+def _check_same_classes(data_sets: Sequence[DataSet]) -> list[Finding]:
+    """Whether all have the same: mmdet looks at those for training only."""
+    findings = []
+    for data_set in data_sets[1:]:
+        first, classes = data_sets[0].classes, data_set.classes
+        if first and classes and list(first) != list(classes):
+            what = f'has {some(list(classes))}, but {data_sets[0].where} has {some(list(first))}'
+            where = f'{data_set.where}.metainfo.classes'
+            findings.append(Finding('error', where, what, 'give all data sets the same classes'))
+    return findings

@@ -1,0 +1,76 @@
+"""Checks of the boxes in a COCO JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssod.checks.coco_fields import entry_name, shown
+from ssod.checks.findings import Finding, Severity
+
+EMPTY_SHARE = 0.001
+"""Share of boxes without any area that calls for a warning only. mmdet leaves such boxes out, and
+COCO's own train2017 has 2 among 860,001."""
+
+BORDER = 1.0
+"""Pixels by which a box may leave its image without a word, as rounding does."""
+
+_CORNERS = 'boxes are [x, y, width, height], not two corners'
+
+
+def check_boxes(
+    images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]], file: str
+) -> list[Finding]:
+    """Check boxes against the sizes of their images.
+
+    Args:
+        images: COCO's ``images``, whose fields are right.
+        annotations: COCO's ``annotations``, whose fields are right; those of unknown images are
+            passed over.
+        file: The file, for messages.
+    """
+    sizes = {image['id']: (image['width'], image['height']) for image in images}
+    known = [i for i, a in enumerate(annotations) if a['image_id'] in sizes]
+    if not known:
+        return []
+    boxes = np.array([annotations[i]['bbox'] for i in known], np.float64)
+    areas = np.array([annotations[i]['area'] for i in known], np.float64)
+    width, height = np.array([sizes[annotations[i]['image_id']] for i in known], np.float64).T
+    x, y, w, h = boxes.T
+    finite = np.isfinite(boxes).all(axis=1) & np.isfinite(areas)
+    with np.errstate(invalid='ignore'):
+        negative = finite & ((w < 0) | (h < 0))
+        empty = finite & ~negative & ((w == 0) | (h == 0) | (areas <= 0))
+        sound = finite & ~negative & ~empty
+        outside = sound & ((x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0))
+        over = np.stack([-x, -y, x + w - width, y + h - height]).max(axis=0) > BORDER
+        tiny = sound & ~outside & ((w < 1) | (h < 1))
+
+    def report(faulty: NDArray[np.bool_], severity: Severity, what: str, remedy: str) -> None:
+        places = np.flatnonzero(faulty)
+        if len(places):
+            place = known[places[0]]
+            name, box = entry_name(annotations, 'annotations', place), annotations[place]['bbox']
+            size = '{:g} x {:g}'.format(*sizes[annotations[place]['image_id']])
+            text = f"'bbox' of {name} {what.format(size=size)}: {shown(box)}"
+            findings.append(Finding(severity, file, text, remedy, len(places)))
+
+    findings: list[Finding] = []
+    report(~finite, 'error', 'or its area is not finite', 'correct it, or remove the annotation')
+    report(negative, 'error', 'has a negative width or height', _CORNERS)
+    report(
+        empty,
+        'warning' if empty.sum() <= EMPTY_SHARE * len(boxes) else 'error',
+        "has no area, or its 'area' says so",
+        'mmdet leaves it out; correct or remove it',
+    )
+    report(outside, 'error', 'lies outside of its image of {size}', _CORNERS)
+    report(
+        sound & ~outside & over,
+        'warning',
+        'leaves its image of {size}',
+        f'{_CORNERS}; if it is one, clip it',
+    )
+    report(tiny, 'warning', 'is less than a pixel wide or high', 'mmdet leaves it out')
+    return findings

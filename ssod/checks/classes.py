@@ -1,0 +1,102 @@
+"""Checks of a COCO JSON's categories against the classes that a config names."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ssod.checks.findings import Finding, Role, first_of, some
+
+_HEAD = 'bbox_head'
+
+
+def check_classes(
+    content: Mapping[str, Any], classes: Sequence[str], file: str, role: Role
+) -> list[Finding]:
+    """Check that a file's categories are a config's classes.
+
+    mmdet numbers classes as the file orders its categories, and passes over what it does not find.
+
+    Args:
+        content: A COCO JSON whose fields are right.
+        classes: ``metainfo.classes`` of its data set.
+        file: The file, for messages.
+        role: What it is used for. Of unlabelled images nobody uses the categories.
+    """
+    names = [category['name'] for category in content['categories']]
+    used = list(dict.fromkeys(name for name in names if name in classes))
+    missing = [name for name in classes if name not in names]
+    if role == 'unlabeled':
+        if set(names) == set(classes):
+            return []
+        what = f'has the categories {some(names)}, but the classes are {some(classes)}'
+        return [Finding('warning', file, what, 'nobody uses them, but is it the right file?')]
+    if not used:
+        what = f'none of its categories ({some(names)}) is among the classes ({some(classes)})'
+        return [Finding('error', file, what, _remedy(missing, names))]
+    if missing:
+        faults = [f'has no category for the class {name!r}' for name in missing]
+        return first_of('error', file, faults, _remedy(missing, names))
+    if used != list(classes):
+        what = f'its categories come as {some(used)}, but the classes as {some(classes)}'
+        remedy = 'mmdet goes by the order in the file: use the same in all files and in metainfo'
+        return [Finding('error', file, what, remedy)]
+    return _check_annotations(content, classes, file, role)
+
+
+def check_head(model: Any, classes: Sequence[str]) -> list[Finding]:
+    """Check that the box heads of a detector have the classes of the data.
+
+    Args:
+        model: The model's config.
+        classes: ``metainfo.classes`` of the labelled data.
+    """
+    findings = []
+    for where, number in _box_heads(model, 'model'):
+        if number != len(classes):
+            what = f'is {number}, but the data have {len(classes)} classes ({some(classes)})'
+            remedy = f'set it to {len(classes)}, or correct metainfo.classes of the data'
+            findings.append(Finding('error', f'{where}.num_classes', what, remedy))
+    return findings
+
+
+def _check_annotations(
+    content: Mapping[str, Any], classes: Sequence[str], file: str, role: Role
+) -> list[Finding]:
+    names = {category['id']: category['name'] for category in content['categories']}
+    counts = Counter(names.get(a['category_id']) for a in content['annotations'])
+    others = [name for name in counts if name is not None and name not in classes]
+    if not any(counts[name] for name in classes):
+        what = 'has no annotations' + (' of the classes' if others else '')
+        remedy = 'label some of its images, or give another file'
+        return [Finding('warning' if role == 'test' else 'error', file, what, remedy)]
+    findings = []
+    if others:
+        number = sum(counts[name] for name in others)
+        what = f'{number:,} annotations are of no class: {some(others)}'
+        remedy = 'they are passed over; add them to metainfo.classes if that is not meant'
+        findings.append(Finding('warning', file, what, remedy))
+    if role == 'labeled':
+        unseen = [f'has no annotation of the class {n!r}' for n in classes if not counts[n]]
+        findings += first_of('warning', file, unseen, 'the detector cannot learn it')
+    return findings
+
+
+def _remedy(missing: Sequence[str], names: Sequence[str]) -> str:
+    remedy = "set metainfo=dict(classes=(...)) of the data set to the file's names, in its order"
+    folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(missing[0].casefold(), folded, n=1)
+    return f'{remedy}; did you mean {folded[near[0]]!r}?' if near else remedy
+
+
+def _box_heads(node: Any, where: str) -> Iterator[tuple[str, int]]:
+    """Where in a config box heads are, and their number of classes."""
+    if isinstance(node, Mapping):
+        number = node.get('num_classes')
+        if where.rsplit('.', 1)[-1].startswith(_HEAD) and isinstance(number, int):
+            yield where, number
+        for key, value in node.items():
+            yield from _box_heads(value, f'{where}.{key}')
+    elif isinstance(node, list | tuple):
+        for place, value in enumerate(node):
+            yield from _box_heads(value, f'{where}[{place}]')

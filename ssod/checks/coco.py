@@ -1,0 +1,98 @@
+"""Checks of a COCO JSON by itself."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from ssod.checks.boxes import check_boxes
+from ssod.checks.coco_fields import check_fields, entry_name, shown
+from ssod.checks.findings import Finding, Role, first_of
+
+Entries = Sequence[dict[str, Any]]
+
+
+def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
+    """Check the content of a COCO JSON.
+
+    Args:
+        content: What :func:`json.loads` gave.
+        file: The file, for messages.
+        role: What it is used for.
+
+    Returns:
+        What is wrong. Where lists or fields are missing, only that: no more can be told.
+    """
+    findings = check_fields(content, file, role)
+    if findings:
+        return findings
+    images, categories = content['images'], content['categories']
+    annotations = content.get('annotations', [])
+    if not images:
+        return [Finding('error', file, 'has no images', 'fill it, or give another file')]
+    findings = [
+        *_check_twice(images, 'images', 'id', file),
+        *_check_twice(annotations, 'annotations', 'id', file),
+        *_check_twice(categories, 'categories', 'id', file),
+        *_check_twice(categories, 'categories', 'name', file),
+        *_check_file_names(images, annotations, file),
+    ]
+    if role != 'unlabeled':
+        findings += _check_references(annotations, 'image_id', images, 'image', file)
+        findings += _check_references(annotations, 'category_id', categories, 'category', file)
+        findings += check_boxes(images, annotations, file)
+    elif annotations:
+        what = f'is unlabelled, but has {len(annotations):,} annotations, which are ignored'
+        remedy = 'take them out, lest labels leak (tools/split_coco.py does)'
+        findings.append(Finding('warning', file, what, remedy))
+    return findings
+
+
+def _check_twice(entries: Entries, part: str, field: str, file: str) -> list[Finding]:
+    counts = Counter(entry[field] for entry in entries)
+    faults = [f'{n} {part} have the {field} {shown(value)}' for value, n in counts.items() if n > 1]
+    return first_of('error', file, faults, f'give each a {field} of its own')
+
+
+def _check_references(
+    annotations: Entries, field: str, targets: Entries, target: str, file: str
+) -> list[Finding]:
+    known = {entry['id'] for entry in targets}
+    places = [i for i, a in enumerate(annotations) if a[field] not in known]
+    if not places:
+        return []
+    value = annotations[places[0]][field]
+    what = (
+        f'{entry_name(annotations, "annotations", places[0])} is of {target} {shown(value)}, '
+        f'which is not there'
+    )
+    remedy = f'add the {target}, or remove the annotation'
+    if str(value) in map(str, known):
+        remedy = 'write ids as numbers or as text, but the same everywhere'
+    return [Finding('error', file, what, remedy, len(places))]
+
+
+def _check_file_names(images: Entries, annotations: Entries, file: str) -> list[Finding]:
+    """Files that are listed twice: harmless if both times with the same boxes."""
+    ids: dict[str, list[Hashable]] = defaultdict(list)
+    for image in images:
+        ids[image['file_name']].append(image['id'])
+    twice = {name: some for name, some in ids.items() if len(some) > 1}
+    if not twice:
+        return []
+    boxes: dict[Hashable, set[Hashable]] = defaultdict(set)
+    for annotation in annotations:
+        boxes[annotation['image_id']].add((annotation['category_id'], *annotation['bbox']))
+    alike, differing = [], []
+    for name, some in twice.items():
+        text = f'{len(some)} images have the file_name {shown(name)}'
+        same = all(boxes[one] == boxes[some[0]] for one in some)
+        (alike if same else differing).append(text if same else f'{text} and different boxes')
+    return [
+        *first_of(
+            'error',
+            file,
+            differing,
+            'objects of one are background in the other: join them under one id',
+        ),
+        *first_of('warning', file, alike, 'leave each in once, unless it is to be seen so often'),
+    ]

@@ -1,0 +1,126 @@
+"""Checks of a COCO JSON's lists and of the fields of their entries."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ssod.checks.findings import Finding, Role, first_of
+from ssod.data.coco_json import PARTS
+
+_NUMBERS = frozenset({int, float})  # true and false are none.
+_FORMAT = 'write it as https://cocodataset.org/#format-data says'
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value can be an id; pandas writes whole numbers as floats."""
+    return type(value) in (int, str) or (type(value) is float and value.is_integer())
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ''
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in _NUMBERS
+
+
+def _is_size(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value) and value > 0
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and _NUMBERS.issuperset(map(type, value))
+
+
+class _Field(NamedTuple):
+    fits: Callable[[Any], bool]
+    what: str
+
+
+_ID = _Field(is_id, 'a whole number or text')
+_PIXELS = _Field(_is_size, 'a number of pixels above 0')
+
+FIELDS: dict[str, dict[str, _Field]] = {
+    'images': {
+        'id': _ID,
+        'file_name': _Field(_is_name, 'the name of a file'),
+        'width': _PIXELS,
+        'height': _PIXELS,
+    },
+    'annotations': {
+        'id': _ID,
+        'image_id': _Field(is_id, 'the id of an image'),
+        'category_id': _Field(is_id, 'the id of a category'),
+        'bbox': _Field(_is_box, 'four numbers: x, y, width, height'),
+        'area': _Field(_is_number, 'a number of square pixels; width times height will do'),
+    },
+    'categories': {'id': _ID, 'name': _Field(_is_name, 'a name')},
+}
+"""What mmdet's ``CocoDataset`` reads of each entry, and what it must be."""
+
+
+def check_fields(content: Any, file: str, role: Role) -> list[Finding]:
+    """Check that a COCO JSON has its lists, and their entries the fields that are read.
+
+    Args:
+        content: What :func:`json.loads` gave.
+        file: The file, for messages.
+        role: What it is used for; unlabelled images need no annotations.
+    """
+    if not isinstance(content, dict):
+        what = f'is no COCO JSON: it holds {_kind(content)} instead of an object'
+        return [Finding('error', file, what, _FORMAT)]
+    findings = []
+    for part in PARTS:
+        if part not in content:
+            findings += _check_missing_list(part, file, role)
+        elif not isinstance(content[part], list):
+            what = f'is no COCO JSON: {part!r} is {_kind(content[part])} instead of a list'
+            findings.append(Finding('error', file, what, _FORMAT))
+        else:
+            findings += _check_entries(content[part], part, file)
+    return findings
+
+
+def entry_name(entries: Sequence[Any], part: str, place: int) -> str:
+    """An entry as the user finds it again: ``annotations[3] (id 17)``."""
+    known = entries[place].get('id')
+    return f'{part}[{place}]' + (f' (id {shown(known)})' if is_id(known) else '')
+
+
+def shown(value: Any) -> str:
+    """A value of a JSON in few characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'
+
+
+def _check_missing_list(part: str, file: str, role: Role) -> list[Finding]:
+    if part == 'annotations' and role == 'unlabeled':
+        return []
+    remedy = _FORMAT
+    if part == 'categories':
+        remedy = 'give it those of the labelled images (tools/split_coco.py --unlabeled does)'
+    return [Finding('error', file, f'is no COCO JSON: it has no list {part!r}', remedy)]
+
+
+def _check_entries(entries: Sequence[Any], part: str, file: str) -> list[Finding]:
+    odd = [f'{part}[{i}] is {_kind(e)}' for i, e in enumerate(entries) if not isinstance(e, dict)]
+    if odd:
+        return first_of('error', file, odd, f'{part} must be a list of objects')
+    findings = []
+    for field, (fits, what) in FIELDS[part].items():
+        missing, wrong = [], []
+        for place, entry in enumerate(entries):
+            if field not in entry:
+                missing.append(f'{entry_name(entries, part, place)} has no {field!r}')
+            elif not fits(entry[field]):
+                value = shown(entry[field])
+                wrong.append(f'{field!r} of {entry_name(entries, part, place)} is {value}')
+        findings += first_of('error', file, missing, f'it must be {what}')
+        findings += first_of('error', file, wrong, f'it must be {what}')
+    return findings
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: 'an object', list: 'a list', str: 'text', bool: 'true or false'}
+    return 'null' if value is None else kinds.get(type(value), 'a number')

@@ -1,0 +1,136 @@
+"""Checks of images that open each of them."""
+
+import hashlib
+import io
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from ssod.checks.findings import Finding, Severity, finding_of, first_of
+from ssod.checks.reports import ImageEntry, Report
+from ssod.data.load_image import BrokenImageError, LoadImage, orientation, printable
+
+CHUNK = 16
+"""Images that a process gets at once."""
+
+REMARKS = {
+    'grey': ('has one channel', 'it is loaded as three equal ones'),
+    'transparent': ('has transparency', 'it is left out, and what was hidden shows'),
+    'CMYK': ("has printers' colours (CMYK)", 'they are converted without a colour profile'),
+    '16 bit': ('has 16 bits per channel', 'the lower 8 are cut off, so stretch dark ones first'),
+    'turned': ('is turned by its EXIF orientation', 'boxes must be those of the turned image'),
+}
+"""What may be meant so, and what becomes of it."""
+
+_BITS_PER_SAMPLE = 258
+_PNG_DEPTH = 24
+
+
+class Look(NamedTuple):
+    """What is seen when an image is opened.
+
+    Args:
+        image: The image.
+        problem: Why it cannot be used, in one line; ``None`` if it can.
+        remarks: Keys of :data:`REMARKS`.
+        digest: Tells its content from others; empty if it cannot be used.
+    """
+
+    image: ImageEntry
+    problem: str | None
+    remarks: tuple[str, ...] = ()
+    digest: bytes = b''
+
+
+def look_at_all(images: Sequence[ImageEntry], workers: int) -> Iterator[Look]:
+    """Open images in parallel, in their order.
+
+    Args:
+        images: The images.
+        workers: Number of processes, at least 1.
+
+    Raises:
+        ValueError: If a process died, which memory that runs out does.
+    """
+    try:
+        with ProcessPoolExecutor(workers) as pool:
+            yield from pool.map(look_at, images, chunksize=CHUNK)
+    except BrokenProcessPool:
+        raise ValueError(
+            f'a process that opens images died, probably for memory: use fewer than {workers} '
+            f'--workers'
+        ) from None
+
+
+def look_at(image: ImageEntry) -> Look:
+    """Open an image as training does."""
+    try:
+        LoadImage().transform(
+            {'img_path': image.path, 'width': image.width, 'height': image.height}
+        )
+        content = Path(image.path).read_bytes()
+    except BrokenImageError as error:
+        return Look(image, str(error))
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    return Look(image, None, tuple(_remarks(content)), digest)
+
+
+def check_looks(report: Report, looks: Sequence[Look], max_share: float) -> list[Finding]:
+    """What is wrong with a data set's images: a finding for each broken one, one for each remark.
+
+    Missing ones are left out, which the report has told.
+
+    Args:
+        report: The data set.
+        looks: What was seen of its images.
+        max_share: Share of the unlabelled images with which training goes on if they are broken.
+    """
+    unlabeled = report.data_set.role == 'unlabeled'
+    severity: Severity = 'warning' if unlabeled else 'error'
+    file = printable(report.data_set.file)
+    broken = [look for look in looks if look.problem is not None]
+    findings = [
+        finding_of(look.problem, printable(look.image.path), severity)
+        for look in broken
+        if look.problem is not None and os.path.exists(look.image.path)
+    ]
+    if unlabeled and len(broken) > max_share * len(looks):
+        what = f'{len(broken):,} of {len(looks):,} images are broken'
+        remedy = f'training stops at more than max_share={max_share:g}: mend or remove them'
+        findings.append(Finding('error', file, what, remedy))
+    faults = defaultdict(list)
+    for look in looks:
+        for remark in look.remarks:
+            faults[remark].append(f'{printable(look.image.path)} {REMARKS[remark][0]}')
+    for remark, some in faults.items():
+        findings += first_of('warning', file, some, REMARKS[remark][1])
+    return findings
+
+
+def _remarks(content: bytes) -> Iterator[str]:
+    """What is unusual about an image that can be read."""
+    try:
+        header = Image.open(io.BytesIO(content))
+    except Exception:  # OpenCV reads kinds that Pillow does not.
+        return
+    kind, mode = header.format, header.mode
+    depth = content[_PNG_DEPTH] if kind == 'PNG' else 8
+    if kind == 'TIFF':
+        depth = max(header.tag_v2.get(_BITS_PER_SAMPLE, (8,)))  # type: ignore[attr-defined]
+    if mode.startswith(('1', 'L', 'I', 'F')):
+        yield 'grey'
+    if mode.endswith('A') or 'transparency' in header.info:
+        yield 'transparent'
+    if mode == 'CMYK':
+        yield 'CMYK'
+    if depth == 16:
+        yield '16 bit'
+    # Those of WebP are not followed.
+    if kind != 'WEBP' and orientation(content) != 1:
+        yield 'turned'

@@ -1,0 +1,71 @@
+"""Images that are in two data sets which should have none in common."""
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import combinations
+
+from ssod.checks.findings import Finding, Role
+from ssod.checks.reports import Report
+from ssod.data.load_image import printable
+
+_SCORED = ('val', 'test')
+
+
+def check_shared(
+    reports: Sequence[Report], digests: Mapping[str, Hashable] | None = None
+) -> list[Finding]:
+    """Warn of images that are labelled and unlabelled, or trained on and scored.
+
+    Args:
+        reports: The data sets, those for training first.
+        digests: Of each image's path, what tells its content from others. With them copies are
+            found too; without, only one file in two data sets, whatever links lead there.
+    """
+    folders: dict[str, str] = {}
+    files = [{_file(i.path, folders): i.path for i in report.images} for report in reports]
+    findings = []
+    for (one, mine), (other, theirs) in combinations(zip(reports, files, strict=True), 2):
+        remedy = _remedy(one.data_set.role, other.data_set.role)
+        if remedy is None:
+            continue
+        shared = mine.keys() & theirs.keys()
+        findings += _say(one, other, [mine[file] for file in shared], 'are also in', remedy)
+        known = digests or {}
+        mine_by, theirs_by = (
+            {known[p]: p for file, p in some.items() if file not in shared and p in known}
+            for some in (mine, theirs)
+        )
+        copies = [mine_by[digest] for digest in mine_by.keys() & theirs_by.keys()]
+        findings += _say(one, other, copies, 'are, as copies, also in', remedy)
+    return findings
+
+
+def _say(one: Report, other: Report, paths: Sequence[str], how: str, remedy: str) -> list[Finding]:
+    if not paths:
+        return []
+    example, theirs = printable(min(paths)), printable(other.data_set.file)
+    what = f'{len(paths):,} of its images {how} {theirs}, such as {example}'
+    return [Finding('warning', printable(one.data_set.file), what, remedy)]
+
+
+def _remedy(one: Role, other: Role) -> str | None:
+    """What to do about images in two data sets of these roles; ``None`` if it is fine."""
+    if other in _SCORED and one not in _SCORED:
+        return f'a leak: {other} scores will be too good; take them out of the training'
+    if {one, other} == {'labeled', 'unlabeled'}:
+        return 'take them out of the unlabelled ones, unless they are to teach twice'
+    return None
+
+
+def _file(path: str, folders: dict[str, str]) -> str:
+    """Where a file really is.
+
+    Args:
+        path: The file.
+        folders: Where folders really are; each is asked for once.
+    """
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    real = os.path.join(folders[folder], name)
+    return os.path.realpath(real) if os.path.islink(real) else real

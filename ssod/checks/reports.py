@@ -1,0 +1,114 @@
+"""Checks of one data set, without opening an image."""
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ssod.checks.classes import check_classes
+from ssod.checks.coco import check_coco
+from ssod.checks.data_sets import DataSet
+from ssod.checks.findings import Finding, Severity, finding_of, first_of
+from ssod.data.coco_json import no_garbage_collection, read_coco
+from ssod.data.folder import EXTENSIONS, look_into
+from ssod.data.load_image import printable
+
+
+class ImageEntry(NamedTuple):
+    """An image of a data set, and its size if the annotations have one."""
+
+    path: str
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of a data set.
+
+    Args:
+        data_set: The data set.
+        findings: What is wrong with it.
+        images: Its images.
+        ids: COCO's ids of its images.
+    """
+
+    data_set: DataSet
+    findings: list[Finding]
+    images: list[ImageEntry] = field(default_factory=list)
+    ids: Collection[Any] = ()
+
+
+@no_garbage_collection()
+def report_on(data_set: DataSet) -> Report:
+    """Check a data set's settings, its annotation file and which images are there."""
+    findings = [*data_set.check_settings(), *data_set.check_exists()]
+    if findings or data_set.kind == 'other':
+        return Report(data_set, findings)
+    if data_set.kind == 'folder':
+        return _report_on_folder(data_set)
+    file = printable(data_set.file)
+    try:
+        content = read_coco(data_set.file, ())
+    except (OSError, ValueError) as error:
+        return Report(data_set, [finding_of(error, file)])
+    findings = check_coco(content, file, data_set.role)
+    if any(finding.severity == 'error' for finding in findings):
+        return Report(data_set, findings)
+    findings += check_classes(content, data_set.classes or (), file, data_set.role)
+    images = [
+        ImageEntry(os.path.join(data_set.image_dir, i['file_name']), i['width'], i['height'])
+        for i in content['images']
+    ]
+    findings += _check_there(images, file, data_set)
+    return Report(data_set, findings, images, {image['id'] for image in content['images']})
+
+
+def _report_on_folder(data_set: DataSet) -> Report:
+    root = Path(data_set.file)
+    try:
+        content = look_into(root)
+    except OSError as error:
+        return Report(data_set, [finding_of(error, data_set.where)])
+    file = printable(str(root))
+
+    def warn(paths: Sequence[Path], what: str, remedy: str) -> list[Finding]:
+        faults = [f'{printable(str(path.relative_to(root)))} {what}' for path in paths]
+        return first_of('warning', file, faults, remedy)
+
+    odd = [path for path in content.images if not str(path.relative_to(root)).isprintable()]
+    looked = f'it is passed over; images end with {", ".join(EXTENSIONS)}'
+    findings = [
+        *warn(content.others, 'is not named like an image', looked),
+        *warn(content.links, 'leads nowhere, or to a folder seen before', 'it is passed over'),
+        *warn(content.unreadable, 'cannot be looked into', 'check its permissions'),
+        *warn(odd, 'has a name that cannot be shown', 'rename it; logs show it like this'),
+    ]
+    return Report(data_set, findings, [ImageEntry(str(path)) for path in content.images])
+
+
+def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> list[Finding]:
+    """Check that images exist, by listing their folders rather than asking for each."""
+    names: dict[str, set[str]] = {}
+    faults = []
+    for image in images:
+        folder, name = os.path.split(image.path)
+        if folder not in names:
+            names[folder] = set(_list(folder))
+        if name not in names[folder]:
+            faults.append(f'image {printable(image.path)} does not exist')
+    # A few unlabelled ones are skipped while training.
+    few = data_set.role == 'unlabeled' and len(faults) < len(images)
+    severity: Severity = 'warning' if few else 'error'
+    remedy = f'correct data_root and data_prefix of {data_set.where}, or get the images'
+    if len(faults) < len(images):
+        remedy = 'get the images, or take them out'
+    return first_of(severity, file, faults, remedy)
+
+
+def _list(folder: str) -> Iterable[str]:
+    try:
+        return os.listdir(folder or '.')
+    except OSError:  # No such folder, or no right to read it.
+        return ()

@@ -1,0 +1,103 @@
+"""Check all data of a config before anyone trains: settings, annotation files and every image.
+
+Prints one line for each thing that is wrong. The exit code is 1 if there are errors, with which
+training would crash or learn something wrong, and 0 if there are none; warnings do not count.
+
+Examples:
+    python tools/check_data.py configs/mt_fasterrcnn_custom.py
+    python tools/check_data.py CONFIG --workers 16 > findings.txt
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from rich.console import Console
+from rich.progress import track
+
+from ssod import runs
+from ssod.checks.before_run import report_on_all
+from ssod.checks.findings import Finding
+from ssod.checks.images import Look, check_looks, look_at_all
+from ssod.checks.leaks import check_shared
+from ssod.checks.reports import ImageEntry, Report
+from ssod.checks.settings import check_names_of
+from ssod.data.broken_images import BrokenImagesHook
+from ssod.errors import errors_in_one_line
+
+PARTS = ('train', 'val', 'test')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='processes that open images; %(default)s',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
+    )
+    args = parser.parse_args()
+    if args.workers < 1:
+        parser.error(f'--workers {args.workers} must be at least 1')
+    return args
+
+
+def look_at_images(reports: Sequence[Report], workers: int) -> dict[ImageEntry, Look]:
+    """Open each image of all data sets once, with a progress bar on stderr."""
+    images = list(dict.fromkeys(image for report in reports for image in report.images))
+    looks = track(
+        look_at_all(images, workers),
+        description='opening images',
+        total=len(images),
+        console=Console(stderr=True),
+    )
+    return {look.image: look for look in looks}
+
+
+def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[Finding]:
+    """What is wrong with the images, and which of them data sets share."""
+    looks = look_at_images(reports, workers)
+    settings = dict((cfg.get('default_hooks') or {}).get('broken_images') or {})
+    settings.pop('type', None)
+    max_share = BrokenImagesHook(**settings).max_share
+    findings = []
+    for report in reports:
+        of_them = [looks[image] for image in report.images]
+        findings += check_looks(report, of_them, max_share)
+    digests = {image.path: look.digest for image, look in looks.items() if look.digest}
+    return findings + check_shared(reports, digests)
+
+
+def main() -> None:
+    args = parse_args()
+    with errors_in_one_line():
+        cfg = runs.load_config(args.config, options=args.cfg_options)
+        init_default_scope(cfg.get('default_scope', 'mmdet'))
+        check_names_of(cfg)
+        findings, reports = report_on_all(cfg, PARTS)
+        findings += check_images(reports, cfg, args.workers)
+    for finding in findings:
+        print(f'{finding.severity}: {finding}')
+    for report in reports:
+        if report.data_set.kind == 'other':
+            print(f'not checked: {report.data_set.where}, of its own kind or made on first use')
+    errors = sum(finding.severity == 'error' for finding in findings)
+    images = sum(len(report.images) for report in reports)
+    print(
+        f'{errors} errors and {len(findings) - errors} warnings in {len(reports)} data sets with '
+        f'{images:,} images'
+    )
+    sys.exit(1 if errors else 0)
+
+
+if __name__ == '__main__':
+    main()

@@ -41,7 +41,7 @@ lock:  ## choose the pinned versions anew (needs uv); ARGS=--upgrade for the new
 		--python-version 3.10 --no-annotate --quiet --output-file $(LOCK) $(ARGS)
 
 clean:  ## remove caches and build leftovers; data/ and work_dirs/ stay
-	rm -rf build dist ssod.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist ssod.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find configs ssod tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean  ## remove .venv as well; data/ and work_dirs/ stay

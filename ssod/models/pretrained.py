@@ -5,7 +5,7 @@ import difflib
 import http.client
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -22,7 +22,7 @@ from mmengine.runner.checkpoint import (
     get_external_models,
     get_torchvision_models,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from ssod.models.class_rows import adapt_detector_checkpoint
 from ssod.strict import strict_settings
@@ -101,44 +101,98 @@ def localize_checkpoints(model: Any) -> Any:
     return cfg
 
 
+_BRANCHES = ('student.', 'teacher.')
+
+
 @HOOKS.register_module()
 @strict_settings
 class PretrainedDetectorHook(Hook):
-    """Start student and teacher from a plain detector's checkpoint (``load_from``).
+    """Fit checkpoints to student and teacher, and refuse those of other detectors.
 
-    The checkpoint is one of mmdet as it is; a class head for other classes is adapted
-    (:func:`~ssod.models.class_rows.adapt_detector_checkpoint`), and what the checkpoint does not
-    have, both take from the student. Checkpoints of a student and a teacher are left alone, and so
-    are runs whose model has no student.
+    A plain detector's (``load_from``) starts both: it is one of mmdet as it is, and what it does
+    not have, both take from the student. One of a student and a teacher gives each its own. A class
+    head for other classes is adapted (:func:`~ssod.models.class_rows.adapt_detector_checkpoint`).
+    Where nothing may start anew, in a test and when a run is resumed, whatever does not fit is an
+    error. Runs whose model has no student are left alone.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Rewrite a plain detector's checkpoint before it goes into the model.
+        """Rewrite a checkpoint before it goes into the model.
 
         Raises:
-            ValueError: If the checkpoint is of another kind of detector.
+            ValueError: If the checkpoint is of another kind of detector, or does not fit where it
+                must.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not hasattr(model, 'student'):
+            return
         given = checkpoint.get('state_dict', checkpoint)
         given = {key.removeprefix('module.'): value for key, value in given.items()}
-        if not hasattr(model, 'student') or any(k.startswith(_BRANCHES) for k in given):
+        classes = _classes_of(checkpoint.get('meta')), _classes_of_run(runner)
+        is_pair = any(key.startswith(_BRANCHES) for key in given)
+        fitted, messages = (_fit_pair if is_pair else _fit_plain)(model, given, classes)
+        if is_pair and not messages:
             return
-        student = model.student.state_dict()
-        adapted, messages = adapt_detector_checkpoint(
-            given, student, _classes_of(checkpoint.get('meta')), _classes_of_run(runner)
-        )
+        own = {key: v for key, v in model.state_dict().items() if key.startswith(_BRANCHES)}
+        lacks = bool(own.keys() - fitted.keys()) or _lacks_classes(*classes)
+        if getattr(runner, '_resume', False) or (_is_test(runner) and lacks):
+            raise ValueError(
+                f'the checkpoint is not of this model: {", ".join(messages[:2])}; take the config '
+                f'that it was trained with'
+            )
         for message in messages:
             runner.logger.info(f'pretrained detector: {message}')
+        if not is_pair:
+            # Both are to start the same.
+            start = {key: own['student.' + key.partition('.')[2]] for key in own}
+            fitted = {**start, **fitted}
         if 'state_dict' not in checkpoint:
             checkpoint.clear()
-        checkpoint['state_dict'] = {
-            branch + key: adapted.get(key, value)
-            for branch in _BRANCHES
-            for key, value in student.items()
-        }
+        checkpoint['state_dict'] = fitted
 
 
-_BRANCHES = ('student.', 'teacher.')
+_Classes = tuple[tuple[str, ...] | None, tuple[str, ...] | None]
+"""Class names of a checkpoint and of the run."""
+
+
+def _fit_plain(
+    model: nn.Module, given: Mapping[str, Tensor], classes: _Classes
+) -> tuple[dict[str, Tensor], list[str]]:
+    """What both can take from a plain detector, and what to tell the user."""
+    adapted, messages = adapt_detector_checkpoint(given, model.student.state_dict(), *classes)
+    return {branch + key: v for branch in _BRANCHES for key, v in adapted.items()}, messages
+
+
+def _fit_pair(
+    model: nn.Module, given: Mapping[str, Tensor], classes: _Classes
+) -> tuple[dict[str, Tensor], list[str]]:
+    """What each can take of its own, and what to tell the user: nothing if all fits as it is."""
+    fitted = {key: value for key, value in given.items() if not key.startswith(_BRANCHES)}
+    messages = []
+    for branch in _BRANCHES:
+        name = branch.rstrip('.')
+        theirs = {k.removeprefix(branch): v for k, v in given.items() if k.startswith(branch)}
+        if not theirs:
+            messages.append(f'it has no {name}')
+            continue
+        mine = getattr(model, name).state_dict()
+        adapted, told = adapt_detector_checkpoint(theirs, mine, *classes)
+        fitted.update({branch + key: value for key, value in adapted.items()})
+        messages += [f'{name}: {message}' for message in told]
+    return fitted, messages
+
+
+def _lacks_classes(source: Sequence[str] | None, target: Sequence[str] | None) -> bool:
+    """Whether a checkpoint was not trained on all classes of the run, as far as is known."""
+    known = {name.casefold() for name in source or ()}
+    return bool(known) and not known.issuperset(name.casefold() for name in target or ())
+
+
+def _is_test(runner: Runner) -> bool:
+    """Whether a run only scores."""
+    loops = (getattr(runner, name, None) for name in ('_train_loop', '_test_loop'))
+    trains, tests = (isinstance(loop, BaseLoop) for loop in loops)
+    return tests and not trains
 
 
 def _resolve(reference: str) -> str | None:

@@ -304,13 +304,97 @@ def test_forms_of_checkpoints(checkpoint: dict[str, Any]) -> None:
     ]
 
 
-def test_checkpoints_of_pairs_are_left_alone() -> None:
-    for key in ('student.body', 'teacher.body', 'module.student.body'):
-        checkpoint = {'state_dict': {key: torch.ones(1)}}
-        run = runner(Pair())
-        PretrainedDetectorHook().after_load_checkpoint(run, checkpoint)
-        assert list(checkpoint['state_dict']) == [key]
-        assert run.logger == []
+def pair_checkpoint(classes: tuple[str, ...]) -> dict[str, Any]:
+    """As a run saves it, with a teacher that differs from the student."""
+    tensors = {f'student.{k}': v for k, v in Detector(1.0, len(classes)).state_dict().items()}
+    tensors |= {f'teacher.{k}': v for k, v in Detector(2.0, len(classes)).state_dict().items()}
+    for branch in ('student', 'teacher'):
+        rows = tensors[f'{branch}.bbox_head.conv_cls.weight']
+        rows += torch.arange(len(classes)).view(-1, 1)
+    return {'state_dict': {**tensors, 'memory': torch.ones(1)}, **meta_of(classes)}
+
+
+def meta_of(classes: tuple[str, ...]) -> dict[str, Any]:
+    return {'meta': {'dataset_meta': {'classes': classes}}}
+
+
+def running(part: str, tmp_path: Path, resume: bool = False) -> Any:
+    """A runner whose loop of one part was built."""
+    loader = {'dataset': Images(), 'sampler': {'type': 'DefaultSampler', 'shuffle': False}}
+    loop = {
+        'train': {'by_epoch': False, 'max_iters': 1},
+        'test': {},
+    }[part]
+    settings: dict[str, Any] = {f'{part}_dataloader': {**loader, 'batch_size': 1}}
+    settings[f'{part}_cfg'] = loop
+    if part == 'train':
+        settings['optim_wrapper'] = {'optimizer': {'type': 'SGD', 'lr': 0.0}}
+    else:
+        settings['test_evaluator'] = []
+    run = Runner(
+        model=Pair(),
+        work_dir=str(tmp_path),
+        default_scope='mmdet',
+        experiment_name=f'{part} {resume} {tmp_path}',
+        resume=resume,
+        **settings,
+    )
+    setattr(run, f'_{part}_loop', getattr(run, f'build_{part}_loop')(getattr(run, f'_{part}_loop')))
+    return run
+
+
+@pytest.mark.parametrize(('part', 'resume'), [('train', False), ('train', True), ('test', False)])
+def test_a_pairs_own_checkpoint_is_left_alone(part: str, resume: bool, tmp_path: Path) -> None:
+    checkpoint = pair_checkpoint(('dog', 'bird', 'cat'))
+    tensors = checkpoint['state_dict']
+    before = dict(tensors)
+    PretrainedDetectorHook().after_load_checkpoint(running(part, tmp_path, resume), checkpoint)
+    assert checkpoint['state_dict'] is tensors
+    assert tensors == before
+
+
+@pytest.mark.parametrize('part', ['train', 'test'])
+def test_a_pairs_class_heads_follow_the_names(part: str, tmp_path: Path) -> None:
+    # Of the same shape: nothing else would tell that dogs are called cats.
+    checkpoint = pair_checkpoint(('cat', 'dog', 'bird'))
+    PretrainedDetectorHook().after_load_checkpoint(running(part, tmp_path), checkpoint)
+    rows = {
+        branch: checkpoint['state_dict'][f'{branch}.bbox_head.conv_cls.weight'].flatten().tolist()
+        for branch in ('student', 'teacher')
+    }
+    # dog, bird, cat
+    assert rows == {'student': [2, 3, 1], 'teacher': [3, 4, 2]}
+    assert 'memory' in checkpoint['state_dict']
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'part', 'resume', 'message'),
+    [
+        # The optimizer's memory would be of other classes.
+        (
+            pair_checkpoint(('cat', 'dog', 'bird')),
+            'train',
+            True,
+            'not of this model: student: class head adapted: 3 of 3',
+        ),
+        # Scored with what was never trained, it would be 0 mAP.
+        (pair_checkpoint(('a', 'b')), 'test', False, 'head adapted: 0 of 3 classes found'),
+        ({'state_dict': TENSORS, **NAMED}, 'test', False, r'\(extra the first\); take the config'),
+        (
+            {'state_dict': {'teacher.body': torch.ones(1)}},
+            'train',
+            True,
+            'not of this model: it has no student, teacher: 2 of',
+        ),
+    ],
+)
+def test_a_checkpoint_that_must_fit(
+    checkpoint: dict[str, Any], part: str, resume: bool, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        PretrainedDetectorHook().after_load_checkpoint(
+            running(part, tmp_path, resume), copy.deepcopy(checkpoint)
+        )
 
 
 def test_models_without_a_student_are_left_alone() -> None:
@@ -336,20 +420,8 @@ def test_a_checkpoint_of_something_else_is_refused() -> None:
     ],
 )
 def test_where_checkpoints_name_their_classes(meta: dict[str, Any], tmp_path: Path) -> None:
-    run = Runner(
-        model=Pair(),
-        work_dir=str(tmp_path),
-        test_dataloader={
-            'dataset': Images(),
-            'sampler': {'type': 'DefaultSampler', 'shuffle': False},
-        },
-        test_cfg={},
-        test_evaluator=[],
-        default_scope='mmdet',
-        experiment_name=f'test_where_checkpoints_name_their_classes_{sorted(meta)}_{id(meta)}',
-    )
-    run._test_loop = run.build_test_loop(run._test_loop)
-    checkpoint = {'state_dict': TENSORS, 'meta': meta}
+    run = running('train', tmp_path)
+    checkpoint = {'state_dict': {**TENSORS, 'extra': torch.ones(1)}, 'meta': meta}
     PretrainedDetectorHook().after_load_checkpoint(run, checkpoint)
     weight = checkpoint['state_dict']['teacher.bbox_head.conv_cls.weight']
     assert weight.flatten().tolist() == [2, 50, 1]

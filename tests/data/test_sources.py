@@ -1,0 +1,145 @@
+"""Sources side by side: samples that depend on their draw, and broken unlabelled images."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import DATASETS
+from mmengine.runner import Runner
+
+from ssod.data.broken_images import BrokenImagesHook
+from ssod.data.load_image import BrokenImageError
+from ssod.data.sampler import Draw, SourceRatioSampler
+
+
+@pytest.fixture
+def sources(digits_cfg):
+    """Two labelled and eighteen unlabelled scenes, with all the chance that the example has."""
+    return DATASETS.build(digits_cfg.train_dataloader.dataset)
+
+
+def pixels(sample):
+    return [x for x in sample['inputs'].values() if x is not None]
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(pixels(one), pixels(other), strict=True))
+
+
+def test_a_sample_depends_on_its_draw_alone(sources):
+    draw = Draw(3, (0, 1, 7))
+    first = sources[draw]
+    sources[4]
+    assert same(sources[draw], first)
+    # Drawn another time, the same image looks another way.
+    assert not same(sources[Draw(3, (0, 1, 8))], first)
+
+
+def test_a_draw_keeps_its_key_on_the_way_to_a_worker():
+    draw = pickle.loads(pickle.dumps(Draw(3, (0, 1, 7))))
+    assert (draw, draw.key, draw + 1) == (3, (0, 1, 7), 4)
+
+
+def test_draws_are_numbered_over_all_ranks(sources):
+    def keys(rank, world_size, count):
+        sampler = SourceRatioSampler(sources, [1, 1], seed=9)
+        sampler.rank, sampler.world_size = rank, world_size
+        return [draw.key for draw, _ in zip(sampler, range(count), strict=False)]
+
+    # Two ranks together have the draws of one process, each once.
+    assert sorted(keys(0, 2, 4) + keys(1, 2, 4)) == sorted(keys(0, 1, 8))
+    assert keys(0, 1, 4) == [(9, 0, 0), (9, 1, 0), (9, 0, 1), (9, 1, 1)]
+
+
+@pytest.mark.parametrize('num_workers', [1, 4])
+def test_the_same_batches_from_any_number_of_workers(digits_cfg, num_workers):
+    def batches(count):
+        loader = {**digits_cfg.train_dataloader, 'num_workers': count}
+        built = Runner.build_dataloader(loader, seed=3)
+        return [pixels(batch)[0] for batch, _ in zip(built, range(4), strict=False)]
+
+    for one, other in zip(batches(0), batches(num_workers), strict=True):
+        views = zip(one, other, strict=True)
+        assert all(a is b is None or torch.equal(a, b) for a, b in views)
+
+
+def broken(dataset, *paths):
+    """Let loading fail for some images of a source."""
+    load = dataset.pipeline.transforms[0].transform
+
+    def fail(results):
+        if results['img_path'] in paths:
+            raise BrokenImageError(results['img_path'], f'{results["img_path"]} is broken')
+        return load(results)
+
+    dataset.pipeline.transforms[0].transform = fail
+
+
+def test_a_broken_unlabelled_image_is_replaced(sources):
+    dataset = sources.datasets[1]
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    broken(dataset, *paths[:-1])
+    draw = Draw(2, (0, 1, 0))
+    sample = sources[draw]
+    strong = sample['data_samples']['strong']
+    assert strong.img_path == paths[-1]
+    assert strong.skipped[0] == paths[0]
+    assert set(strong.skipped) <= set(paths[:-1])
+    assert same(sources[draw], sample)
+
+
+def test_no_unlabelled_image_left(sources):
+    dataset = sources.datasets[1]
+    broken(dataset, *(dataset.get_data_info(i)['img_path'] for i in range(len(dataset))))
+    with pytest.raises(BrokenImageError, match=r'\.png is broken'):
+        sources[Draw(2, (0, 1, 0))]
+
+
+def test_a_broken_labelled_image_stops(sources):
+    path = sources.datasets[0].get_data_info(1)['img_path']
+    broken(sources.datasets[0], path)
+    sources[0]
+    with pytest.raises(BrokenImageError, match=r'\.png is broken'):
+        sources[1]
+
+
+def run_with_broken(cfg, count, **settings):
+    """Train with some broken unlabelled images; returns the hook and what was logged."""
+    cfg.default_hooks.broken_images.update(settings)
+    cfg.train_cfg.max_iters = 8
+    runner = Runner.from_cfg(cfg)
+    dataset = runner.train_dataloader.dataset.datasets[1]
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(count)]
+    broken(dataset, *paths)
+    hook = next(h for h in runner.hooks if isinstance(h, BrokenImagesHook))
+    return runner, hook, paths
+
+
+def test_broken_images_are_named_and_counted(digits_cfg):
+    # 8 iterations draw each of the 18 images once.
+    runner, hook, paths = run_with_broken(digits_cfg, 2, max_share=0.2)
+    runner.train()
+    assert sorted(hook.paths) == sorted(paths)
+    log = next(Path(runner.log_dir).glob('*.log')).read_text()
+    for path in paths:
+        assert log.count(f'unlabelled image {path} is broken and was skipped') == 1
+    assert '2 of 18 so far' in log
+    # Both are remembered when the run is resumed.
+    resumed = BrokenImagesHook()
+    checkpoint = torch.load(f'{runner.work_dir}/iter_8.pth', weights_only=False)
+    resumed.after_load_checkpoint(runner, checkpoint)
+    assert resumed.paths == hook.paths
+
+
+def test_too_many_broken_images_stop_the_run(digits_cfg):
+    runner, _, _ = run_with_broken(digits_cfg, 4, max_share=0.1)
+    message = r'2 of 18 unlabelled images are broken, more than .*max_share=0.1.*check_data'
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
+@pytest.mark.parametrize('max_share', [-0.1, 1.1])
+def test_a_share_out_of_range_is_refused(max_share):
+    with pytest.raises(ValueError, match='max_share is .* must be in'):
+        BrokenImagesHook(max_share)

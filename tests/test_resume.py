@@ -1,0 +1,189 @@
+"""A run that is killed and resumed is the run that was never killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+
+from ssod.checkpoints import load_checkpoint
+
+ITERS = 8
+# What depends on the clock or on where a run is.
+OF_THE_CLOCK = ('time', 'memory', 'eta', 'seconds', 'cfg', 'last_ckpt', 'experiment_name')
+
+
+@pytest.fixture(scope='module')
+def trainer():
+    """Trains configs in processes of their own."""
+    server = Path(__file__).parent / 'forked_training.py'
+    process = subprocess.Popen(
+        [sys.executable, str(server)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    yield Trainer(process)
+    process.stdin.close()
+    process.wait(timeout=60)
+
+
+class Trainer:
+    """Talks to ``forked_training.py``."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def begin(self, config, slow=False):
+        self.process.stdin.write(f'{config}{" slow" if slow else ""}\n')
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def end(self):
+        return int(self.process.stdout.readline())
+
+
+@pytest.fixture
+def cfg(digits_cfg):
+    """Everything that draws or remembers: burn-in, consistency, batch norms, a schedule."""
+    digits_cfg.train_cfg.max_iters = ITERS
+    digits_cfg.model.consistency = dict(weight=dict(type='linear', end=1.0, steps=6))
+    digits_cfg.model.detector.backbone.norm_eval = False
+    digits_cfg.default_hooks.teacher.burn_in = 2
+    digits_cfg.default_hooks.logger.interval = 2
+    digits_cfg.randomness = dict(seed=5)
+    return digits_cfg
+
+
+def write(cfg, work_dir, num_workers):
+    """The config's file."""
+    cfg.work_dir = str(work_dir)
+    cfg.train_dataloader.num_workers = num_workers
+    path = Path(f'{work_dir}_{num_workers}.py')
+    cfg.dump(path)
+    return path
+
+
+def plain(value):
+    """A checkpoint's content as what can be compared with ``==``, bit for bit."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items() if not str(k).endswith(OF_THE_CLOCK)}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, HistoryBuffer):
+        return [data.tolist() for data in value.data]
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.shape, value.numpy().tobytes()
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def entries(value, name=''):
+    """The entries of nested dictionaries, each with its path."""
+    if not isinstance(value, dict):
+        return [(name, value)]
+    return [entry for key, inner in value.items() for entry in entries(inner, f'{name}/{key}')]
+
+
+def logged(work_dir):
+    """What was logged at each iteration, the last word on it."""
+    lines = {}
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in map(json.loads, path.read_text().splitlines()):
+            lines[line['step']] = plain(line)
+    return lines
+
+
+def assert_same(one, other):
+    """Both runs ended with the same checkpoint and said the same on the way."""
+    first, second = (plain(load_checkpoint(f'{d}/iter_{ITERS}.pth')) for d in (one, other))
+    assert first.keys() == second.keys()
+    assert {'state_dict', 'optimizer', 'param_schedulers', 'message_hub', 'teacher'} <= set(first)
+    for key in first.keys() - {'meta'}:
+        assert dict(entries(first[key])) == dict(entries(second[key])), key
+    assert logged(one) == logged(other)
+    assert sorted(logged(one)) == list(range(2, ITERS + 1, 2))
+
+
+def wait_for(path, pattern, seconds=120):
+    """Wait until a file is there."""
+    end = time.monotonic() + seconds
+    while not any(Path(path).glob(pattern)):
+        assert time.monotonic() < end, f'no {pattern} in {path}'
+        time.sleep(0.01)
+
+
+def test_killed_at_any_point_and_resumed(cfg, tmp_path, trainer):
+    calm, killed = tmp_path / 'calm', tmp_path / 'killed'
+    trainer.begin(write(cfg, calm, num_workers=0))
+    assert trainer.end() == 0
+    step = (
+        Path(calm, f'iter_{ITERS}.pth').stat().st_mtime - Path(calm, 'iter_7.pth').stat().st_mtime
+    )
+    rng = random.Random(0)
+    # Workers come and go.
+    for number, (after, workers) in enumerate([(1, 0), (2, 1), (4, 4), (4, 0), (5, 1)]):
+        process = trainer.begin(write(cfg, killed, workers), slow=number == 3)
+        # Once amid a checkpoint that it writes.
+        wait_for(killed, '.iter_*.unfinished' if number == 3 else f'iter_{after}.pth')
+        time.sleep(rng.uniform(0, 1.5 * step))
+        os.kill(process, signal.SIGKILL)
+        assert trainer.end() == -signal.SIGKILL
+        assert any(killed.glob('.iter_*.unfinished')) >= (number == 3)
+    trainer.begin(write(cfg, killed, num_workers=4))
+    assert trainer.end() == 0
+    assert not list(killed.glob('.iter_*.unfinished'))
+    assert_same(calm, killed)
+
+
+def test_what_is_compared_can_differ(tmp_path):
+    # By the last bit of a weight or of a logged loss, but not by the time that a step took.
+    def run(name, weight=1.0, loss=0.5, seconds=3.0):
+        vis_data = tmp_path / name / 'x' / 'vis_data'
+        vis_data.mkdir(parents=True)
+        lines = [{'step': i, 'loss': loss, 'time': seconds} for i in range(2, ITERS + 1, 2)]
+        (vis_data / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+        parts = ('optimizer', 'param_schedulers', 'message_hub', 'teacher')
+        content = {'state_dict': {'w': torch.tensor(weight)}, **dict.fromkeys(parts)}
+        torch.save(content, tmp_path / name / f'iter_{ITERS}.pth')
+        return tmp_path / name
+
+    one = run('one')
+    assert_same(one, run('slower', seconds=9.0))
+    for other in (run('weight', weight=1.0000001), run('loss', loss=0.50000001)):
+        with pytest.raises(AssertionError):
+            assert_same(one, other)
+
+
+def test_resuming_late_loads_nothing_of_what_was(digits_cfg, monkeypatch):
+    # From iteration 100,000, which is 400,000 images later.
+    late = 100_000
+    first = Runner.from_cfg(digits_cfg)
+    first.train()
+    path = Path(digits_cfg.work_dir, 'iter_2.pth')
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['meta']['iter'] = late
+    torch.save(checkpoint, path)
+    digits_cfg.merge_from_dict({'train_cfg.max_iters': late + 1, 'resume': True})
+    digits_cfg.load_from = str(path)
+    runner = Runner.from_cfg(digits_cfg)
+    loaded = []
+    sources = type(runner.train_dataloader.dataset)
+    load = sources.__getitem__
+    monkeypatch.setattr(sources, '__getitem__', lambda s, i: loaded.append(i) or load(s, i))
+    began = time.monotonic()
+    runner.train()
+    assert time.monotonic() - began < 20
+    assert runner.iter == late + 1
+    # The batch of iteration 100,000 as the sampler alone would draw it.
+    sampler = runner.train_dataloader.sampler
+    assert loaded == [sampler._draw(4 * late + i) for i in range(4)]

@@ -5,10 +5,13 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+
+from ssod.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +36,82 @@ model = dict(detector=dict(test_cfg=dict(rcnn=dict(score_thr=0.01))))
 default_hooks = dict(
     teacher=dict(burn_in=1, selector=dict(threshold=0.0)), checkpoint=dict(interval=3)
 )
+"""
+
+# Losses that are normalized over all ranks, images of one size (so that no padding differs), frozen
+# batch norms, and an optimizer that does not magnify rounding.
+EQUAL = f"""
+_base_ = '{ROOT}/configs/mt_fasterrcnn_digits10pct.py'
+scenes = dict(train_images=40, val_images=3, labeled_fraction=0.3)
+labeled, unlabeled = _base_.labeled, _base_.unlabeled
+labeled.scenes = unlabeled.scenes = scenes
+change = dict(type='PhotoMetricDistortion')
+labeled.pipeline[-1] = dict(type='LabeledView', transforms=[change])
+move = dict(type='TranslateX', prob=0.5, max_mag=0.1)
+unlabeled.pipeline[-1] = dict(type='TwoViews', strong=[move, change])
+train_dataloader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(datasets=[labeled, unlabeled]),
+)
+val_dataloader = val_cfg = val_evaluator = None
+test_dataloader = test_cfg = test_evaluator = None
+train_cfg = dict(max_iters=3)
+param_scheduler = [dict(type='ConstantLR', factor=1.0, by_epoch=False)]
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='SGD', lr=0.02, momentum=0.9), clip_grad=dict(max_norm=1)
+)
+head = dict(
+    type='FCOSHead',
+    num_classes=10,
+    in_channels=64,
+    stacked_convs=1,
+    feat_channels=64,
+    strides=[8, 16, 32],
+    regress_ranges=((-1, 24), (24, 48), (48, 1e8)),
+    norm_cfg=dict(type='GN', num_groups=8, requires_grad=True),
+)
+model = dict(
+    detector=dict(
+        _delete_=True,
+        type='FCOS',
+        backbone=dict(_base_.model.detector.backbone, norm_eval=True),
+        neck=_base_.model.detector.neck,
+        bbox_head=head,
+        test_cfg=dict(nms_pre=100, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5)),
+    ),
+)
+model['detector']['test_cfg']['max_per_img'] = 5
+default_hooks = dict(
+    teacher=dict(burn_in=1, decay=dict(_delete_=True, type='constant', value=0.9)),
+    checkpoint=dict(interval=3),
+)
+default_hooks['teacher']['selector'] = dict(_delete_=True, type='OneBox')
+custom_imports = dict(imports=['ssod', 'mishap'])
+"""
+
+# A selector whose choice no rounding can change, and a hook that stops one of two ranks.
+MISHAP = """
+from mmdet.registry import HOOKS, TASK_UTILS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.structures import InstanceData
+
+
+@TASK_UTILS.register_module()
+class OneBox:
+    def __call__(self, predictions, step):
+        boxes = predictions.bboxes.new_tensor([[20, 20, 60, 60]])
+        labels, scores = predictions.labels.new_tensor([3]), boxes.new_ones(1)
+        return InstanceData(bboxes=boxes, labels=labels, scores=scores)
+
+
+@HOOKS.register_module()
+class Mishap(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if get_rank() == 1 and runner.iter == 1:
+            open('mishap', 'w').close()
+            raise RuntimeError('rank 1 met with a mishap')
 """
 
 # Leaves behind what each rank has seen. On rank 1 no box is ever good enough.
@@ -126,6 +205,42 @@ def test_the_teacher_is_not_the_student(ranks):
     student, teacher = ranks[0]['student'], ranks[0]['teacher']
     for name in ('roi_head.bbox_head.fc_cls.weight', 'backbone.bn1.running_mean'):
         assert not torch.equal(student[name], teacher[name]), name
+
+
+def test_two_ranks_are_one_process_with_twice_the_batch(bench):
+    (bench.place / 'equal.py').write_text(EQUAL)
+    (bench.place / 'mishap.py').write_text(MISHAP)
+    options = ['--cfg-options', 'train_dataloader.batch_size=8']
+    one = [sys.executable, ROOT / 'tools/train.py', 'equal.py', '--work-dir', 'equal/one']
+    bench.run(*one, *options, log='one_process.txt')
+    options = ['--work-dir', 'equal/two', '--cfg-options', 'train_dataloader.batch_size=4']
+    script = ROOT / 'tools/dist_train.sh'
+    bench.run(script, 'equal.py', 2, *options, log='two_ranks.txt', PORT=free_port())
+    found = [load_checkpoint(bench.place / f'equal/{n}/iter_3.pth') for n in ('one', 'two')]
+    one, two = (checkpoint['state_dict'] for checkpoint in found)
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+    # Three steps went far beyond that, with pseudo-boxes in the last two.
+    student, teacher = (
+        one['student.bbox_head.conv_cls.weight'],
+        one['teacher.bbox_head.conv_cls.weight'],
+    )
+    assert (student - teacher).abs().max() > 1e-4
+    hubs = [checkpoint['message_hub']['log_scalars'] for checkpoint in found]
+    assert hubs[0]['train/pseudo_loss_cls'].data[0].tolist() != []
+
+
+def test_a_rank_that_dies_ends_the_run_with_its_own_error(bench):
+    (bench.place / 'mishap.py').write_text(MISHAP)
+    (bench.place / 'dies.py').write_text(EQUAL + "custom_hooks = [dict(type='Mishap')]\n")
+    options = ['--cfg-options', 'train_dataloader.batch_size=4', 'train_cfg.max_iters=100000']
+    script = ROOT / 'tools/dist_train.sh'
+    process = bench.start(script, 'dies.py', 2, *options, log='dies.txt', PORT=free_port())
+    while not (bench.place / 'mishap').exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    assert process.wait(timeout=60) != 0
+    assert 'RuntimeError: rank 1 met with a mishap' in (bench.place / 'dies.txt').read_text()
 
 
 def bbox_scores(row):

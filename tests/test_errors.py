@@ -3,9 +3,36 @@
 from pathlib import Path
 
 import pytest
+from mmdet.registry import DATASETS, HOOKS, TRANSFORMS
+from torch.utils.data import DataLoader
 
 from ssod.errors import errors_in_one_line
 from ssod.schedules import build_schedule
+
+
+class Images:
+    """A data set whose only image raises."""
+
+    def __init__(self, fail):
+        self.fail = fail
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        self.fail()
+
+
+def in_a_worker(fail):
+    list(DataLoader(Images(fail), num_workers=1))
+
+
+def wrong_name():
+    build_schedule({'type': 'no'})
+
+
+def not_a_number():
+    int('x')
 
 
 @pytest.mark.parametrize(
@@ -15,6 +42,29 @@ from ssod.schedules import build_schedule
         (lambda: build_schedule({'type': 'no'}), "error: schedule: unknown type 'no'; known: "),
         # Raised elsewhere, but it names a file.
         (lambda: Path('no/such').read_text(), "error: [Errno 2] No such file or directory: 'no/"),
+        # From a data worker an error comes as the text of its traceback.
+        (lambda: in_a_worker(wrong_name), "error: schedule: unknown type 'no'; known: "),
+        # Names and settings of mmdet's, which are as clear as ours.
+        (
+            lambda: DATASETS.build(dict(type='CocoDatset')),
+            "error: config: there is no dataset called 'CocoDatset'; did you mean 'CocoDataset'?",
+        ),
+        (
+            lambda: HOOKS.build(dict(type='Xyz')),
+            "error: config: there is no hook called 'Xyz'; see custom_imports",
+        ),
+        # The setting is one of the base class.
+        (
+            lambda: DATASETS.build(dict(type='CocoDataset', anfile='a.json')),
+            "error: CocoDataset: unknown setting 'anfile'; did you mean 'ann_file'?",
+        ),
+        # Of the transform inside, not of the one that it is in.
+        (
+            lambda: TRANSFORMS.build(
+                dict(type='RandomApply', transforms=[dict(type='RandomFlip', prop=1.0)])
+            ),
+            "error: RandomFlip: unknown setting 'prop'; did you mean 'prob'?",
+        ),
     ],
 )
 def test_a_mistake_is_told_in_one_line(capsys, mistake, message):
@@ -35,6 +85,10 @@ def test_a_mistake_is_told_in_one_line(capsys, mistake, message):
         (lambda: {}['x'], KeyError),
         # Of an OSError that names no file, nothing can be mended.
         (lambda: (_ for _ in ()).throw(OSError('odd')), OSError),
+        (lambda: in_a_worker(not_a_number), ValueError),
+        # Of a class from a config, but about neither its name nor those of its settings.
+        (lambda: TRANSFORMS.build(dict(type='RandomFlip', prob='x')), ValueError),
+        (lambda: DATASETS.build(dict(type='ConcatDataset')), TypeError),
         # Our own code with a bug: its frame is ours, but it is no ValueError.
         (lambda: build_schedule(None), TypeError),
     ],

@@ -93,8 +93,8 @@ def main() -> None:
     errors = sum(finding.severity == 'error' for finding in findings)
     images = sum(len(report.images) for report in reports)
     print(
-        f'{errors} errors and {len(findings) - errors} warnings in {len(reports)} data sets with '
-        f'{images:,} images'
+        f'errors: {errors}, warnings: {len(findings) - errors}, data sets: {len(reports)}, '
+        f'images: {images:,}'
     )
     sys.exit(1 if errors else 0)
 

@@ -64,7 +64,7 @@ class DataSet:
     @property
     def file(self) -> str:
         """Its annotation file, or the folder if there is none."""
-        return self._join(self.cfg.get('ann_file') or '')
+        return self._join(self.cfg.get('ann_file') or '').rstrip(os.sep)
 
     @property
     def image_dir(self) -> str:
@@ -130,7 +130,8 @@ def data_sets_of(cfg: Mapping[str, Any], parts: Sequence[Part]) -> list[DataSet]
     found = []
     for part in parts:
         loader = cfg.get(f'{part}_dataloader')
-        if loader and cfg.get(f'{part}_cfg') and isinstance(loader.get('dataset'), Mapping):
+        used = loader and cfg.get(f'{part}_cfg') is not None
+        if used and isinstance(loader.get('dataset'), Mapping):
             found += list(_inner(loader['dataset'], f'{part}_dataloader.dataset', part, ()))
     return found
 

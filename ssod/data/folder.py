@@ -63,10 +63,10 @@ class UnlabeledFolder(BaseDetDataset):
 
 
 class FolderContent(NamedTuple):
-    """What is in a folder and its sub-folders, but for names that begin with a dot.
+    """What is in a folder and its sub-folders in order, but for names that begin with a dot.
 
     Args:
-        images: The images, in order of their paths.
+        images: The images.
         others: Other files.
         links: Links that lead nowhere, and folders that a link leads to once more.
         unreadable: Folders that cannot be looked into.
@@ -106,7 +106,8 @@ def look_into(root: Path) -> FolderContent:
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
         for path in (Path(folder, name) for name in files if not name.startswith('.')):
             _kind(path, content).append(path)
-    content.images.sort(key=str)
+    for paths in content:
+        paths.sort(key=str)
     if root in content.unreadable:
         raise PermissionError(
             f'UnlabeledFolder: data_root {root} cannot be looked into; check its permissions'

@@ -1,0 +1,127 @@
+"""How what is wrong is told before a run; what is told is in ``test_bad_input.py``."""
+
+import pytest
+from mmengine.config import Config
+
+from ssod.checks import before_run
+from ssod.checks.before_run import check_data_of
+from ssod.checks.findings import Finding, finding_of, first_of, some
+from ssod.checks.settings import check_names_of
+
+
+@pytest.mark.parametrize(
+    ('faults', 'rest'),
+    [
+        (1, ''),
+        (2, ''),
+        # The first two, and how many there are.
+        (3, r' \| 1 more errors'),
+        (4, r' \| 2 more errors'),
+    ],
+)
+def test_the_first_errors_and_where_to_see_all(world, faults, rest):
+    for fault in range(faults):
+        part = ('labeled', 'unlabeled', 'val')[fault % 3]
+        getattr(world, part)['images'][0]['width'] = None
+        if fault == 3:
+            world.val['images'][0]['height'] = None
+    world.write()
+    told = '.*'.join(f'{part}.json: ' for part in ('labeled', 'unlabeled')[:faults])
+    with pytest.raises(ValueError, match=f'{told}.*{rest} \\| see all: python tools/check_data.py'):
+        check_data_of(world.cfg)
+
+
+def test_a_missing_file_comes_first(world):
+    world.labeled['images'] = []
+    world.val = None
+    world.write()
+    with pytest.raises(FileNotFoundError, match=r'val\.json: does not exist'):
+        check_data_of(world.cfg)
+
+
+def test_only_what_is_used_is_checked(world):
+    world.labeled['images'] = []
+    world.write()
+    check_data_of(world.cfg, ['val'])
+    with pytest.raises(ValueError, match=r'labeled\.json'):
+        check_data_of(world.cfg, ['train'])
+
+
+def test_the_first_rank_looks_and_all_fail(world, monkeypatch):
+    world.labeled['images'] = []
+    world.write()
+    sent = []
+    monkeypatch.setattr(before_run, 'is_main_process', lambda: False)
+    monkeypatch.setattr(before_run, 'broadcast_object_list', sent.append)
+    check_data_of(world.cfg)
+    assert sent == [[None]]
+
+    def receive(problem):
+        problem[0] = ValueError('of rank 0')
+
+    monkeypatch.setattr(before_run, 'broadcast_object_list', receive)
+    with pytest.raises(ValueError, match='of rank 0'):
+        check_data_of(world.cfg)
+
+
+def test_several_evaluators(world):
+    # CocoMetric twice, and one that reads no file.
+    own, other = str(world.root / 'val.json'), str(world.root / 'labeled.json')
+    world.val['images'][1]['id'] = world.val['annotations'][1]['image_id'] = 7
+    world.write()
+    world.cfg.val_evaluator = [dict(type='DumpDetResults'), dict(type='CocoMetric', ann_file=own)]
+    check_data_of(world.cfg)
+    world.cfg.val_evaluator[0].ann_file = other
+    with pytest.raises(ValueError, match='has no image of the id 7'):
+        check_data_of(world.cfg)
+
+
+@pytest.mark.parametrize(
+    ('name', 'meant'),
+    [
+        # A letter too many, missing, another, two exchanged; at the begin, inside and at the end.
+        ('train_cfgs', 'train_cfg'),
+        ('rain_cfg', 'train_cfg'),
+        ('optim_wraper', 'optim_wrapper'),
+        ('modal', 'model'),
+        ('trian_dataloader', 'train_dataloader'),
+        ('param_schedulers', 'param_scheduler'),
+        # Names of one's own.
+        ('kept_dataloader', None),
+        ('train_pipeline', None),
+        ('unlabeled', None),
+        ('m', None),
+        ('model', None),
+    ],
+)
+def test_misspelt_names(name, meant, tmp_path):
+    cfg = Config({name: 1})
+    if meant is None:
+        check_names_of(cfg)
+        return
+    with pytest.raises(ValueError, match=f"reads the setting '{name}'; did you mean '{meant}'"):
+        check_names_of(cfg)
+
+
+def test_findings():
+    assert first_of('error', 'a.json', [], 'mend it') == []
+    (one,) = first_of('error', 'a.json', ['x is wrong'], 'mend it')
+    assert str(one) == 'a.json: x is wrong; mend it'
+    (many,) = first_of('error', 'a.json', ['x is wrong'] * 1235, 'mend it')
+    assert str(many) == 'a.json: x is wrong (and 1,234 more); mend it'
+    error = ValueError('a.json is wrong: x; y; z')
+    assert finding_of(error, 'a.json') == Finding('error', 'a.json', 'is wrong: x', 'y; z')
+    assert finding_of('of no file', 'a.json').remedy == 'check the file'
+
+
+@pytest.mark.parametrize(
+    ('names', 'text'),
+    [
+        ([], 'none'),
+        (['a'], 'a'),
+        (['a', 'b', 'c', 'd', 'e'], 'a, b, c, d, e'),
+        (['a', 'b', 'c', 'd', 'e', 'f'], 'a, b, c, d, e and 1 more'),
+    ],
+)
+def test_some_names(names, text):
+    assert some(names) == text

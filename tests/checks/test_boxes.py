@@ -1,0 +1,56 @@
+"""Where a box begins to be wrong; what is said then is in ``test_bad_input.py``."""
+
+import pytest
+
+from ssod.checks.boxes import check_boxes
+
+IMAGES = [{'id': 1, 'width': 40, 'height': 30}]
+
+
+def severities(*boxes, area=1):
+    annotations = [{'id': i, 'image_id': 1, 'bbox': b, 'area': area} for i, b in enumerate(boxes)]
+    return [finding.severity for finding in check_boxes(IMAGES, annotations, 'a.json')]
+
+
+def test_no_boxes():
+    assert check_boxes([], [], 'a.json') == []
+    assert check_boxes(IMAGES, [], 'a.json') == []
+
+
+def test_boxes_of_images_that_are_not_there():
+    assert check_boxes([], [{'id': 1, 'image_id': 1, 'bbox': [0] * 4, 'area': 0}], 'a.json') == []
+
+
+@pytest.mark.parametrize(
+    ('box', 'severity'),
+    [
+        # The whole image, and a pixel of rounding on each side.
+        ([0, 0, 40, 30], None),
+        ([-1, -1, 42, 32], None),
+        ([-1.01, 0, 40, 30], 'warning'),
+        ([0, -1.01, 40, 30], 'warning'),
+        ([0, 0, 41.01, 30], 'warning'),
+        ([0, 0, 40, 31.01], 'warning'),
+        # mmdet leaves out what is smaller than a pixel.
+        ([5, 5, 1, 1], None),
+        ([5, 5, 0.99, 1], 'warning'),
+        ([5, 5, 1, 0.99], 'warning'),
+        # The last pixel, and beside it.
+        ([39, 29, 1, 1], None),
+        ([40, 29, 1, 1], 'error'),
+        ([39, 30, 1, 1], 'error'),
+        ([-1, 0, 1, 1], 'error'),
+        ([0, -1, 1, 1], 'error'),
+        ([5, 5, 0, 1], 'error'),
+        ([5, 5, 1, -1], 'error'),
+    ],
+)
+def test_limits(box, severity):
+    assert severities(box) == ([] if severity is None else [severity])
+
+
+@pytest.mark.parametrize(('count', 'severity'), [(999, 'error'), (1000, 'warning')])
+def test_few_boxes_without_area_are_no_error(count, severity):
+    # One in a thousand is.
+    good = [[5, 5, 2, 2]] * (count - 1)
+    assert severities([5, 5, 2, 0], *good) == [severity]

@@ -16,6 +16,7 @@ default_hooks = dict(
     pretrained=dict(type='PretrainedDetectorHook'),
     summary=dict(type='SummaryHook'),
     seeds=dict(type='SeedHook'),
+    histories=dict(type='ShortHistoriesHook'),
     broken_images=dict(type='BrokenImagesHook'),
     checkpoint=dict(type='WholeCheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=2),
     logger=dict(interval=50, log_metric_by_epoch=False),

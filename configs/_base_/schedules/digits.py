@@ -1,5 +1,5 @@
 # A schedule of minutes on two cores.
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=1750, val_interval=250)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=1500, val_interval=250)
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.01),

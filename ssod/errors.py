@@ -76,10 +76,11 @@ def _line_of_a_config(error: Exception, names: dict[str, Any]) -> str | None:
         return f'config: there is no {registry.name} called {kind!r}; {hint}'
     key = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if isinstance(error, TypeError) and inspect.isclass(cls) and key:
-        inits = [inspect.signature(base.__init__) for base in cls.__mro__[:-1]]
-        known = [p.name for init in inits for p in init.parameters.values() if p.kind in _NAMED]
+        inits = [init for c in cls.__mro__ if inspect.isfunction(init := vars(c).get('__init__'))]
+        parameters = [p for init in inits for p in inspect.signature(init).parameters.values()]
+        known = [p.name for p in parameters if p.kind in _NAMED and p.name != 'self']
         try:
-            check_keys(cls.__name__, [key[1]], [name for name in known if name != 'self'])
+            check_keys(cls.__name__, [key[1]], known)
         except ValueError as told:
             return str(told)
     return None

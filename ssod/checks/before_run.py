@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Literal
 
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -17,7 +18,8 @@ from ssod.checks.reports import Report, report_on
 SHOWN = 2
 """Errors that are told; ``tools/check_data.py`` tells all."""
 
-SCORED = ('val', 'test')
+SCORED: tuple[Literal['val', 'test'], ...] = ('val', 'test')
+"""Roles of data that detections are scored on."""
 
 
 def check_data_of(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> None:
@@ -57,9 +59,9 @@ def report_on_all(cfg: Config, parts: Sequence[Part]) -> tuple[list[Finding], li
     for data_set in data_sets[:1]:
         if isinstance(data_set.classes, list | tuple):
             findings += check_head(cfg.get('model'), data_set.classes)
-    for part in parts:
-        if part in SCORED and cfg.get(f'{part}_evaluator'):
-            findings += check_evaluators(cfg[f'{part}_evaluator'], part, reports)
+    for role in SCORED:
+        if role in parts and cfg.get(f'{role}_evaluator'):
+            findings += check_evaluators(cfg[f'{role}_evaluator'], role, reports)
     return findings, reports
 
 

@@ -82,7 +82,8 @@ def _check_file_names(images: Entries, annotations: Entries, file: str) -> list[
     boxes: dict[Hashable, set[Hashable]] = defaultdict(set)
     for annotation in annotations:
         boxes[annotation['image_id']].add((annotation['category_id'], *annotation['bbox']))
-    alike, differing = [], []
+    alike: list[str] = []
+    differing: list[str] = []
     for name, some in twice.items():
         text = f'{len(some)} images have the file_name {shown(name)}'
         same = all(boxes[one] == boxes[some[0]] for one in some)

@@ -129,10 +129,10 @@ def data_sets_of(cfg: Mapping[str, Any], parts: Sequence[Part]) -> list[DataSet]
     """
     found = []
     for part in parts:
-        loader = cfg.get(f'{part}_dataloader')
-        used = loader and cfg.get(f'{part}_cfg') is not None
-        if used and isinstance(loader.get('dataset'), Mapping):
-            found += list(_inner(loader['dataset'], f'{part}_dataloader.dataset', part, ()))
+        loader = cfg.get(f'{part}_dataloader') or {}
+        data_set = loader.get('dataset')
+        if cfg.get(f'{part}_cfg') is not None and isinstance(data_set, Mapping):
+            found += list(_inner(data_set, f'{part}_dataloader.dataset', part, ()))
     return found
 
 

@@ -159,7 +159,9 @@ def _fit_plain(
     model: nn.Module, given: Mapping[str, Tensor], classes: _Classes
 ) -> tuple[dict[str, Tensor], list[str]]:
     """What both can take from a plain detector, and what to tell the user."""
-    adapted, messages = adapt_detector_checkpoint(given, model.student.state_dict(), *classes)
+    adapted, messages = adapt_detector_checkpoint(
+        given, model.get_submodule('student').state_dict(), *classes
+    )
     return {branch + key: v for branch in _BRANCHES for key, v in adapted.items()}, messages
 
 
@@ -175,7 +177,7 @@ def _fit_pair(
         if not theirs:
             messages.append(f'it has no {name}')
             continue
-        mine = getattr(model, name).state_dict()
+        mine = model.get_submodule(name).state_dict()
         adapted, told = adapt_detector_checkpoint(theirs, mine, *classes)
         fitted.update({branch + key: value for key, value in adapted.items()})
         messages += [f'{name}: {message}' for message in told]

@@ -1,12 +1,15 @@
 """The teacher in real training iterations."""
 
 import copy
+import itertools
 
 import pytest
 import torch
 from mmdet.registry import HOOKS
 from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
 
 from ssod.teachers import EMATeacherHook
@@ -88,6 +91,38 @@ def test_gradient_accumulation(digits_cfg):
     assert all(torch.equal(watch.teacher[2][n], t) for n, t in watch.teacher[1].items())
     assert_average(watch.teacher[3], watch.teacher[2], watch.student[3], 0.9)
     assert runner.hooks[[type(h) for h in runner.hooks].index(EMATeacherHook)].updates == 2
+
+
+def test_steps_that_a_gradient_scaler_skips(digits_cfg, monkeypatch):
+    # fp16's scaler leaves out steps with infinite gradients; the teacher must not move with them.
+    class Scaled(OptimWrapper):
+        """As mmengine's AmpOptimWrapper, which needs a GPU, does its steps."""
+
+        loss_scaler = torch.amp.GradScaler('cpu', init_scale=2.0**127)
+
+        def backward(self, loss, **kwargs):
+            super().backward(self.loss_scaler.scale(16 * loss), **kwargs)
+
+        def step(self, **kwargs):
+            self.loss_scaler.unscale_(self.optimizer)
+            self.loss_scaler.step(self.optimizer)
+            self.loss_scaler.update()
+
+    monkeypatch.setitem(OPTIM_WRAPPERS._module_dict, 'Scaled', Scaled)
+    digits_cfg.optim_wrapper = dict(type='Scaled', optimizer=dict(type='SGD', lr=1e-4))
+    digits_cfg.default_hooks.teacher.decay = 0.9
+    _, watch, start = train(digits_cfg, **{'train_cfg.max_iters': 10})
+    weight = 'roi_head.bbox_head.fc_cls.weight'
+    students, teachers = [start, *watch.student], [start, *watch.teacher]
+    moved = [not torch.equal(a[weight], b[weight]) for a, b in itertools.pairwise(students)]
+    assert moved[0] is False, 'the scale is too large at first'
+    assert moved[-1] is True, 'and then it is not'
+    for number, really in enumerate(moved):
+        if really:
+            after = teachers[number + 1], teachers[number], students[number + 1]
+            assert_average(*after, 0.9)
+        else:
+            assert all(torch.equal(teachers[number + 1][n], t) for n, t in teachers[number].items())
 
 
 def test_resume_goes_on_with_the_warm_up(digits_cfg):

@@ -1,12 +1,14 @@
 """Checks of a COCO JSON's lists and of the fields of their entries."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ssod.checks.findings import Finding, Role, first_of
 from ssod.data.coco_json import PARTS
 
+_NOT_IN_NAMES = re.compile(r'[\x00\ud800-\udfff]')  # The system takes no path with these.
 _NUMBERS = frozenset({int, float})  # true and false are none.
 _FORMAT = 'write it as https://cocodataset.org/#format-data says'
 
@@ -17,7 +19,7 @@ def is_id(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != ''
+    return isinstance(value, str) and value != '' and not _NOT_IN_NAMES.search(value)
 
 
 def _is_number(value: Any) -> bool:

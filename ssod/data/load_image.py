@@ -1,7 +1,6 @@
 """Loading an image, or saying in one line why it cannot be used."""
 
 import io
-import os
 from typing import Any
 
 import cv2
@@ -135,8 +134,14 @@ def decode_image(content: bytes, path: str) -> NDArray[np.uint8]:
 
 def printable(path: str) -> str:
     r"""A path as one line that any terminal shows: odd characters and bytes as ``\x..``."""
-    text = os.fsencode(path).decode('utf-8', 'backslashreplace')
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+    return ''.join(c if c.isprintable() else _escaped(c) for c in path)
+
+
+def _escaped(character: str) -> str:
+    # Python reads a byte that is no UTF-8 as a character from 0xDC80 on.
+    if '\udc80' <= character <= '\udcff':
+        return f'\\x{ord(character) - 0xDC00:02x}'
+    return character.encode('unicode_escape').decode()
 
 
 def _broken(path: str, what: str, remedy: str) -> BrokenImageError:

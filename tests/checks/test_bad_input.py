@@ -294,6 +294,11 @@ TABLE = [
      "error: labeled.json: 'height' of images[1] (id 2) is nan; it must be a number of pixels"),
     (put('images', 1, file_name=''), 'json',
      "error: labeled.json: 'file_name' of images[1] (id 2) is ''; it must be the name of a file"),
+    # No system has files of such names.
+    (put('images', 1, file_name='a\0.png'), 'json',
+     "error: labeled.json: 'file_name' of images[1] (id 2) is 'a\\x00.png'; it must be the name"),
+    (put('images', 1, file_name='\ud83d.png'), 'json',
+     "error: labeled.json: 'file_name' of images[1] (id 2) is '\\ud83d.png'; it must be the name"),
     (put('images', 1, id=[1]), 'json',
      "error: labeled.json: 'id' of images[1] is [1]; it must be a whole number or text"),
     # In Python, true is 1.

@@ -1,5 +1,6 @@
 """Checkpoints that are whole, that outlive a full disk, and that execute nothing when read."""
 
+import importlib
 import pickle
 import re
 from collections.abc import Iterator
@@ -18,10 +19,9 @@ from mmengine.runner import CheckpointLoader, Runner
 from ssod.files import remove_unfinished, write_whole
 from ssod.models.pretrained import fetch_weights
 
-try:
-    from numpy._core import multiarray as np_multiarray
-except ImportError:  # NumPy 1
-    from numpy.core import multiarray as np_multiarray
+# Where NumPy 2 and NumPy 1 have it.
+_numpy_core = 'numpy._core' if np.lib.NumpyVersion(np.__version__) >= '2.0.0' else 'numpy.core'
+_multiarray = importlib.import_module(f'{_numpy_core}.multiarray')
 
 Checkpoint = dict[str, Any]
 
@@ -90,10 +90,10 @@ _HARMLESS: list[Any] = [
     np.ndarray,
     np.dtype,
     *{type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdSU'},
-    (np_multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
-    (np_multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
-    (np_multiarray.scalar, 'numpy._core.multiarray.scalar'),
-    (np_multiarray.scalar, 'numpy.core.multiarray.scalar'),
+    (_multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
+    (_multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+    (_multiarray.scalar, 'numpy._core.multiarray.scalar'),
+    (_multiarray.scalar, 'numpy.core.multiarray.scalar'),
 ]
 """What else a checkpoint may name."""
 

@@ -29,11 +29,13 @@ class NonFiniteRecord:
 
     Args:
         window: Number of iterations.
+        work_dir: Where the record is written.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, work_dir: str | Path) -> None:
         self.total = 0
         self.window = window
+        self.path = Path(work_dir) / FILE
         self.steps: deque[int] = deque()
         """Iterations of the window in which a step was skipped."""
         self._batches: list[Batch] = []
@@ -53,18 +55,13 @@ class NonFiniteRecord:
         if terms:
             self._suspects.append(_describe(iteration, terms, data))
 
-    def stepped(self) -> None:
-        """The optimizer stepped: there is nothing to find in what it stepped with."""
-        self._suspects.clear()
-
-    def skipped(self, iteration: int, norm: float, data: Mapping[str, Any], work_dir: str) -> None:
+    def skipped(self, iteration: int, norm: float, data: Mapping[str, Any]) -> None:
         """Record a step that was skipped; every rank calls.
 
         Args:
             iteration: The present one.
             norm: Norm of the gradient, which is to blame if no loss is.
             data: The batch of this iteration.
-            work_dir: Where the record is.
         """
         ranks = all_gather_object((self._suspects, _describe(iteration, {'gradient': norm}, data)))
         suspects = [batch for found, _ in ranks for batch in found]
@@ -75,7 +72,7 @@ class NonFiniteRecord:
         self._batches = [b for b in self._batches if b['iteration'] > iteration - self.window]
         if is_main_process():
             record = {'skipped_steps': self.total, 'batches': self._batches}
-            write_whole(Path(work_dir) / FILE, (json.dumps(record, indent=2) + '\n').encode())
+            write_whole(self.path, (json.dumps(record, indent=2) + '\n').encode())
 
     def seen(self) -> str:
         """What the last skipped step was about, in words."""
@@ -85,7 +82,7 @@ class NonFiniteRecord:
         more = f' and {len(images) - NAMED} more' if len(images) > NAMED else ''
         return (
             f'{terms} in iteration {last[0]["iteration"]}, with {", ".join(images[:NAMED])}{more} '
-            f'(all in {FILE}); {len(self.steps)} steps of the last {self.window} skipped'
+            f'(all in {self.path}); {len(self.steps)} steps of the last {self.window} skipped'
         )
 
     def state_dict(self) -> dict[str, Any]:

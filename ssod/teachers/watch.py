@@ -82,7 +82,7 @@ class TeacherWatchHook(Hook):
         self._names = dataset.metainfo['classes']
         self._labeled = count_labels(dataset, len(self._names))
         self._guard = StepGuard(runner.optim_wrapper, unwrap(runner.model).student)
-        self._record = NonFiniteRecord(self.window)
+        self._record = NonFiniteRecord(self.window, runner.work_dir)
         self._norms: deque[float] = deque(maxlen=self.window)
         self._standings: deque[float] = deque(maxlen=WINDOWS)
         self._active: dict[str, tuple[int, int]] = {}
@@ -138,11 +138,8 @@ class TeacherWatchHook(Hook):
         if step is None:
             return
         if step.skipped:
-            record.skipped(runner.iter, step.norm, batch, runner.work_dir)
-        else:
-            record.stepped()
-        # A gradient scaler may meet infinite gradients, which are no gradient's norm.
-        if not step.skipped and math.isfinite(step.norm):
+            record.skipped(runner.iter, step.norm, batch)
+        elif math.isfinite(step.norm):  # It is not where a gradient scaler skips the step.
             self._norms.append(step.norm)
         if len(record.steps) >= self.limits.non_finite:
             raise ValueError(

@@ -1,13 +1,17 @@
 """Steps that are made and steps that are left out, on a model of one layer."""
 
+import dataclasses
 import functools
 
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
+from mmengine.structures import InstanceData
 from torch import nn
 
+from ssod.teachers.box_counts import PseudoTally
 from ssod.teachers.step_guard import Step, StepGuard
 
 NAN, INF = float('nan'), float('inf')
@@ -140,20 +144,41 @@ def work(rank, folder):
     )
     student, wrapper, guard = guarded()
     model = nn.parallel.DistributedDataParallel(student, broadcast_buffers=False)
-    seen = []
-    # Rank 1 alone meets a bad loss, in its second step.
-    for factor in (1.0, NAN if rank else 1.0, 1.0):
+    steps = []
+    # Rank 1 alone meets a bad loss, in its second step; the gradient, which is shared, is finite.
+    for extra in (0.0, INF if rank else 0.0, 0.0):
         guard.remember()
-        wrapper.update_params(factor * squared(model([1.0, 3.0, 8.0])))
-        seen.append((guard.pop_step().skipped, student.layer.weight.item()))
-    torch.save(seen, f'{folder}/rank{rank}.pth')
+        wrapper.update_params(squared(model([1.0, 3.0, 8.0])) + extra)
+        steps.append((guard.pop_step().skipped, student.layer.weight.item()))
+    # Rank 0 sees two images without a box, rank 1 one with two.
+    tally = PseudoTally(2)
+    tally.add([image([1, 1], [0.5, 1.0])] if rank else [image([], []), image([], [])])
+    # Both go on from one checkpoint, which holds what rank 0 has counted.
+    again, saved = PseudoTally(2), PseudoTally(2)
+    saved.add([image([0], [0.5])])
+    again.load_state_dict(saved.state_dict())
+    counts = [dataclasses.asdict(t.counts()) for t in (tally, again)]
+    torch.save((steps, counts), f'{folder}/rank{rank}.pth')
     torch.distributed.destroy_process_group()
 
 
-def test_ranks_leave_out_the_same_steps(tmp_path):
+def image(labels, scores):
+    sample = DetDataSample()
+    sample.gt_instances = InstanceData(
+        labels=torch.tensor(labels).long(), scores=torch.tensor(scores)
+    )
+    return sample
+
+
+def test_ranks_skip_the_same_steps_and_count_together(tmp_path):
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1))
     assert first == second
-    assert [skipped for skipped, _ in first] == [False, True, False]
-    weights = [weight for _, weight in first]
+    steps, counts = first
+    assert [skipped for skipped, _ in steps] == [False, True, False]
+    weights = [weight for _, weight in steps]
     assert weights[0] == weights[1] != weights[2]
+    assert counts == [
+        dict(images=3, with_boxes=1, classes=[0, 2], mean=0.75, lowest=0.5),
+        dict(images=1, with_boxes=1, classes=[1, 0], mean=0.5, lowest=0.5),
+    ]

@@ -248,6 +248,7 @@ def test_too_many_skipped_steps_stop_the_run(watched_cfg):
         train(watched_cfg, poison)
     message = str(caught.value)
     assert re.match(r'not finite: .*sup_loss_cls nan.* in iteration 3, with .*\.(png|jpg)', message)
+    assert f'(all in {watched_cfg.work_dir}/non_finite.json)' in message
     assert '2 steps of the last 10 skipped' in message
     assert 'limits.non_finite=2 stops the run: lower the learning rate' in message
     assert '\n' not in message
@@ -293,15 +294,15 @@ def test_only_the_gradient_is_not_finite(watched_cfg, monkeypatch):
 def test_a_resumed_run_says_what_the_whole_one_says(watched_cfg):
     # Interrupted in the middle of the first window and after a skipped step.
     watched_cfg.default_hooks.checkpoint.interval = 6
-    watched_cfg.default_hooks.teacher.selector.threshold = 0.99
+    watched_cfg.default_hooks.watch.limits = dict(images=1.0)
     resumed = copy.deepcopy(watched_cfg)
-    whole = train(watched_cfg, Poison(3), **{'train_cfg.max_iters': 21})
+    whole = train(watched_cfg, Poison(3), **{'train_cfg.max_iters': 14})
     resumed.work_dir, resumed.resume = resumed.work_dir + '-resumed', True
     resumed.visualizer.name += '-resumed'
     resumed.load_from = watched_cfg.work_dir + '/iter_6.pth'
-    runner = train(resumed, **{'train_cfg.max_iters': 21})
+    runner = train(resumed, **{'train_cfg.max_iters': 14})
 
-    # Said before: non_finite. Said after: images, at 10; non_finite is over at 13.
+    # Said before: non_finite. Said after: images, at 10; non_finite is over at 14.
     assert warned(watched_cfg) == ['non_finite', 'images']
     assert warned(resumed) == ['images']
     assert said(resumed) == said(watched_cfg)[1:]

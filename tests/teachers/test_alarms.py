@@ -163,8 +163,9 @@ def test_gradient_in_words():
 def test_losses():
     assert judge_losses(101, 1, 100) == 'pseudo losses 101 times the supervised ones'
     assert judge_losses(100, 1, 100) is None
-    # No loss was summed up yet.
+    # No loss was summed up yet, or none of labelled images.
     assert judge_losses(0, 0, 100) is None
+    assert judge_losses(1, 0, 100) is None
 
 
 def test_distance():

@@ -114,7 +114,8 @@ class Mishap(Hook):
             raise RuntimeError('rank 1 met with a mishap')
 """
 
-# Leaves behind what each rank has seen. On rank 1 no box is ever good enough.
+# Leaves behind what each rank has seen. On rank 1 no box is ever good enough, and in the end it has
+# no labelled boxes either.
 WITNESS = """
 import torch
 from mmdet.registry import HOOKS
@@ -131,14 +132,19 @@ class Witness(Hook):
     priority = 'LOWEST'
 
     def before_train(self, runner):
-        self.labeled, self.pseudo, self.losses = [], [], []
+        self.labeled, self.boxes, self.pseudo, self.losses = [], [], [], []
         if get_rank() == 1:
             (teacher,) = [h for h in runner.hooks if isinstance(h, TeacherHook)]
             teacher.selector.threshold = constant(1.1)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         samples = data_batch['data_samples']
-        self.labeled += [s.img_id for s in samples['labeled'] if s is not None]
+        labeled = [s for s in samples['labeled'] if s is not None]
+        if get_rank() == 1 and runner.iter == 2:
+            for sample in labeled:
+                sample.gt_instances = sample.gt_instances[:0]
+        self.labeled += [s.img_id for s in labeled]
+        self.boxes.append(sum(len(s.gt_instances) for s in labeled))
         self.pseudo.append(sum(len(s.gt_instances) for s in samples.get('strong', [])))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -147,7 +153,8 @@ class Witness(Hook):
     def after_train(self, runner):
         model = unwrap(runner.model)
         seen = dict(student=model.student.state_dict(), teacher=model.teacher.state_dict())
-        seen.update(labeled=self.labeled, pseudo=self.pseudo, losses=self.losses)
+        seen.update(labeled=self.labeled, boxes=self.boxes)
+        seen.update(pseudo=self.pseudo, losses=self.losses)
         torch.save(seen, f'rank{get_rank()}.pth')
 """
 
@@ -180,12 +187,15 @@ def test_the_ranks_see_different_images(ranks):
     assert len({*one, *two}) == len(one) + len(two) == 6
 
 
-def test_a_rank_without_pseudo_boxes_trains_with_one_that_has_some(ranks):
+def test_a_rank_without_boxes_trains_with_one_that_has_some(ranks):
     # Trap: a loss that vanishes on one rank alone leaves the other waiting for its gradients.
     one, two = (rank['pseudo'] for rank in ranks)
     assert one[0] == 0, 'burn-in'
     assert min(one[1:]) > 0
     assert two == [0, 0, 0]
+    one, two = (rank['boxes'] for rank in ranks)
+    assert min(one) > 0
+    assert (min(two[:2]) > 0, two[2]) == (True, 0)
     losses = torch.tensor([rank['losses'] for rank in ranks])
     assert losses.shape == (2, 3)
     assert losses.isfinite().all()

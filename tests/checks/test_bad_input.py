@@ -1,6 +1,7 @@
 """Bad input, and the one line that each gets: before training where it can be known."""
 
 import io
+import json
 import os
 import struct
 import zlib
@@ -181,6 +182,13 @@ def other_ids(w):
     w.cfg.val_evaluator.ann_file = str(w.root / 'labeled.json')
 
 
+def other_order(w):
+    """Score against a file in which dogs come first."""
+    content = {**w.val, 'categories': w.val['categories'][::-1]}
+    (w.root / 'scored.json').write_text(json.dumps(content))
+    w.cfg.val_evaluator.ann_file = str(w.root / 'scored.json')
+
+
 def build(registry, **cfg):
     return lambda w: registry.build(cfg)
 
@@ -290,6 +298,8 @@ TABLE = [
      "error: labeled.json: 'width' of images[1] (id 2) is 0; it must be a number of pixels above"),
     (put('images', 1, height=-30), 'json',
      "error: labeled.json: 'height' of images[1] (id 2) is -30; it must be a number of pixels"),
+    (put('images', 1, width=INF), 'json',
+     "error: labeled.json: 'width' of images[1] (id 2) is inf; it must be a number of pixels"),
     (put('images', 1, height=NAN), 'json',
      "error: labeled.json: 'height' of images[1] (id 2) is nan; it must be a number of pixels"),
     (put('images', 1, file_name=''), 'json',
@@ -428,6 +438,8 @@ TABLE = [
     # The wrong file gives 0 mAP.
     (setting('val_evaluator.ann_file', 'no/such.json'), 'json',
      'error: no/such.json: does not exist; see data/README.md for what goes where'),
+    (other_order, 'json',
+     'error: scored.json: its categories come as dog, cat, but the classes as cat, dog; mmdet'),
     (other_ids, 'json',
      'error: labeled.json: has no image of the id 7, which val.json has; give val_evaluator the'),
     # --- Images that are not there.
@@ -608,6 +620,8 @@ def test_there_are_enough_cases():
     assert len({message for _, _, message in TABLE}) >= 60
 
 
+# Pillow warns of huge images as well.
+@pytest.mark.filterwarnings('ignore::PIL.Image.DecompressionBombWarning')
 @pytest.mark.parametrize(('damage', 'when', 'message'), TABLE, ids=[m[:60] for *_, m in TABLE])
 def test_bad_input_gets_one_line(world, damage, when, message, capsys, monkeypatch):
     if when == 'build':

@@ -1,5 +1,8 @@
 """How what is wrong is told before a run; what is told is in ``test_bad_input.py``."""
 
+import copy
+import json
+
 import pytest
 from mmengine.config import Config
 
@@ -74,6 +77,41 @@ def test_several_evaluators(world):
     world.cfg.val_evaluator[0].ann_file = other
     with pytest.raises(ValueError, match='has no image of the id 7'):
         check_data_of(world.cfg)
+
+
+def test_images_without_labels_may_be_tested(world):
+    # A test whose truth is elsewhere, as of COCO's test-dev.
+    world.cfg.test_cfg = {}
+    world.cfg.test_dataloader = copy.deepcopy(world.cfg.val_dataloader)
+    world.cfg.test_dataloader.dataset.ann_file = 'test.json'
+    (world.root / 'test.json').write_text(json.dumps({**world.val, 'annotations': []}))
+    world.write()
+    (line,) = world.told()
+    assert line.startswith('warning: ')
+    assert 'test.json: has no annotations;' in line
+    check_data_of(world.cfg, ['test'])
+
+
+def test_what_is_known_is_told_once(world):
+    # A missing image is not opened, and a file in two data sets is no copy of itself.
+    (world.root / 'labeled/2.png').unlink()
+    world.cfg.val_dataloader.dataset.data_prefix = dict(img='labeled/')
+    world.write()
+    lines = world.told()
+    assert len(lines) == 2
+    assert 'labeled/2.png does not exist' in lines[0]
+    assert '2 of its images are also in' in lines[1]
+
+
+def test_data_that_are_tested_as_they_were_validated(world):
+    world.cfg.test_cfg = {}
+    world.cfg.test_dataloader = copy.deepcopy(world.cfg.val_dataloader)
+    world.cfg.test_evaluator = dict(type='CocoMetric', ann_file=str(world.root / 'labeled.json'))
+    world.val['images'][0]['file_name'] = '../labeled/0.png'
+    world.val['images'][1]['id'] = world.val['annotations'][1]['image_id'] = 7
+    world.write()
+    # Their leak is told once, but what they are scored against is looked at.
+    assert [line.split(': ')[0] for line in world.told()] == ['error', 'warning']
 
 
 @pytest.mark.parametrize(

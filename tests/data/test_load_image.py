@@ -152,8 +152,9 @@ class Files(list):
 
 def test_a_data_workers_error_keeps_its_type(tmp_path):
     loader = DataLoader(Files([tmp_path / 'gone.png']), num_workers=1)
-    with pytest.raises(BrokenImageError, match=r'gone.png does not exist'):
+    with pytest.raises(BrokenImageError, match=r'gone.png does not exist') as caught:
         list(loader)
+    assert caught.value.path == ''
 
 
 @pytest.mark.parametrize(

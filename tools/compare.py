@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 
 from ssod.errors import errors_in_one_line
+from ssod.files import write_whole
 from ssod.runs import load_config
 
 MEAN_TEACHER = 'configs/mt_fasterrcnn_digits10pct.py'
@@ -73,8 +74,8 @@ def main() -> None:
         with errors_in_one_line():
             rows.append(compare(seed, args.work_dir))
         print(table(rows), flush=True)
-    (args.work_dir / 'compare.json').write_text(json.dumps(rows, indent=2) + '\n')
-    (args.work_dir / 'compare.md').write_text(table(rows) + '\n')
+    write_whole(args.work_dir / 'compare.json', (json.dumps(rows, indent=2) + '\n').encode())
+    write_whole(args.work_dir / 'compare.md', (table(rows) + '\n').encode())
 
 
 if __name__ == '__main__':

@@ -3,11 +3,11 @@
 import contextlib
 import gc
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from ssod.files import write_whole
 
 PARTS = ('images', 'annotations', 'categories')
 """The lists of a COCO JSON."""
@@ -76,7 +76,4 @@ def write_json(path: str | Path, content: Any, overwrite: bool = True) -> None:
                 f'{path} exists with other content; remove it, or pass --overwrite'
             )
         return
-    with tempfile.TemporaryDirectory(prefix=f'.{path.name}-', dir=path.parent) as place:
-        written = Path(place) / path.name
-        written.write_bytes(text)
-        os.replace(written, path)
+    write_whole(path, text)

@@ -19,6 +19,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
+from ssod.files import write_whole
 from ssod.strict import strict_settings
 from ssod.teachers.hook import TeacherHook, unwrap
 from ssod.visualization.curves import plot_curves
@@ -120,7 +121,7 @@ class SummaryHook(Hook):
             'seed': runner.seed,
         }
         work_dir = Path(runner.work_dir)
-        _write_json(work_dir / 'summary.json', summary)
+        write_whole(work_dir / 'summary.json', (json.dumps(summary, indent=2) + '\n').encode())
         runner.logger.info(f'Summary, also in {work_dir / "summary.json"}:\n{_table(scores)}')
         plot_curves(work_dir, work_dir / 'curves.png')
         if validates:
@@ -190,13 +191,6 @@ def _table(scores: Mapping[str, float | None]) -> str:
         mean, at50 = ('-' if cell is None else f'{cell:.1f}' for cell in cells)
         lines.append(f'{title:<14}{mean:>6}{at50:>8}')
     return '\n'.join(lines)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that is there in full or not at all."""
-    unfinished = path.with_suffix('.json.tmp')
-    unfinished.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    unfinished.replace(path)
 
 
 def _truth(info: Mapping[str, Any]) -> InstanceData:

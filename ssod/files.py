@@ -30,8 +30,9 @@ def write_whole(path: str | Path, content: bytes) -> None:
         os.replace(aside, path)
         _flush_directory(path.parent)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def remove_unfinished(directory: str | Path) -> None:

@@ -31,19 +31,25 @@ def test_a_failure_leaves_the_old_content(tmp_path, monkeypatch, step):
     assert os.listdir(tmp_path) == ['x.json']
 
 
-def test_what_a_kill_left_is_removed(tmp_path, monkeypatch):
+def test_an_interruption_leaves_the_old_content(tmp_path, monkeypatch):
     path = tmp_path / 'x.json'
+    write_whole(path, b'old')
 
-    def die(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(os, 'replace', die)
+        patch.setattr(os, 'replace', interrupt)
         write_whole(path, b'new')
-    assert [name.startswith('.x.json') for name in os.listdir(tmp_path)] == [True]
-    (tmp_path / '.mine').touch()
+    assert path.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['x.json']
+
+
+def test_what_a_kill_left_is_removed(tmp_path):
+    for name in ('.x.json.123.unfinished', '.mine', 'x.json'):
+        (tmp_path / name).touch()
     remove_unfinished(tmp_path)
-    assert os.listdir(tmp_path) == ['.mine']
+    assert sorted(os.listdir(tmp_path)) == ['.mine', 'x.json']
 
 
 def test_a_missing_directory_is_named(tmp_path):

@@ -16,6 +16,7 @@ COCO's own train2017 has 2 among 860,001."""
 BORDER = 1.0
 """Pixels by which a box may leave its image without a word, as rounding does."""
 
+_LEFT_OUT = 'mmdet leaves it out'
 _CORNERS = 'boxes are [x, y, width, height], not two corners'
 
 
@@ -36,18 +37,9 @@ def check_boxes(
         return []
     boxes = np.array([annotations[i]['bbox'] for i in known], np.float64)
     areas = np.array([annotations[i]['area'] for i in known], np.float64)
-    width, height = np.array([sizes[annotations[i]['image_id']] for i in known], np.float64).T
-    x, y, w, h = boxes.T
-    finite = np.isfinite(boxes).all(axis=1) & np.isfinite(areas)
-    with np.errstate(invalid='ignore'):
-        negative = finite & ((w < 0) | (h < 0))
-        empty = finite & ~negative & ((w == 0) | (h == 0) | (areas <= 0))
-        sound = finite & ~negative & ~empty
-        outside = sound & ((x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0))
-        over = np.stack([-x, -y, x + w - width, y + h - height]).max(axis=0) > BORDER
-        tiny = sound & ~outside & ((w < 1) | (h < 1))
-
-    def report(faulty: NDArray[np.bool_], severity: Severity, what: str, remedy: str) -> None:
+    limits = np.array([sizes[annotations[i]['image_id']] for i in known], np.float64)
+    findings = []
+    for faulty, severity, what, remedy in _faults(boxes, areas, limits):
         places = np.flatnonzero(faulty)
         if len(places):
             place = known[places[0]]
@@ -55,22 +47,36 @@ def check_boxes(
             size = '{:g} x {:g}'.format(*sizes[annotations[place]['image_id']])
             text = f"'bbox' of {name} {what.format(size=size)}: {shown(box)}"
             findings.append(Finding(severity, file, text, remedy, len(places)))
-
-    findings: list[Finding] = []
-    report(~finite, 'error', 'or its area is not finite', 'correct it, or remove the annotation')
-    report(negative, 'error', 'has a negative width or height', _CORNERS)
-    report(
-        empty,
-        'warning' if empty.sum() <= EMPTY_SHARE * len(boxes) else 'error',
-        "has no area, or its 'area' says so",
-        'mmdet leaves it out; correct or remove it',
-    )
-    report(outside, 'error', 'lies outside of its image of {size}', _CORNERS)
-    report(
-        sound & ~outside & over,
-        'warning',
-        'leaves its image of {size}',
-        f'{_CORNERS}; if it is one, clip it',
-    )
-    report(tiny, 'warning', 'is less than a pixel wide or high', 'mmdet leaves it out')
     return findings
+
+
+def _faults(
+    boxes: NDArray[np.float64], areas: NDArray[np.float64], limits: NDArray[np.float64]
+) -> list[tuple[NDArray[np.bool_], Severity, str, str]]:
+    """For each fault: which boxes have it, how bad it is, what it is, and the remedy.
+
+    Args:
+        boxes: (N, 4) as x, y, width, height.
+        areas: (N,) as annotated.
+        limits: (N, 2), width and height of each box's image.
+    """
+    (x, y, w, h), (width, height) = boxes.T, limits.T
+    finite = np.isfinite(boxes).all(axis=1) & np.isfinite(areas)
+    with np.errstate(invalid='ignore'):
+        negative = finite & ((w < 0) | (h < 0))
+        empty = finite & ~negative & ((w == 0) | (h == 0) | (areas <= 0))
+        sound = finite & ~negative & ~empty
+        outside = sound & ((x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0))
+        inside = sound & ~outside
+        over = inside & (np.stack([-x, -y, x + w - width, y + h - height]).max(axis=0) > BORDER)
+        tiny = inside & ((w < 1) | (h < 1))
+    few = empty.sum() <= EMPTY_SHARE * len(boxes)
+    no_area = "has no area, or its 'area' says so"
+    return [
+        (~finite, 'error', 'or its area is not finite', 'correct it, or remove the annotation'),
+        (negative, 'error', 'has a negative width or height', _CORNERS),
+        (empty, 'warning' if few else 'error', no_area, f'{_LEFT_OUT}; correct or remove it'),
+        (outside, 'error', 'lies outside of its image of {size}', _CORNERS),
+        (over, 'warning', 'leaves its image of {size}', f'{_CORNERS}; if it is one, clip it'),
+        (tiny, 'warning', 'is less than a pixel wide or high', _LEFT_OUT),
+    ]

@@ -1,5 +1,6 @@
 """The teacher in real training iterations."""
 
+import contextlib
 import copy
 import itertools
 
@@ -123,6 +124,26 @@ def test_steps_that_a_gradient_scaler_skips(digits_cfg, monkeypatch):
             assert_average(*after, 0.9)
         else:
             assert all(torch.equal(teachers[number + 1][n], t) for n, t in teachers[number].items())
+
+
+def test_bfloat16_keeps_the_teacher_exact(digits_cfg, monkeypatch):
+    # Autocast computes in bfloat16; the weights that are averaged are float32 all the same.
+    class Bfloat16(OptimWrapper):
+        """As mmengine's AmpOptimWrapper, which needs a GPU, does its steps."""
+
+        @contextlib.contextmanager
+        def optim_context(self, model):
+            with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
+                yield
+
+    monkeypatch.setitem(OPTIM_WRAPPERS._module_dict, 'Bfloat16', Bfloat16)
+    digits_cfg.optim_wrapper.type = 'Bfloat16'
+    digits_cfg.default_hooks.teacher.decay = 0.9
+    _, watch, start = train(digits_cfg)
+    assert {t.dtype for t in watch.teacher[1].values()} == {torch.float32, torch.int64}
+    assert_average(watch.teacher[0], start, watch.student[0], 0.9)
+    assert_average(watch.teacher[1], watch.teacher[0], watch.student[1], 0.9)
+    assert sum(map(sum, watch.strong)) > 0
 
 
 def test_resume_goes_on_with_the_warm_up(digits_cfg):

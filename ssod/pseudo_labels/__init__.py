@@ -2,12 +2,21 @@
 
 from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
 from ssod.pseudo_labels.quality import PseudoLabelQualityHook
-from ssod.pseudo_labels.selectors import ScoreSelector, Selector
+from ssod.pseudo_labels.selectors import (
+    ClassScoreSelector,
+    ScoreSelector,
+    Selector,
+    SelectorChain,
+    TopSelector,
+)
 
 __all__ = [
+    'ClassScoreSelector',
     'PseudoLabelQualityHook',
     'ScoreSelector',
     'Selector',
+    'SelectorChain',
+    'TopSelector',
     'project_boxes',
     'project_instances',
     'view_to_view',

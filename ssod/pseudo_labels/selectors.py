@@ -1,10 +1,12 @@
 """Which of the teacher's boxes the student may learn from."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
@@ -50,3 +52,97 @@ class ScoreSelector:
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep what reaches the threshold of this step; see :class:`Selector`."""
         return predictions[predictions.scores >= self.threshold(step)]
+
+
+@TASK_UTILS.register_module()
+@strict_settings
+class ClassScoreSelector:
+    """Boxes whose score reaches the threshold of their class.
+
+    Args:
+        thresholds: Least score of each class, in [0, 1], in the order of the data set's classes;
+            each a number or a schedule of the step. For the kinds of score see
+            :class:`ScoreSelector`.
+
+    Raises:
+        ValueError: If a threshold is outside [0, 1] at the first step; when boxes are selected, if
+            a label has no threshold.
+    """
+
+    def __init__(self, thresholds: Sequence[float | Mapping[str, Any]]) -> None:
+        self.thresholds = [build_schedule(threshold) for threshold in thresholds]
+        for number, threshold in enumerate(self.thresholds):
+            if not 0 <= threshold(0) <= 1:
+                raise ValueError(
+                    f'ClassScoreSelector: thresholds[{number}] is {threshold(0)}, but scores lie '
+                    f'in [0, 1]'
+                )
+        self._checked = False
+
+    def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
+        """Keep what reaches the threshold of its class; see :class:`Selector`."""
+        labels: Tensor = predictions.labels
+        if not self._checked and len(labels):
+            self._check(int(labels.max()))
+        scores: Tensor = predictions.scores
+        thresholds = scores.new_tensor([threshold(step) for threshold in self.thresholds])
+        return predictions[scores >= thresholds[labels]]
+
+    def _check(self, label: int) -> None:
+        """Refuse thresholds that are too few; once, for asking a GPU takes time."""
+        if label >= len(self.thresholds):
+            raise ValueError(
+                f'ClassScoreSelector: {len(self.thresholds)} thresholds, but a box of class number '
+                f'{label}; give one for each class of the data set'
+            )
+        self._checked = True
+
+
+@TASK_UTILS.register_module()
+@strict_settings
+class TopSelector:
+    """The best boxes of each image, whatever their scores.
+
+    As it compares scores only within an image, it suits every kind of them.
+
+    Args:
+        count: The most boxes that are kept, at least 1; not limited if ``None``.
+        share: Share of the boxes that is kept, in (0, 1], rounded up.
+
+    Raises:
+        ValueError: If a setting is out of its range.
+    """
+
+    def __init__(self, count: int | None = None, share: float = 1.0) -> None:
+        if count is not None and count < 1:
+            raise ValueError(f'TopSelector: count is {count}, but must be at least 1')
+        if not 0 < share <= 1:
+            raise ValueError(f'TopSelector: share is {share}, but must be in (0, 1]')
+        self.count = count
+        self.share = share
+
+    def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
+        """Keep the best; see :class:`Selector`."""
+        found = len(predictions)
+        kept = min(math.ceil(self.share * found), self.count or found)
+        best = predictions.scores.argsort(descending=True, stable=True)[:kept]
+        return predictions[best.sort().values]
+
+
+@TASK_UTILS.register_module()
+@strict_settings
+class SelectorChain:
+    """Several selectors, each choosing from what the one before it kept.
+
+    Args:
+        selectors: Their configs.
+    """
+
+    def __init__(self, selectors: Sequence[Mapping[str, Any]]) -> None:
+        self.selectors: list[Selector] = [TASK_UTILS.build(dict(s)) for s in selectors]
+
+    def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
+        """Keep what all keep; see :class:`Selector`."""
+        for selector in self.selectors:
+            predictions = selector(predictions, step)
+        return predictions

@@ -3,6 +3,7 @@
 from ssod.teachers.ema import EMA
 from ssod.teachers.ema_teacher import EMATeacherHook
 from ssod.teachers.hook import TeacherHook
+from ssod.teachers.pi_teacher import PiTeacherHook
 from ssod.teachers.watch import TeacherWatchHook
 
-__all__ = ['EMA', 'EMATeacherHook', 'TeacherHook', 'TeacherWatchHook']
+__all__ = ['EMA', 'EMATeacherHook', 'PiTeacherHook', 'TeacherHook', 'TeacherWatchHook']

@@ -5,7 +5,7 @@ import torch
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 
-from ssod.pseudo_labels.selectors import ScoreSelector
+from ssod.pseudo_labels.selectors import ClassScoreSelector, ScoreSelector, TopSelector
 
 
 def predictions(scores):
@@ -51,3 +51,72 @@ def test_impossible_thresholds_are_refused(threshold):
 def test_built_from_a_config_with_a_misspelt_key():
     with pytest.raises(ValueError, match="did you mean 'threshold'"):
         TASK_UTILS.build(dict(type='ScoreSelector', treshold=0.7))
+
+
+@pytest.mark.parametrize(
+    ('scores', 'thresholds', 'kept'),
+    [
+        # Box i is of class i. Nothing found, nothing kept, whatever the classes.
+        ([], [], []),
+        ([0.5], [0.5], [0]),
+        # The same score suffices in one class and not in another.
+        ([0.6, 0.6, 0.6], [0.7, 0.5, 0.6], [1, 2]),
+        # Classes that were not found do no harm.
+        ([0.6], [0.5, 0.9, 0.9], [0]),
+    ],
+)
+def test_class_score_selector(scores, thresholds, kept):
+    chosen = ClassScoreSelector(thresholds)(predictions(scores), step=0)
+    assert chosen.labels.tolist() == kept
+
+
+def test_the_thresholds_of_classes_may_change_over_training():
+    ramp = dict(type='linear', start=0.9, end=0.5, steps=10)
+    selector = ClassScoreSelector([ramp, 0.6])
+    found = predictions([0.6, 0.6])
+    assert [selector(found, step).labels.tolist() for step in (0, 10)] == [[1], [0, 1]]
+
+
+def test_too_few_or_impossible_thresholds_of_classes_are_refused():
+    with pytest.raises(ValueError, match=r'thresholds\[1\] is 70, but scores lie in'):
+        ClassScoreSelector([0.5, 70])
+    with pytest.raises(ValueError, match='2 thresholds, but a box of class number 2'):
+        ClassScoreSelector([0.5, 0.5])(predictions([0.9, 0.9, 0.9]), 0)
+
+
+@pytest.mark.parametrize(
+    ('scores', 'settings', 'kept'),
+    [
+        # No box, and fewer boxes than asked for.
+        ([], dict(count=3), []),
+        ([0.1], dict(count=3), [0]),
+        # The best two, in the order in which they came.
+        ([0.2, 0.9, 0.1, 0.5], dict(count=2), [1, 3]),
+        # Of equal ones the first.
+        ([0.5, 0.5, 0.5], dict(count=1), [0]),
+        # Half of five is three; a tenth of one is one.
+        ([0.1, 0.2, 0.3, 0.4, 0.5], dict(share=0.5), [2, 3, 4]),
+        ([0.1], dict(share=0.1), [0]),
+        # The stricter of both counts.
+        ([0.1, 0.2, 0.3, 0.4], dict(count=3, share=0.5), [2, 3]),
+        ([0.1, 0.2, 0.3, 0.4], dict(count=1, share=0.5), [3]),
+    ],
+)
+def test_top_selector(scores, settings, kept):
+    assert TopSelector(**settings)(predictions(scores), 0).labels.tolist() == kept
+
+
+@pytest.mark.parametrize('settings', [dict(count=0), dict(share=0), dict(share=1.1)])
+def test_impossible_tops_are_refused(settings):
+    with pytest.raises(ValueError, match='TopSelector: .* but must be'):
+        TopSelector(**settings)
+
+
+def test_a_chain_keeps_what_all_keep():
+    # The better half of the good ones, or the good ones of the better half.
+    best, good = dict(type='TopSelector', share=0.5), dict(type='ScoreSelector', threshold=0.5)
+    chain = TASK_UTILS.build(dict(type='SelectorChain', selectors=[good, best]))
+    assert chain(predictions([0.9, 0.1, 0.6, 0.2]), 0).labels.tolist() == [0]
+    chain = TASK_UTILS.build(dict(type='SelectorChain', selectors=[best, good]))
+    assert chain(predictions([0.9, 0.1, 0.6, 0.2]), 0).labels.tolist() == [0, 2]
+    assert TASK_UTILS.build(dict(type='SelectorChain', selectors=[]))(predictions([0.1]), 0)

@@ -70,6 +70,24 @@ def test_two_iterations(digits_cfg):
     assert sum(map(sum, watch.strong)) > 0
 
 
+def test_the_pi_model(digits_cfg):
+    # The teacher is the student after each step, and an average with decay 0 gives the same run.
+    digits_cfg.model.detector.backbone.norm_eval = False
+    average = copy.deepcopy(digits_cfg)
+    average.work_dir += '-average'
+    selector = digits_cfg.default_hooks.teacher.selector
+    digits_cfg.default_hooks.teacher = dict(type='PiTeacherHook', selector=selector)
+    _, watch, start = train(digits_cfg, **{'train_cfg.max_iters': 3})
+    for student, teacher in zip(watch.student, watch.teacher, strict=True):
+        assert not torch.equal(start['backbone.conv1.weight'], student['backbone.conv1.weight'])
+        assert all(torch.equal(teacher[name], tensor) for name, tensor in student.items())
+    average.default_hooks.teacher.decay = dict(type='stepwise', values=[0.0, 0.9], milestones=[9])
+    _, other, _ = train(average, **{'train_cfg.max_iters': 3})
+    assert watch.strong == other.strong
+    assert sum(map(sum, watch.strong)) > 0
+    assert all(torch.equal(watch.student[-1][n], t) for n, t in other.student[-1].items())
+
+
 def test_burn_in(digits_cfg):
     # Three iterations, two of burn-in: no strong view, the teacher copies; then it averages.
     digits_cfg.default_hooks.teacher.decay = 0.9

@@ -89,8 +89,18 @@ class TeacherHook(Hook, metaclass=ABCMeta):
             return
         with runner.optim_wrapper.optim_context(runner.model):
             predictions, regions = model.teach(weak)
+        predictions = self.revise(weak, predictions)
         self.set_lesson(weak, strong, predictions, regions, model.step)
         put_branch(data_batch, 'strong', strong)
+
+    def revise(self, weak: Branch, predictions: list[InstanceData]) -> list[InstanceData]:
+        """What the teacher stands for, given what it has just predicted; the same by default.
+
+        Args:
+            weak: The weak views.
+            predictions: Of each, in its own pixels.
+        """
+        return predictions
 
     def set_lesson(
         self,

@@ -1,0 +1,116 @@
+"""Temporal Ensembling."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmengine.dist import all_gather_object
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+
+from ssod.data.branches import Branch
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
+from ssod.pseudo_labels.projection import project_boxes, view_to_view
+from ssod.strict import strict_settings
+from ssod.teachers.pi_teacher import PiTeacherHook
+from ssod.teachers.prediction_memory import PredictionMemory, Remembered
+
+
+@HOOKS.register_module()
+@strict_settings
+class TemporalTeacherHook(PiTeacherHook):
+    """The teacher is the moving average of the student's past predictions for each image.
+
+    Temporal Ensembling (Laine & Aila 2017, section 2.2). The prediction for the present weak view
+    is part of the average, for an image comes seldom and has no other at first. What the average of
+    boxes is, :class:`~ssod.teachers.prediction_memory.PredictionMemory` says. The consistency loss,
+    if there is one, has its regions from the present prediction alone.
+
+    All ranks remember the same, and the memory is in the checkpoint: at most ``max_boxes`` times 22
+    bytes and a path for each unlabelled image.
+
+    Args:
+        selector: Config of the selector of pseudo-boxes, which chooses by the averaged scores.
+        decay: α, the share of the past in the average, in [0, 1); the paper's 0.6.
+        iou: Least overlap of two boxes that are the same, in (0, 1].
+        max_boxes: The most boxes that are remembered of an image, at least 1.
+        min_score: Boxes whose averaged score is lower are forgotten, in [0, 1].
+        burn_in: Number of supervised iterations at the start of the run.
+        min_size: Least width and height in pixels of a pseudo-box in the strong view.
+
+    Raises:
+        ValueError: If a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        selector: Mapping[str, Any],
+        decay: float = 0.6,
+        iou: float = 0.5,
+        max_boxes: int = 50,
+        min_score: float = 0.05,
+        burn_in: int = 0,
+        min_size: float = 1.0,
+    ) -> None:
+        super().__init__(selector, burn_in, min_size)
+        for name, value, valid, wanted in (
+            ('decay', decay, 0 <= decay < 1, 'in [0, 1)'),
+            ('iou', iou, 0 < iou <= 1, 'in (0, 1]'),
+            ('max_boxes', max_boxes, max_boxes >= 1, 'at least 1'),
+            ('min_score', min_score, 0 <= min_score <= 1, 'in [0, 1]'),
+        ):
+            if not valid:
+                raise ValueError(f'TemporalTeacherHook: {name} is {value}, but must be {wanted}')
+        self.memory = PredictionMemory(decay, iou, max_boxes, min_score)
+        self._fresh: dict[str, Remembered] = {}
+
+    def start(self, model: SemiSupervisedDetector) -> None:
+        """Pair the teacher's tensors with the student's."""
+        super().start(model)
+        if self.updates == 0:
+            self.memory.images.clear()
+
+    def revise(self, weak: Branch, predictions: list[InstanceData]) -> list[InstanceData]:
+        """Average with what was predicted before."""
+        pairs = zip(weak['data_samples'], predictions, strict=True)
+        return [self._average(sample, found) for sample, found in pairs]
+
+    def _average(self, sample: DetDataSample, found: InstanceData) -> InstanceData:
+        """The averaged boxes of one image, in pixels of its weak view."""
+        to_file = view_to_view(sample, DetDataSample())
+        in_file = found[:]
+        in_file.bboxes = project_boxes(found.bboxes, to_file)
+        entry = self.memory.add(sample.img_path, in_file)
+        self._fresh[sample.img_path] = entry
+        device = found.bboxes.device
+        return InstanceData(
+            bboxes=project_boxes(entry.boxes.to(device), to_file.inverse()),
+            scores=self.memory.scores(entry).to(device),
+            labels=entry.labels.to(device),
+        )
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Let all ranks remember what each has seen."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        for of_a_rank in all_gather_object(self._fresh):
+            self.memory.images.update(of_a_rank)
+        self._fresh = {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Save the memory too."""
+        super().before_save_checkpoint(runner, checkpoint)
+        checkpoint['teacher']['memory'] = self.memory.state_dict()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Remember what was remembered."""
+        super().after_load_checkpoint(runner, checkpoint)
+        memory = checkpoint.get('teacher', {}).get('memory')
+        if memory is not None:
+            self.memory.load_state_dict(memory)

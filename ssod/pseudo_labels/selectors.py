@@ -13,7 +13,10 @@ from ssod.strict import strict_settings
 
 
 class Selector(Protocol):
-    """Keeps some of one image's predictions. Registered in mmdet's ``TASK_UTILS``."""
+    """Keeps some of one image's predictions. Registered in mmdet's ``TASK_UTILS``.
+
+    One that remembers anything has ``state_dict`` and ``load_state_dict``, as modules have.
+    """
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Select.
@@ -146,3 +149,23 @@ class SelectorChain:
         for selector in self.selectors:
             predictions = selector(predictions, step)
         return predictions
+
+    def state_dict(self) -> list[Any]:
+        """What each of them remembers."""
+        return [state_of(selector) for selector in self.selectors]
+
+    def load_state_dict(self, states: Sequence[Any]) -> None:
+        """Let each of them remember."""
+        for selector, state in zip(self.selectors, states, strict=True):
+            restore(selector, state)
+
+
+def state_of(selector: Selector) -> Any:
+    """What a selector remembers; ``None`` if nothing."""
+    return selector.state_dict() if hasattr(selector, 'state_dict') else None
+
+
+def restore(selector: Selector, state: Any) -> None:
+    """Let a selector remember what :func:`state_of` gave."""
+    if state is not None and hasattr(selector, 'load_state_dict'):
+        selector.load_state_dict(state)

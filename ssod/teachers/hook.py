@@ -18,7 +18,7 @@ from ssod.data.sampler import SourceRatioSampler
 from ssod.models.regions import project_regions
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.pseudo_labels.projection import project_instances, view_to_view
-from ssod.pseudo_labels.selectors import Selector
+from ssod.pseudo_labels.selectors import Selector, restore, state_of
 
 
 class TeacherHook(Hook, metaclass=ABCMeta):
@@ -53,6 +53,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         self.min_size = min_size
         self.updates = 0
         self._stepped = False
+        self._selector_state: Any = None
 
     @abstractmethod
     def start(self, model: SemiSupervisedDetector) -> None:
@@ -74,6 +75,8 @@ class TeacherHook(Hook, metaclass=ABCMeta):
             sampler.check_batch_size(runner.train_dataloader.batch_size)
         if runner.iter == 0:
             self.updates = 0
+        else:
+            restore(self.selector, self._selector_state)
         self.start(unwrap(runner.model))
         # The optimizer itself is asked, for it does not step at every iteration: not while
         # gradients accumulate, and not where a gradient scaler met an infinite gradient.
@@ -136,12 +139,15 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         self.updates += teaching
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember how often the teacher was updated."""
-        checkpoint['teacher'] = {'updates': self.updates}
+        """Remember how often the teacher was updated, and what the selector remembers."""
+        state = state_of(self.selector)
+        checkpoint['teacher'] = {'updates': self.updates, 'selector': state}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Go on counting the teacher's updates where the checkpoint stopped."""
-        self.updates = checkpoint.get('teacher', {}).get('updates', 0)
+        state = checkpoint.get('teacher', {})
+        self.updates = state.get('updates', 0)
+        self._selector_state = state.get('selector')
 
     def _saw_step(self, *_: Any) -> None:
         self._stepped = True

@@ -1,0 +1,170 @@
+"""Thresholds that the scores themselves set: a mixture of two Gaussians for each class."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmdet.registry import TASK_UTILS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.strict import strict_settings
+
+ITERATIONS = 10
+"""Steps of expectation and maximization in each fit; the mixtures are one-dimensional."""
+
+LEAST_VARIANCE = 1e-4
+"""A component never becomes narrower than 0.01, or it would be a single score."""
+
+
+def fit_mixtures(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit two Gaussians to the scores of each class, by expectation and maximization.
+
+    The first component begins at the lowest score and the second one at the highest.
+
+    Args:
+        scores: (C, Q) scores.
+        valid: (C, Q), which of them count; at least one in each row that is to be of use.
+
+    Returns:
+        Means, variances and weights, (C, 2) each.
+    """
+    weight = valid.to(scores)
+    total = weight.sum(dim=1, keepdim=True).clamp(min=1)
+    low = scores.masked_fill(~valid, torch.inf).amin(dim=1)
+    high = scores.masked_fill(~valid, -torch.inf).amax(dim=1)
+    means = torch.stack([low, high], dim=1)
+    centre = (scores * weight).sum(dim=1, keepdim=True) / total
+    spread = ((scores - centre).square() * weight).sum(dim=1, keepdim=True) / total
+    variances = spread.clamp(min=LEAST_VARIANCE).expand(-1, 2)
+    shares = torch.full_like(means, 0.5)
+    for _ in range(ITERATIONS):
+        belongs = responsibilities(scores, means, variances, shares) * weight[..., None]
+        mass = belongs.sum(dim=1)
+        known = mass.clamp(min=1e-6)
+        means = (belongs * scores[..., None]).sum(dim=1) / known
+        away = (scores[..., None] - means[:, None]).square()
+        variances = ((belongs * away).sum(dim=1) / known).clamp(min=LEAST_VARIANCE)
+        shares = mass / total
+    return means, variances, shares
+
+
+def responsibilities(scores: Tensor, means: Tensor, variances: Tensor, shares: Tensor) -> Tensor:
+    """How far each component answers for each score, (C, Q, 2), adding up to 1."""
+    away = (scores[..., None] - means[:, None]).square() / variances[:, None]
+    logits = shares.clamp(min=1e-6).log()[:, None] - 0.5 * (away + variances.log()[:, None])
+    return logits.softmax(dim=-1)
+
+
+def positive_thresholds(scores: Tensor, valid: Tensor) -> Tensor:
+    """The lowest score of each class that belongs rather to its higher Gaussian, (C,).
+
+    Infinite where none does.
+    """
+    means, variances, shares = fit_mixtures(scores, valid)
+    belongs = responsibilities(scores, means, variances, shares)
+    # A wide upper component would claim the lowest scores as well.
+    above = scores >= means[:, :1]
+    positive = valid & above & (belongs[..., 1] > belongs[..., 0])
+    return scores.masked_fill(~positive, torch.inf).amin(dim=1)
+
+
+@TASK_UTILS.register_module()
+@strict_settings
+class MixtureSelector:
+    """Boxes that belong to the confident ones of their class, however confident those are.
+
+    Each class's latest scores are taken for a mixture of two Gaussians, of wrong and of right
+    boxes; a box is kept if it belongs rather to the second (Consistent-Teacher, Wang et al. 2023,
+    section 3.3). As the thresholds follow the scores, it suits every kind of them, if the detector
+    reports low ones too (a low ``score_thr``). The queues are on the scores' own device, the fit
+    waits for nothing, and is made once for each step from what was seen before it. Each rank has
+    its own queues, of which a checkpoint holds the first rank's.
+
+    Args:
+        num_classes: Number of classes.
+        length: Latest scores of each class that are taken, at least 2.
+        default: Threshold of a class of which fewer than ``least`` scores were seen, in [0, 1].
+        least: Scores that a fit needs, from 2 to ``length``.
+
+    Raises:
+        ValueError: If a setting is out of its range.
+    """
+
+    def __init__(
+        self, num_classes: int, length: int = 100, default: float = 0.5, least: int = 20
+    ) -> None:
+        for name, value, valid, wanted in (
+            ('num_classes', num_classes, num_classes >= 1, 'at least 1'),
+            ('length', length, length >= 2, 'at least 2'),
+            ('default', default, 0 <= default <= 1, 'in [0, 1]'),
+            ('least', least, 2 <= least <= length, f'in [2, {length}]'),
+        ):
+            if not valid:
+                raise ValueError(f'MixtureSelector: {name} is {value}, but must be {wanted}')
+        self.default = default
+        self.least = least
+        self._queues = torch.zeros(num_classes, length)
+        self._seen = torch.zeros(num_classes, dtype=torch.long)
+        self._thresholds = torch.full((num_classes,), default)
+        self._fitted_at = -1
+
+    def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
+        """Keep the confident ones; see :class:`~ssod.pseudo_labels.selectors.Selector`."""
+        scores: Tensor = predictions.scores.float()
+        labels: Tensor = predictions.labels
+        self._move_to(scores.device)
+        if step != self._fitted_at:
+            self._fit()
+            self._fitted_at = step
+        self._remember(scores, labels)
+        return predictions[scores >= self._thresholds[labels]]
+
+    def _fit(self) -> None:
+        places = torch.arange(self._queues.shape[1], device=self._queues.device)
+        found = positive_thresholds(self._queues, places < self._seen[:, None])
+        known = (self._seen >= self.least) & found.isfinite()
+        self._thresholds = torch.where(known, found, torch.full_like(found, self.default))
+
+    def _remember(self, scores: Tensor, labels: Tensor) -> None:
+        """Put scores into the queues of their classes, in the place of the oldest."""
+        length = self._queues.shape[1]
+        of_class = torch.nn.functional.one_hot(labels, len(self._queues))
+        before = of_class.cumsum(dim=0).gather(1, labels[:, None])[:, 0] - 1
+        counts = of_class.sum(dim=0)
+        places = (self._seen[labels] + before) % length
+        # More than a queue holds: the last ones are the latest, the others go beyond its end.
+        places = torch.where(counts[labels] - before <= length, places, length)
+        longer = torch.nn.functional.pad(self._queues, (0, 1))
+        longer[labels, places] = scores
+        self._queues = longer[:, :length]
+        self._seen = self._seen + counts
+
+    def _move_to(self, device: torch.device) -> None:
+        if self._queues.device != device:
+            self._queues = self._queues.to(device)
+            self._seen, self._thresholds = self._seen.to(device), self._thresholds.to(device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The queues, for a checkpoint."""
+        return {
+            'queues': self._queues.cpu(),
+            'seen': self._seen.cpu(),
+            'thresholds': self._thresholds.cpu(),
+            'fitted_at': self._fitted_at,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the queues of a checkpoint.
+
+        Raises:
+            ValueError: If they are of another number of classes or another length.
+        """
+        theirs, mine = tuple(state['queues'].shape), tuple(self._queues.shape)
+        if theirs != mine:
+            raise ValueError(
+                f'MixtureSelector: the checkpoint has queues of (num_classes, length) {theirs}, '
+                f'the config of {mine}; resume with the settings that the run began with'
+            )
+        self._queues, self._seen = state['queues'].float(), state['seen'].long()
+        self._thresholds, self._fitted_at = state['thresholds'].float(), state['fitted_at']

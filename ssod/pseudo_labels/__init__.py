@@ -1,5 +1,6 @@
 """Pseudo-boxes: their choice, their way from view to view, and their quality."""
 
+from ssod.pseudo_labels.frequency import FrequencySelector
 from ssod.pseudo_labels.mixture import MixtureSelector
 from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
 from ssod.pseudo_labels.quality import PseudoLabelQualityHook
@@ -13,6 +14,7 @@ from ssod.pseudo_labels.selectors import (
 
 __all__ = [
     'ClassScoreSelector',
+    'FrequencySelector',
     'MixtureSelector',
     'PseudoLabelQualityHook',
     'ScoreSelector',

@@ -1,0 +1,126 @@
+"""Thresholds that give each class as many pseudo-boxes as it has labelled ones."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmdet.registry import TASK_UTILS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.data.coco_json import read_coco
+from ssod.strict import strict_settings
+
+BINS = 100
+"""Steps of the scores, in which thresholds are chosen."""
+
+
+def boxes_per_image(ann_file: str, classes: Sequence[str] | None = None) -> list[float]:
+    """How many boxes of each class a labelled image has on average; crowds left out.
+
+    Args:
+        ann_file: COCO JSON.
+        classes: Names of the classes, in order; those of the file's categories if ``None``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no COCO JSON, holds no image, or lacks one of the classes.
+    """
+    content = read_coco(ann_file)
+    names = {category['id']: category['name'] for category in content['categories']}
+    for name in classes or ():
+        if name not in names.values():
+            raise ValueError(
+                f'{ann_file}: no category is called {name!r}, which FrequencySelector.classes asks '
+                f'for; there are {", ".join(names.values())}'
+            )
+    if not content['images']:
+        raise ValueError(
+            f'{ann_file}: there are no images to count boxes on; give the labelled file'
+        )
+    boxes = (a['category_id'] for a in content['annotations'] if not a.get('iscrowd'))
+    counts = Counter(names.get(category) for category in boxes)
+    return [counts[name] / len(content['images']) for name in classes or names.values()]
+
+
+@TASK_UTILS.register_module()
+@strict_settings
+class FrequencySelector:
+    """As many boxes of each class as the labelled images have, the best ones.
+
+    Each class has the threshold above which lie as many boxes in an unlabelled image, on average,
+    as in a labelled one (LabelMatch, Chen et al. 2022, section 3.2: labelled and unlabelled images
+    are taken for draws of one distribution). Averages fade, and are kept as a histogram of the
+    scores on their own device, so nothing waits. As the thresholds follow the scores, it suits
+    every kind of them, if the detector reports low ones too. Each rank has its own averages, of
+    which a checkpoint holds the first rank's.
+
+    Args:
+        ann_file: COCO JSON of the labelled images, read when the first boxes are selected.
+        classes: Names of the classes in the data set's order; the file's categories if ``None``.
+        share: Boxes that are kept, as a share of those that the labels promise, above 0. A young
+            teacher finds fewer right ones.
+        decay: What remains of the averages after each image, in [0.9, 1).
+        least: Scores below this are never kept, in [0, 1].
+
+    Raises:
+        ValueError: If a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        classes: Sequence[str] | None = None,
+        share: float = 1.0,
+        decay: float = 0.999,
+        least: float = 0.3,
+    ) -> None:
+        for name, value, valid, wanted in (
+            ('share', share, share > 0, 'above 0'),
+            ('decay', decay, 0.9 <= decay < 1, 'in [0.9, 1)'),
+            ('least', least, 0 <= least <= 1, 'in [0, 1]'),
+        ):
+            if not valid:
+                raise ValueError(f'FrequencySelector: {name} is {value}, but must be {wanted}')
+        self.ann_file = ann_file
+        self.classes = classes
+        self.share = share
+        self.decay = decay
+        self.least = least
+        self._due: Tensor | None = None
+        self._histograms = torch.zeros(0, BINS)
+        self._images = 0.0
+
+    def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
+        """Keep the best of each class; see :class:`~ssod.pseudo_labels.selectors.Selector`."""
+        scores: Tensor = predictions.scores.float()
+        labels: Tensor = predictions.labels
+        due = self._due_on(scores.device)
+        bins = (scores * BINS).long().clamp(0, BINS - 1)
+        self._histograms = self._histograms * self.decay
+        self._histograms.index_put_((labels, bins), torch.ones_like(scores), accumulate=True)
+        self._images = self.decay * self._images + 1
+        # How many boxes of an image reach each bin.
+        reaching = self._histograms.flip(1).cumsum(dim=1).flip(1) / self._images
+        too_many = (reaching > due[:, None] + 1e-6).sum(dim=1)
+        kept = (bins >= too_many[labels]) & (scores >= self.least)
+        return predictions[kept]
+
+    def _due_on(self, device: torch.device) -> Tensor:
+        """Boxes of each class that an image is to have, (C,)."""
+        if self._due is None:
+            due = torch.tensor(boxes_per_image(self.ann_file, self.classes))
+            self._due = self.share * due.to(device)
+        if len(self._histograms) != len(self._due):
+            self._histograms = torch.zeros(len(self._due), BINS, device=device)
+        self._histograms = self._histograms.to(device)
+        return self._due
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averages, for a checkpoint."""
+        return {'histograms': self._histograms.cpu(), 'images': self._images}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the averages of a checkpoint."""
+        self._histograms, self._images = state['histograms'], state['images']

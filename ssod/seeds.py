@@ -28,7 +28,7 @@ def seed_all(*key: int) -> None:
     seed = int(words[4]) << 32 | int(words[5])
     # Not torch.manual_seed, which without a GPU takes 0.4 ms to note who asked.
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed)
 
 

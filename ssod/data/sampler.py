@@ -11,6 +11,9 @@ from torch.utils.data import Sampler
 
 from ssod.strict import strict_settings
 
+DRAW = 'draw'
+"""Name in an image's metainfo of its draw's key."""
+
 
 class Draw(int):
     """The index of an image, and what the randomness of its views is to depend on.

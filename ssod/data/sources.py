@@ -7,7 +7,7 @@ from mmdet.datasets import ConcatDataset
 from mmdet.registry import DATASETS
 
 from ssod.data.load_image import BrokenImageError
-from ssod.data.sampler import Draw
+from ssod.data.sampler import DRAW, Draw
 from ssod.data.views import TwoViews
 from ssod.seeds import seed_all
 from ssod.strict import strict_settings
@@ -21,7 +21,8 @@ RETRIES = 100
 class ImageSources(ConcatDataset):
     """Labelled and unlabelled data sets, for a :class:`~ssod.data.sampler.SourceRatioSampler`.
 
-    A sample depends on its :class:`~ssod.data.sampler.Draw` alone, whichever process loads it.
+    A sample depends on its :class:`~ssod.data.sampler.Draw` alone, whichever process loads it, and
+    carries the draw's key as ``draw``, for :mod:`ssod.models.region_sampling`.
 
     An unlabelled image that cannot be read is replaced by another of its source, and its path
     travels with that one as ``skipped`` in the data samples, for
@@ -61,9 +62,13 @@ class ImageSources(ConcatDataset):
                 if not self._unlabeled[source] or len(skipped) > RETRIES:
                     raise
                 place = int(np.random.randint(len(dataset)))
+        notes: dict[str, Any] = {}
+        if isinstance(index, Draw):
+            notes[DRAW] = index.key
         if skipped:
-            for sample in filter(None, views['data_samples'].values()):
-                sample.set_metainfo({'skipped': tuple(skipped)})
+            notes['skipped'] = tuple(skipped)
+        for sample in filter(None, views['data_samples'].values()):
+            sample.set_metainfo(notes)
         return views
 
 

@@ -15,6 +15,7 @@ from ssod.data.branches import Branch
 from ssod.models.consistency import Consistency
 from ssod.models.features import Features, given_features, images
 from ssod.models.pretrained import localize_checkpoints
+from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
 
@@ -57,6 +58,7 @@ class SemiSupervisedDetector(BaseDetector):
         self.student: BaseDetector = MODELS.build(detector)
         self.teacher: BaseDetector = MODELS.build(detector)
         self.teacher.requires_grad_(False)
+        self._samplers = region_samplers(self.student)
         self.pseudo_weight = build_schedule(pseudo_weight)
         self.consistency = None if consistency is None else Consistency(self.student, **consistency)
         self.predict_on = predict_on
@@ -124,7 +126,8 @@ class SemiSupervisedDetector(BaseDetector):
         stop: int,
     ) -> Losses:
         """The student's own loss on a part of the batch."""
-        with given_features(self.student, images(features, start, stop)):
+        part = images(features, start, stop)
+        with given_features(self.student, part), sampling_by_image(self._samplers, samples):
             return self.student.loss(batch_inputs[start:stop], samples)
 
     @torch.no_grad()

@@ -36,6 +36,13 @@ def test_a_sample_depends_on_its_draw_alone(sources):
     assert not same(sources[Draw(3, (0, 1, 8))], first)
 
 
+def test_all_views_know_their_draw(sources):
+    views = sources[Draw(3, (0, 1, 7))]['data_samples']
+    known = [view.draw for view in views.values() if view is not None]
+    assert known == [(0, 1, 7)] * 2
+    assert 'draw' not in sources[3]['data_samples']['strong']
+
+
 def test_a_draw_keeps_its_key_on_the_way_to_a_worker():
     draw = pickle.loads(pickle.dumps(Draw(3, (0, 1, 7))))
     assert (draw, draw.key, draw + 1) == (3, (0, 1, 7), 4)

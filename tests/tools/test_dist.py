@@ -38,8 +38,8 @@ default_hooks = dict(
 )
 """
 
-# Losses that are normalized over all ranks, images of one size (so that no padding differs), frozen
-# batch norms, and an optimizer that does not magnify rounding.
+# Images of one size (so that no padding differs) and an optimizer that does not magnify rounding;
+# the model is to follow, with frozen batch norms.
 EQUAL = f"""
 _base_ = '{ROOT}/configs/mt_fasterrcnn_digits10pct.py'
 scenes = dict(train_images=40, val_images=3, labeled_fraction=0.3)
@@ -61,6 +61,16 @@ param_scheduler = [dict(type='ConstantLR', factor=1.0, by_epoch=False)]
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='SGD', lr=0.02, momentum=0.9), clip_grad=dict(max_norm=1)
 )
+default_hooks = dict(
+    teacher=dict(burn_in=1, decay=dict(_delete_=True, type='constant', value=0.9)),
+    checkpoint=dict(interval=3),
+)
+default_hooks['teacher']['selector'] = dict(_delete_=True, type='OneBox')
+custom_imports = dict(imports=['ssod', 'mishap'])
+"""
+
+# Normalizes its losses over all ranks.
+FCOS = """
 head = dict(
     type='FCOSHead',
     num_classes=10,
@@ -82,12 +92,17 @@ model = dict(
     ),
 )
 model['detector']['test_cfg']['max_per_img'] = 5
-default_hooks = dict(
-    teacher=dict(burn_in=1, decay=dict(_delete_=True, type='constant', value=0.9)),
-    checkpoint=dict(interval=3),
+"""
+
+# Chooses regions at random; of each image as many as it may, so that all ranks have as many.
+FASTER_RCNN = """
+small = dict(sampler=dict(num=16))
+model = dict(
+    detector=dict(
+        backbone=dict(norm_eval=True),
+        train_cfg=dict(rpn=small, rcnn=small),
+    ),
 )
-default_hooks['teacher']['selector'] = dict(_delete_=True, type='OneBox')
-custom_imports = dict(imports=['ssod', 'mishap'])
 """
 
 # A selector whose choice no rounding can change, and a hook that stops one of two ranks.
@@ -217,24 +232,26 @@ def test_the_teacher_is_not_the_student(ranks):
         assert not torch.equal(student[name], teacher[name]), name
 
 
-def test_two_ranks_are_one_process_with_twice_the_batch(bench):
-    (bench.place / 'equal.py').write_text(EQUAL)
+@pytest.mark.parametrize(
+    ('model', 'head'),
+    [(FCOS, 'bbox_head.conv_cls'), (FASTER_RCNN, 'roi_head.bbox_head.fc_cls')],
+    ids=['fcos', 'faster_rcnn'],
+)
+def test_two_ranks_are_one_process_with_twice_the_batch(bench, model, head):
+    (bench.place / 'equal.py').write_text(EQUAL + model)
     (bench.place / 'mishap.py').write_text(MISHAP)
     options = ['--cfg-options', 'train_dataloader.batch_size=8']
-    one = [sys.executable, ROOT / 'tools/train.py', 'equal.py', '--work-dir', 'equal/one']
+    one = [sys.executable, ROOT / 'tools/train.py', 'equal.py', '--work-dir', f'{head}/one']
     bench.run(*one, *options, log='one_process.txt')
-    options = ['--work-dir', 'equal/two', '--cfg-options', 'train_dataloader.batch_size=4']
+    options = ['--work-dir', f'{head}/two', '--cfg-options', 'train_dataloader.batch_size=4']
     script = ROOT / 'tools/dist_train.sh'
     bench.run(script, 'equal.py', 2, *options, log='two_ranks.txt', PORT=free_port())
-    found = [load_checkpoint(bench.place / f'equal/{n}/iter_3.pth') for n in ('one', 'two')]
+    found = [load_checkpoint(bench.place / head / f'{n}/iter_3.pth') for n in ('one', 'two')]
     one, two = (checkpoint['state_dict'] for checkpoint in found)
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
     # Three steps went far beyond that, with pseudo-boxes in the last two.
-    student, teacher = (
-        one['student.bbox_head.conv_cls.weight'],
-        one['teacher.bbox_head.conv_cls.weight'],
-    )
+    student, teacher = (one[f'{who}.{head}.weight'] for who in ('student', 'teacher'))
     assert (student - teacher).abs().max() > 1e-4
     hubs = [checkpoint['message_hub']['log_scalars'] for checkpoint in found]
     assert hubs[0]['train/pseudo_loss_cls'].data[0].tolist() != []
@@ -242,7 +259,7 @@ def test_two_ranks_are_one_process_with_twice_the_batch(bench):
 
 def test_a_rank_that_dies_ends_the_run_with_its_own_error(bench):
     (bench.place / 'mishap.py').write_text(MISHAP)
-    (bench.place / 'dies.py').write_text(EQUAL + "custom_hooks = [dict(type='Mishap')]\n")
+    (bench.place / 'dies.py').write_text(EQUAL + FCOS + "custom_hooks = [dict(type='Mishap')]\n")
     options = ['--cfg-options', 'train_dataloader.batch_size=4', 'train_cfg.max_iters=100000']
     script = ROOT / 'tools/dist_train.sh'
     process = bench.start(script, 'dies.py', 2, *options, log='dies.txt', PORT=free_port())

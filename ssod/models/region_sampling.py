@@ -1,0 +1,72 @@
+"""Which regions a detector trains on, drawn for each image by itself."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.models import BaseDetector
+from mmdet.models.task_modules.samplers import BaseSampler, PseudoSampler
+from mmdet.structures import DetDataSample
+
+from ssod.data.sampler import DRAW
+
+
+def region_samplers(detector: BaseDetector) -> list[BaseSampler]:
+    """The samplers of a detector's heads that choose at random, one for each stage."""
+    found: dict[int, BaseSampler] = {}
+    for module in detector.modules():
+        for value in vars(module).values():
+            for sampler in value if isinstance(value, list) else [value]:
+                if isinstance(sampler, BaseSampler) and not isinstance(sampler, PseudoSampler):
+                    found[id(sampler)] = sampler
+    return list(found.values())
+
+
+@contextmanager
+def sampling_by_image(
+    samplers: Sequence[BaseSampler], samples: Sequence[DetDataSample]
+) -> Iterator[None]:
+    """Let what is sampled in an image depend on that image's draw alone.
+
+    MMDetection's samplers draw from one stream for all images of a batch, so what is chosen in an
+    image depends on which ones come before it, and with that on the number of ranks. Inside this
+    context each image has a stream of its own. It relies on heads asking a sampler about the images
+    one by one, in their order, as all of MMDetection's do.
+
+    Args:
+        samplers: See :func:`region_samplers`.
+        samples: The images of the batch; without
+            :data:`~ssod.data.sampler.DRAW` in their metainfo nothing is changed.
+    """
+    draws = [sample.get(DRAW) for sample in samples]
+    with ExitStack() as stack:
+        if draws and None not in draws:
+            for stage, sampler in enumerate(samplers):
+                stack.enter_context(_seeded(sampler, [(*draw, stage) for draw in draws]))
+        yield
+
+
+@contextmanager
+def _seeded(sampler: BaseSampler, keys: list[tuple[int, ...]]) -> Iterator[None]:
+    """Seed a sampler's calls with one key after the other, over and over."""
+    sample, calls = sampler.sample, 0
+
+    def seeded_sample(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        key, calls = keys[calls % len(keys)], calls + 1
+        # The samplers permute with the CPU's generator wherever their boxes are.
+        before = torch.default_generator.get_state()
+        (seed,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
+        torch.default_generator.manual_seed(int(seed))
+        try:
+            return sample(*args, **kwargs)
+        finally:
+            torch.default_generator.set_state(before)
+
+    sampler.sample = seeded_sample
+    try:
+        yield
+    finally:
+        del sampler.sample

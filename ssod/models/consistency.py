@@ -79,19 +79,18 @@ class Consistency:
         student: BaseDetector,
         features: Features,
         samples: list[DetDataSample],
-        regions: list[InstanceData],
     ) -> dict[str, Tensor]:
         """The student's distance from the teacher.
 
         Args:
             student: Judges the regions.
             features: Of the strong views.
-            samples: The strong views' samples.
-            regions: The teacher's, in the strong views' pixels.
+            samples: The strong views', with the teacher's ``regions`` in their pixels.
 
         Returns:
             ``loss_cls`` and ``loss_bbox``, both 0 where there are no regions.
         """
+        regions = [sample.regions for sample in samples]
         opinions = self.head.evaluate(student, features, regions)
         teacher = InstanceData.cat(regions)
         logits = torch.cat([logits for logits, _ in opinions])

@@ -16,6 +16,7 @@ from ssod.models.consistency import Consistency
 from ssod.models.features import Features, given_features, images
 from ssod.models.pretrained import localize_checkpoints
 from ssod.models.region_sampling import region_samplers, sampling_by_image
+from ssod.models.regions import project_regions
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
 
@@ -103,54 +104,90 @@ class SemiSupervisedDetector(BaseDetector):
         if weight == consistency_weight == 0:
             # Left out, not multiplied by 0: that would keep a nan.
             batch_inputs, strong = batch_inputs[: len(labeled)], []
-        regions = [sample.pop('regions', None) for sample in strong]
-
         features = self.student.extract_feat(batch_inputs)
         border, end = len(labeled), len(batch_inputs)
-        losses = _named('sup', self._student_loss(features, batch_inputs, labeled, 0, border))
+        of_labeled, of_strong = images(features, 0, border), images(features, border, end)
+        losses = _named('sup', self.student_loss(of_labeled, batch_inputs[:border], labeled))
         if strong and weight > 0:
-            pseudo = self._student_loss(features, batch_inputs, strong, border, end)
+            pseudo = self.pseudo_loss(of_strong, batch_inputs[border:], strong)
             losses |= _named('pseudo', pseudo, weight)
         if self.consistency is not None and strong and consistency_weight > 0:
-            views = images(features, border, end)
-            consistency = self.consistency.loss(self.student, views, strong, regions)
+            consistency = self.consistency.loss(self.student, of_strong, strong)
             losses |= _named('consistency', consistency, consistency_weight)
         return losses
 
-    def _student_loss(
-        self,
-        features: Features,
-        batch_inputs: Tensor,
-        samples: list[DetDataSample],
-        start: int,
-        stop: int,
+    def student_loss(
+        self, features: Features, inputs: Tensor, samples: list[DetDataSample]
     ) -> Losses:
-        """The student's own loss on a part of the batch."""
-        part = images(features, start, stop)
-        with given_features(self.student, part), sampling_by_image(self._samplers, samples):
-            return self.student.loss(batch_inputs[start:stop], samples)
+        """The student's own loss.
+
+        Args:
+            features: Of the images, one map (B, C, H, W) for each level.
+            inputs: (B, 3, H, W).
+            samples: With the boxes to be learnt as ``gt_instances``.
+        """
+        with given_features(self.student, features), sampling_by_image(self._samplers, samples):
+            losses: Losses = self.student.loss(inputs, samples)
+            return losses
+
+    def pseudo_loss(
+        self, features: Features, inputs: Tensor, strong: list[DetDataSample]
+    ) -> Losses:
+        """L_pseudo before λ: the student's own loss with pseudo-boxes for truth.
+
+        A recipe with a loss of its own overrides this; ``strong`` holds what :meth:`hand_over` put
+        there. See :meth:`student_loss`.
+        """
+        return self.student_loss(features, inputs, strong)
 
     @torch.no_grad()
-    def teach(self, weak: Branch) -> tuple[list[InstanceData], list[InstanceData] | None]:
+    def teach(self, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
         """What the teacher sees in the weak views.
 
         Args:
             weak: Images as loaded, and their samples.
 
         Returns:
-            Each image's predictions (``bboxes``, ``scores``, ``labels``), and its regions with the
-            teacher's opinion on each, if there is a consistency loss; all in the weak view's
-            pixels.
+            Each image's predictions (``bboxes``, ``scores``, ``labels``), and what else there is to
+            tell the student of it, see :meth:`notes`; all in the weak view's pixels.
         """
         data = self.data_preprocessor(weak, False)
         inputs, samples = data['inputs'], data['data_samples']
         features = self.teacher.extract_feat(inputs)
         with given_features(self.teacher, features):
             predicted = self.teacher.predict(inputs, samples, rescale=False)
-        regions = None
-        if self.consistency is not None:
-            regions = self.consistency.regions(self.teacher, features, samples)
-        return [sample.pred_instances for sample in predicted], regions
+        predictions = [sample.pred_instances for sample in predicted]
+        return predictions, self.notes(features, samples, predictions)
+
+    def notes(
+        self, features: Features, samples: list[DetDataSample], predictions: list[InstanceData]
+    ) -> list[Any] | None:
+        """What the teacher tells of each weak view beside its boxes.
+
+        Here the regions of the consistency loss, if there is one. A recipe overrides this together
+        with :meth:`hand_over`, and may write into ``predictions`` what its selector wants to know.
+
+        Args:
+            features: The teacher's.
+            samples: The weak views'.
+            predictions: Of each image, before the selector.
+
+        Returns:
+            One note for each image, or ``None`` for none at all.
+        """
+        if self.consistency is None:
+            return None
+        return list(self.consistency.regions(self.teacher, features, samples))
+
+    def hand_over(self, note: Any, strong: DetDataSample, matrix: Tensor) -> None:
+        """Put a note into the sample of the strong view, where the losses find it.
+
+        Args:
+            note: Of one image, see :meth:`notes`.
+            strong: The strong view's sample; it is changed.
+            matrix: (3, 3) homography from the weak to the strong view.
+        """
+        strong.regions = project_regions(note, matrix, strong.img_shape)
 
     @property
     def predict_on(self) -> str:

@@ -15,7 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.data.sampler import SourceRatioSampler
-from ssod.models.regions import project_regions
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.pseudo_labels.projection import project_instances, view_to_view
 from ssod.pseudo_labels.selectors import Selector, restore, state_of
@@ -91,9 +90,9 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         if model.step < 0 or not weak['inputs']:
             return
         with runner.optim_wrapper.optim_context(runner.model):
-            predictions, regions = model.teach(weak)
+            predictions, notes = model.teach(weak)
         predictions = self.revise(weak, predictions)
-        self.set_lesson(weak, strong, predictions, regions, model.step)
+        self.set_lesson(model, weak, strong, predictions, notes)
         put_branch(data_batch, 'strong', strong)
 
     def revise(self, weak: Branch, predictions: list[InstanceData]) -> list[InstanceData]:
@@ -107,19 +106,19 @@ class TeacherHook(Hook, metaclass=ABCMeta):
 
     def set_lesson(
         self,
+        model: SemiSupervisedDetector,
         weak: Branch,
         strong: Branch,
         predictions: list[InstanceData],
-        regions: list[InstanceData] | None,
-        step: int,
+        notes: list[Any] | None,
     ) -> None:
-        """Give the strong views their pseudo-boxes, and the regions of the consistency loss."""
+        """Give the strong views their pseudo-boxes, and what else the teacher has to tell."""
         for i, sample in enumerate(strong['data_samples']):
             matrix = view_to_view(weak['data_samples'][i], sample)
-            chosen = self.selector(predictions[i], step)
+            chosen = self.selector(predictions[i], model.step)
             sample.gt_instances = project_instances(chosen, matrix, sample.img_shape, self.min_size)
-            if regions is not None:
-                sample.regions = project_regions(regions[i], matrix, sample.img_shape)
+            if notes is not None:
+                model.hand_over(notes[i], sample, matrix)
 
     def after_train_iter(
         self,

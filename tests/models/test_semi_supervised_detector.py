@@ -78,7 +78,7 @@ def lesson(model, data, threshold=0.0):
 
     hook = EMATeacherHook(selector=dict(type='ScoreSelector', threshold=threshold))
     weak, strong = pop_branch(data, 'weak'), pop_branch(data, 'strong')
-    hook.set_lesson(weak, strong, *model.teach(weak), step=0)
+    hook.set_lesson(model, weak, strong, *model.teach(weak))
     put_branch(data, 'strong', strong)
     return sum(len(s.gt_instances) for s in strong['data_samples'])
 

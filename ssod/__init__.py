@@ -12,6 +12,7 @@ from ssod import (
     histories,
     models,
     pseudo_labels,
+    recipes,
     seeds,
     teachers,
 )
@@ -25,6 +26,7 @@ __all__ = [
     'models',
     'ops',
     'pseudo_labels',
+    'recipes',
     'seeds',
     'teachers',
 ]

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed import destroy_process_group, init_process_group, is_initialized
 
+from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
 from ssod.checks.data_sets import Part
@@ -24,6 +25,7 @@ def load_config(
     work_dir: str | None = None,
     options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
+    detector: str | None = None,
 ) -> Config:
     """Read a config for a run.
 
@@ -32,16 +34,23 @@ def load_config(
         work_dir: Where results go; ``work_dirs/`` and the config's name if neither says.
         options: Values that replace the config's, with dotted keys.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
+        detector: Another config, whose detector takes the place of this one's, see
+            :func:`ssod.any_detector.use_detector`; its name becomes a part of the work directory's.
 
     Raises:
-        FileNotFoundError: If the config does not exist.
+        FileNotFoundError: If a config does not exist.
+        ValueError: If the other config's detector is none that boxes can teach.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'config {path} does not exist; see configs/ for those that do')
     cfg = Config.fromfile(path)
+    name = Path(path).stem
+    if detector is not None:
+        use_detector(cfg, detector)
+        name += f'-{Path(detector).stem}'
     cfg.merge_from_dict(dict(options or {}))
     cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{name}'
     if launcher != 'none' and not torch.cuda.is_available():
         _use_cpu_ranks(cfg)
     return cfg

@@ -1,8 +1,10 @@
-"""Train a detector from labelled and unlabelled images.
+r"""Train a detector from labelled and unlabelled images.
 
 Examples:
     python tools/train.py configs/mt_fasterrcnn_digits10pct.py
     python tools/train.py configs/mt_fasterrcnn_coco10pct.py --resume
+    python tools/train.py configs/mt_any_coco10pct.py \
+        --detector mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py
     python tools/train.py CONFIG --cfg-options train_dataloader.batch_size=10 randomness.seed=1
 """
 
@@ -20,6 +22,11 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--detector',
+        metavar='CONFIG',
+        help="take the detector of another config, mmdet's own as mmdet::FOLDER/FILE.py",
+    )
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
     parser.add_argument(
         '--resume',
@@ -47,7 +54,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with errors_in_one_line():
-        cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
+        cfg = runs.load_config(
+            args.config, args.work_dir, args.cfg_options, args.launcher, args.detector
+        )
         if args.amp:
             runs.use_amp(cfg)
         if args.auto_scale_lr:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -56,8 +57,9 @@ class SemiSupervisedDetector(BaseDetector):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        self.student: BaseDetector = MODELS.build(detector)
-        self.teacher: BaseDetector = MODELS.build(detector)
+        # Of a copy each, for some detectors write into their config.
+        self.student: BaseDetector = MODELS.build(deepcopy(detector))
+        self.teacher: BaseDetector = MODELS.build(deepcopy(detector))
         self.teacher.requires_grad_(False)
         self._samplers = region_samplers(self.student)
         self.pseudo_weight = build_schedule(pseudo_weight)

@@ -1,0 +1,166 @@
+"""A mean teacher of any mmdet config: its detector and optimizer in the place of a config's own."""
+
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import DATASETS
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+from mmengine.logging import print_log
+
+SOFTMAX_THRESHOLD = 0.7
+SIGMOID_THRESHOLD = 0.4
+"""Scores of focal, quality and objectness losses are lower than those of a softmax."""
+PAD_SIZE_DIVISOR = 32
+"""The coarsest stride of detectors whose maps are merged."""
+GPUS = 8
+"""What mmdet's configs are meant for where they do not say so."""
+
+
+def use_detector(cfg: Config, name: str) -> None:
+    """Put another config's detector into a semi-supervised config.
+
+    What goes with the detector comes along: its preprocessor, and its optimizer with the learning
+    rate for the labelled images of a step, scaled in proportion (Adam and its kin: by the square
+    root, Malladi et al. 2022). The number of classes is the data set's. Images are made as small as
+    the detector's own, but never larger than the config's. The score threshold becomes one for its
+    kind of scores. A head that changes its way of assigning after some epochs (TOOD) does so at
+    once, for a semi-supervised run has no epochs. The weights that the detector's config names for its backbone are the start.
+
+    Args:
+        cfg: The semi-supervised config; it is changed.
+        name: A config file, or ``mmdet::`` and the name of one of mmdet's own, such as
+            ``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If it is not a detector's that boxes alone can teach.
+    """
+    theirs = _load(name)
+    detector = theirs.model
+    _check(detector, name)
+    preprocessor = detector.pop('data_preprocessor')
+    # Where none is given, their images are all of one size; ours are not.
+    preprocessor.setdefault('pad_size_divisor', PAD_SIZE_DIVISOR)
+    # The views are resized at random already, and YOLOX's way remembers what no checkpoint holds.
+    preprocessor.pop('batch_augments', None)
+    cfg.model.data_preprocessor.data_preprocessor = preprocessor
+    cfg.model.detector = detector
+    classes = _number_of_classes(cfg)
+    for part in _dicts(detector):
+        if 'num_classes' in part:
+            part.num_classes = classes
+        if 'initial_epoch' in part:
+            part.initial_epoch = 0
+    rate = _use_optimizer(cfg, theirs)
+    size = _fit_images(cfg, theirs)
+    threshold = SIGMOID_THRESHOLD if _has_sigmoid(detector) else SOFTMAX_THRESHOLD
+    cfg.default_hooks.teacher.selector = dict(type='ScoreSelector', threshold=threshold)
+    print_log(
+        f'{detector.type} of {name}: {classes} classes, images of {size[0]}×{size[1]}, learning '
+        f'rate {rate:.3g}, pseudo-boxes from score {threshold}',
+        'current',
+        logging.INFO,
+    )
+
+
+def _load(name: str) -> Config:
+    if '::' not in name:
+        if not Path(name).is_file():
+            raise FileNotFoundError(f"config {name} does not exist; mmdet's own begin with mmdet::")
+        return Config.fromfile(name)
+    try:
+        return get_config(name)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(f'config {name} does not exist: {error}') from None
+
+
+def _check(detector: ConfigDict, name: str) -> None:
+    if 'detector' in detector:
+        raise ValueError(f'{name}: {detector.type} is semi-supervised itself; name its detector')
+    if any('mask_head' in part for part in _dicts(detector)):
+        raise ValueError(
+            f'{name}: {detector.type} learns masks, and pseudo-boxes have none; take a detector of '
+            f'boxes'
+        )
+    kind = detector.get('data_preprocessor', {}).get('type')
+    if kind != 'DetDataPreprocessor':
+        raise ValueError(f'{name}: {detector.type} does not detect objects in images')
+
+
+def _number_of_classes(cfg: Config) -> int:
+    labeled = cfg.train_dataloader.dataset.datasets[0]
+    classes = labeled.get('metainfo', {}).get('classes')
+    return len(classes or DATASETS.get(labeled.type).METAINFO['classes'])
+
+
+def _use_optimizer(cfg: Config, theirs: Config) -> float:
+    """Take the other's optimizer; returns its learning rate."""
+    ratio = cfg.train_dataloader.sampler.source_ratio
+    labeled = cfg.auto_scale_lr.base_batch_size * ratio[0] / sum(ratio)
+    # Of the two the larger: mmdet's defaults are also in configs of larger batches.
+    theirs_at_once = max(
+        theirs.get('auto_scale_lr', {}).get('base_batch_size', 0),
+        theirs.train_dataloader.batch_size * GPUS,
+    )
+    factor = labeled / theirs_at_once
+    wrapper = theirs.optim_wrapper
+    if 'Adam' in wrapper.optimizer.type:
+        factor = math.sqrt(factor)
+    rate: float = wrapper.optimizer.lr * factor
+    wrapper.optimizer.lr = rate
+    wrapper.type = cfg.optim_wrapper.type
+    cfg.optim_wrapper = wrapper
+    return rate
+
+
+def _fit_images(cfg: Config, theirs: Config) -> tuple[int, int]:
+    """Scale all sizes of images; returns the size for validation."""
+    ours = _validation_size(cfg)
+    wanted = _validation_size(theirs) or ours
+    if ours is None or wanted is None:
+        raise ValueError(f'{cfg.filename}: test_dataloader has no Resize with a scale')
+    if wanted[0] * wanted[1] >= ours[0] * ours[1]:
+        return ours
+    factors = (wanted[0] / ours[0], wanted[1] / ours[1])
+    loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
+    # Each once, though two loaders may share a pipeline.
+    for part in {id(part): part for part in _dicts(loaders)}.values():
+        if 'scale' in part and part.get('type') in ('Resize', 'RandomResize'):
+            part.scale = _scaled(part.scale, factors)
+    return wanted
+
+
+def _validation_size(cfg: Config) -> tuple[int, int] | None:
+    for part in _dicts(cfg.test_dataloader):
+        if part.get('type') == 'Resize' and 'scale' in part:
+            return part.scale[0], part.scale[1]
+    return None
+
+
+def _scaled(scale: Any, factors: tuple[float, float]) -> Any:
+    """A size, or several of them, times the factors of width and height."""
+    if isinstance(scale[0], int):
+        return tuple(round(s * f) for s, f in zip(scale, factors, strict=True))
+    return [_scaled(s, factors) for s in scale]
+
+
+def _has_sigmoid(detector: ConfigDict) -> bool:
+    """Whether the head that predicts has sigmoids."""
+    head = detector.get('roi_head', detector).bbox_head
+    head = head[-1] if isinstance(head, list) else head
+    return bool(head.get('loss_cls', {}).get('use_sigmoid', False))
+
+
+def _dicts(value: Any) -> Iterator[ConfigDict]:
+    """All dicts inside a config."""
+    if isinstance(value, dict):
+        yield value
+        for inner in value.values():
+            yield from _dicts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _dicts(inner)

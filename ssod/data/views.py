@@ -62,6 +62,8 @@ class TwoViews(BaseTransform):
     Args:
         weak: Configs of the transforms for the teacher's view.
         strong: Configs of the transforms for the student's view.
+        common: Configs of transforms before both, drawn once. Where only they move the image, the
+            pixels of the two views are the same places, as dense pseudo-labels need them to be.
 
     Raises:
         ValueError: If a view does not record how it moves the image, see
@@ -72,18 +74,24 @@ class TwoViews(BaseTransform):
         self,
         weak: Sequence[Mapping[str, Any] | Transform] = (),
         strong: Sequence[Mapping[str, Any] | Transform] = (),
+        common: Sequence[Mapping[str, Any] | Transform] = (),
     ) -> None:
+        self._common = _built(common)
         self._weak, self._strong = _View(weak), _View(strong)
+        check_geometry('common', self._common)
         check_geometry('weak', self._weak.transforms)
         check_geometry('strong', self._strong.transforms)
 
     def transform(self, results: Results) -> Results | None:
         """Make the branches ``weak`` and ``strong``; ``None`` if a transform gave up this image."""
+        shared = _apply(self._common, _without_annotations(results))
+        if shared is None:
+            return None
         # One copy: transforms may write into the image that they are given.
-        other = {**results, 'img': results['img'].copy()}
+        other = {**shared, 'img': shared['img'].copy()}
         return _join(
             {
-                'weak': self._weak(_without_annotations(results)),
+                'weak': self._weak(_without_annotations(shared)),
                 'strong': self._strong(_without_annotations(other)),
             }
         )
@@ -93,13 +101,11 @@ class _View:
     """Some transforms, and the packing of what they make."""
 
     def __init__(self, transforms: Sequence[Mapping[str, Any] | Transform]) -> None:
-        built: list[Any] = [
-            TRANSFORMS.build(t) if isinstance(t, Mapping) else t for t in transforms
-        ]
+        built = _built(transforms)
         meta_keys = dict.fromkeys(META_KEYS)
         if built and isinstance(built[-1], PackDetInputs):
             meta_keys.update(dict.fromkeys(built.pop().meta_keys))
-        self.transforms: list[Transform] = built
+        self.transforms = built
         self._pack = PackDetInputs(meta_keys=tuple(meta_keys))
 
     def __call__(self, results: Results) -> Results | None:
@@ -110,13 +116,25 @@ class _View:
             'homography_matrix': np.eye(3, dtype=np.float32),
             **results,
         }
-        for transform in self.transforms:
-            view = transform(results)
-            if view is None:
-                return None
-            results = view
-        packed: Results = self._pack(results)
+        view = _apply(self.transforms, results)
+        if view is None:
+            return None
+        packed: Results = self._pack(view)
         return packed
+
+
+def _built(transforms: Sequence[Mapping[str, Any] | Transform]) -> list[Any]:
+    return [TRANSFORMS.build(t) if isinstance(t, Mapping) else t for t in transforms]
+
+
+def _apply(transforms: Sequence[Transform], results: Results) -> Results | None:
+    """What the transforms make one after another; ``None`` if one gave up this image."""
+    for transform in transforms:
+        view = transform(results)
+        if view is None:
+            return None
+        results = view
+    return results
 
 
 def _without_annotations(results: Results) -> Results:

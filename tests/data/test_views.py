@@ -126,7 +126,32 @@ def test_what_was_done_before_both_views_counts():
     assert sample['data_samples']['strong'].homography_matrix[0, 0] == 4
 
 
-@pytest.mark.parametrize('view', ['weak', 'strong'])
+def test_what_both_views_have_in_common_is_drawn_once():
+    resize = dict(type='RandomResize', scale=(80, 40), ratio_range=(0.5, 1.5))
+    views = TwoViews(weak=[Paint()], strong=[], common=[resize, dict(type='RandomFlip', prob=0.5)])
+    widths, flips = set(), set()
+    for _ in range(8):
+        sample = views.transform(loaded())
+        weak, strong = (sample['data_samples'][name] for name in ('weak', 'strong'))
+        assert weak.homography_matrix.tolist() == strong.homography_matrix.tolist()
+        assert (weak.img_shape, weak.flip) == (strong.img_shape, strong.flip)
+        # Each view has pixels of its own all the same.
+        assert (sample['inputs']['weak'] == 128).all()
+        assert sample['inputs']['strong'].float().mean().item() == pytest.approx(64, abs=3)
+        assert weak.gt_instances.bboxes.tensor.shape == (0, 4)
+        widths.add(weak.img_shape[1])
+        flips.add(weak.flip)
+    assert len(widths) > 1
+    assert len(flips) == 2
+
+
+def test_an_image_given_up_in_common_is_given_up():
+    views = TwoViews(common=[FLIP])
+    views._common = [lambda results: None]
+    assert views.transform(loaded()) is None
+
+
+@pytest.mark.parametrize('view', ['weak', 'strong', 'common'])
 def test_a_view_that_cannot_be_followed_is_refused(view):
     with pytest.raises(ValueError, match=f'^{view} view: RandomAffine moves'):
         TRANSFORMS.build({'type': 'TwoViews', view: [dict(type='RandomAffine')]})

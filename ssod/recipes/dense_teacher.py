@@ -1,0 +1,198 @@
+"""Dense Teacher (Zhou et al., ECCV 2022): the student learns the teacher's maps, not its boxes.
+
+For each cell of the feature maps the teacher's class probabilities, box distances and quality score
+are the pseudo-label as they are, without a threshold and without suppressing overlapping boxes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.dense_heads import FCOSHead
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.data.branches import Branch
+from ssod.models.features import Features
+from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
+from ssod.strict import strict_settings
+
+Cells = tuple[Tensor, Tensor, Tensor]
+"""Of N cells: class logits (N, K), distances to a box's sides in pixels (N, 4) as left, top, right,
+bottom, and quality logits (N,); all float32."""
+
+
+def dense_losses(student: Cells, teacher: Cells, share: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The losses of all cells of a batch (section 3.3; the original's ``get_distill_loss``).
+
+    The learning region are the cells whose best class score of the teacher, the feature richness
+    score, is among the highest of the batch. Quality Focal Loss teaches all cells: those of the
+    region the teacher's probabilities, all others zeros. Distances and quality are taught in the
+    region alone.
+
+    Args:
+        student: N cells, at least 1.
+        teacher: The same cells, taken as constant.
+        share: Share of the cells that are the region, in (0, 1]; one cell at least.
+
+    Returns:
+        The class loss, summed and divided by the sum of the region's scores (by 1 at least), the
+        mean of 1 − GIoU, and the mean cross-entropy of the quality.
+    """
+    logits, distances, quality = student
+    probabilities = teacher[0].detach().sigmoid()
+    count = max(1, int(share * len(logits)))
+    richness, region = probabilities.amax(dim=1).topk(count)
+    target = torch.zeros_like(probabilities).index_copy_(0, region, probabilities[region])
+    cross = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
+    of_class = (cross * (target - logits.sigmoid()).square()).sum() / richness.sum().clamp(min=1.0)
+    # Boxes around the cell itself: where it is makes no difference to their overlap.
+    signs = distances.new_tensor([-1, -1, 1, 1])
+    boxes, wanted = distances[region] * signs, teacher[1].detach()[region] * signs
+    of_box = 1 - bbox_overlaps(boxes, wanted, mode='giou', is_aligned=True).mean()
+    wished = teacher[2].detach()[region].sigmoid()
+    of_quality = F.binary_cross_entropy_with_logits(quality[region], wished)
+    return of_class, of_box, of_quality
+
+
+@MODELS.register_module()
+@strict_settings
+class DenseTeacher(SemiSupervisedDetector):
+    """A student and a teacher with an ``FCOSHead``, the one taught by the maps of the other.
+
+    Both views of an image must show the same places: all that moves the image belongs into
+    ``TwoViews.common``. The teacher's boxes are made and selected all the same, for the hooks that
+    watch it; no loss knows them.
+
+    Args:
+        detector: Config of the detector that both are.
+        data_preprocessor: Config of a
+            :class:`~ssod.models.two_stream_preprocessor.TwoStreamPreprocessor`.
+        pseudo_weight: λ, a number or a schedule of the iterations since the teacher began.
+        share: Share of all cells that are the learning region, in (0, 1]; the paper's 1 %.
+        class_weight: Weight of the class loss; the original has 4, 3 for 1 % and 2 for all labels.
+        box_weight: Weight of the loss of the distances.
+        quality_weight: Weight of the loss of the quality (FCOS' centerness).
+        predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
+
+    Raises:
+        ValueError: If the detector's head is no ``FCOSHead``, its preprocessor augments whole
+            batches, or ``share`` is out of its range; while training, if the views of an image show
+            different places.
+    """
+
+    def __init__(
+        self,
+        detector: dict[str, Any],
+        data_preprocessor: dict[str, Any],
+        pseudo_weight: float | Mapping[str, Any] = 1.0,
+        share: float = 0.01,
+        class_weight: float = 4.0,
+        box_weight: float = 1.0,
+        quality_weight: float = 1.0,
+        predict_on: str = 'teacher',
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            detector, data_preprocessor, pseudo_weight, predict_on=predict_on, init_cfg=init_cfg
+        )
+        if not 0 < share <= 1:
+            raise ValueError(f'DenseTeacher: share is {share}, but must be in (0, 1]')
+        head = getattr(self.student, 'bbox_head', None)
+        if not isinstance(head, FCOSHead):
+            name = type(head or getattr(self.student, 'roi_head', self.student)).__name__
+            raise ValueError(
+                f'DenseTeacher: {name} has no maps of classes, distances and quality; use a '
+                f'detector with FCOSHead, such as FCOS'
+            )
+        if getattr(self.data_preprocessor.data_preprocessor, 'batch_augments', None):
+            raise ValueError(
+                'DenseTeacher: batch_augments would change the strong views but not the maps that '
+                'belong to them; remove them from data_preprocessor'
+            )
+        self.share = share
+        self.weights = {
+            'loss_cls': class_weight,
+            'loss_bbox': box_weight,
+            'loss_quality': quality_weight,
+        }
+
+    @torch.no_grad()
+    def teach(self, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
+        """The teacher's boxes and maps, from one pass of its head; see the base class."""
+        data = self.data_preprocessor(weak, False)
+        samples: list[DetDataSample] = data['data_samples']
+        head = self.teacher.bbox_head
+        maps = head(self.teacher.extract_feat(data['inputs']))
+        metas = [sample.metainfo for sample in samples]
+        predictions: list[InstanceData] = head.predict_by_feat(
+            *maps, batch_img_metas=metas, rescale=False
+        )
+        shapes = [sample.img_shape[:2] for sample in samples]
+        return predictions, list(zip(shapes, _cells(head, maps, shapes), strict=True))
+
+    def hand_over(self, note: Any, strong: DetDataSample, matrix: Tensor) -> None:
+        """Put the cells of the weak view into the sample of the strong view; see the base class.
+
+        Raises:
+            ValueError: If the views differ in size, or in what they show where.
+        """
+        shape, strong.cells = note
+        if tuple(strong.img_shape[:2]) != tuple(shape) or not torch.allclose(
+            matrix, torch.eye(3), atol=1e-4
+        ):
+            raise ValueError(
+                f'DenseTeacher: the views of {strong.get("img_path")} show different places; put '
+                f'what resizes, flips or moves the image into TwoViews.common, before both views'
+            )
+
+    def pseudo_loss(
+        self, features: Features, inputs: Tensor, strong: list[DetDataSample]
+    ) -> Losses:
+        """The distance between the maps of the two, before λ; see the base class."""
+        head = self.student.bbox_head
+        shapes = [sample.img_shape[:2] for sample in strong]
+        student = _joined(_cells(head, head(features), shapes))
+        teacher = _joined([sample.cells for sample in strong])
+        losses = dense_losses(student, teacher, self.share)
+        pairs = zip(self.weights.items(), losses, strict=True)
+        return {name: weight * loss for (name, weight), loss in pairs}
+
+
+def _cells(
+    head: FCOSHead, maps: Sequence[Sequence[Tensor]], shapes: Sequence[tuple[int, int]]
+) -> list[Cells]:
+    """The cells of each image, level by level; those of its padding are left out.
+
+    How far an image is padded depends on the others of its batch, and with them the size of the
+    maps, so the cells of two batches are the same only within the image.
+
+    Args:
+        head: Says what the maps mean.
+        maps: Of each level, what the head gives: class logits, distances, quality logits.
+        shapes: Height and width of each image before padding.
+    """
+    found: list[Cells] = []
+    for number, (height, width) in enumerate(shapes):
+        levels: list[list[Tensor]] = []
+        for stride, *of_level in zip(head.strides, *maps, strict=True):
+            rows, columns = math.ceil(height / stride), math.ceil(width / stride)
+            logits, distances, quality = (
+                m[number, :, :rows, :columns].flatten(1).T.float() for m in of_level
+            )
+            # In training this head gives distances in strides, else in pixels.
+            in_strides = head.norm_on_bbox and head.training
+            distances = distances * stride if in_strides else distances
+            levels.append([logits, distances, quality[:, 0]])
+        found.append(_joined(levels))
+    return found
+
+
+def _joined(parts: Sequence[Sequence[Tensor]]) -> Cells:
+    logits, distances, quality = (torch.cat(of_kind) for of_kind in zip(*parts, strict=True))
+    return logits, distances, quality

@@ -16,7 +16,7 @@ from ssod.losses.consistency import (
     mean_over_regions,
 )
 from ssod.models.features import Features
-from ssod.models.regions import region_head
+from ssod.models.regions import boxes_of_class, region_head
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
 
@@ -71,7 +71,7 @@ class Consistency:
             classes = logits[:, :-1] if self.head.softmax else logits
             region.logits = logits
             region.labels = classes.argmax(dim=1)
-            region.bboxes = _of_class(boxes, region.labels)
+            region.bboxes = boxes_of_class(boxes, region.labels)
         return regions
 
     def loss(
@@ -94,7 +94,7 @@ class Consistency:
         opinions = self.head.evaluate(student, features, regions)
         teacher = InstanceData.cat(regions)
         logits = torch.cat([logits for logits, _ in opinions])
-        boxes = _of_class(torch.cat([boxes for _, boxes in opinions]), teacher.labels)
+        boxes = boxes_of_class(torch.cat([boxes for _, boxes in opinions]), teacher.labels)
         certain = foreground(teacher.logits, self.head.softmax)
         of_class = class_distance(logits, teacher.logits, self.kind, self.head.softmax)
         of_box = box_distance(boxes, teacher.bboxes, teacher.priors)
@@ -102,10 +102,3 @@ class Consistency:
             'loss_cls': mean_over_regions(of_class, torch.ones_like(certain)),
             'loss_bbox': self.box_weight * mean_over_regions(of_box, certain),
         }
-
-
-def _of_class(boxes: Tensor, labels: Tensor) -> Tensor:
-    """Boxes (N, C, 4) of the classes ``labels`` (N,), or the only box of each region."""
-    if boxes.shape[1] == 1:
-        return boxes[:, 0]
-    return boxes[torch.arange(len(labels), device=labels.device), labels]

@@ -201,6 +201,13 @@ DENSE_HEADS = (RetinaHead, ATSSHead, GFLHead, FCOSHead, RTMDetHead)
 """Heads whose maps :class:`DenseRegions` can read; not their subclasses, which may differ."""
 
 
+def boxes_of_class(boxes: Tensor, labels: Tensor) -> Tensor:
+    """Boxes (N, C, 4) of the classes ``labels`` (N,), or the only box of each region."""
+    if boxes.shape[1] == 1:
+        return boxes[:, 0]
+    return boxes[torch.arange(len(labels), device=labels.device), labels]
+
+
 def project_regions(
     regions: InstanceData, matrix: Tensor, img_shape: tuple[int, int]
 ) -> InstanceData:

@@ -13,6 +13,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.data.branches import Branch
+from ssod.models.box_jitter import BoxJitter
+from ssod.models.box_weights import weighted_boxes
 from ssod.models.consistency import Consistency
 from ssod.models.features import Features, given_features, images
 from ssod.models.pretrained import localize_checkpoints
@@ -38,6 +40,10 @@ class SemiSupervisedDetector(BaseDetector):
         data_preprocessor: Config of a
             :class:`~ssod.models.two_stream_preprocessor.TwoStreamPreprocessor`.
         pseudo_weight: λ, a number or a schedule of the iterations since the teacher began.
+        pseudo_factors: Factors of single pseudo-label losses by their names in the detector, beside
+            λ; a loss with factor 0 is left out. Others count as they are.
+        box_jitter: Settings of :class:`~ssod.models.box_jitter.BoxJitter`, by which the teacher's
+            predictions tell how sure they are of their place; ``None`` if no selector asks for it.
         consistency: Settings of :class:`~ssod.models.consistency.Consistency`, α among them;
             ``None`` for no consistency loss.
         predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
@@ -52,6 +58,8 @@ class SemiSupervisedDetector(BaseDetector):
         detector: dict[str, Any],
         data_preprocessor: dict[str, Any],
         pseudo_weight: float | Mapping[str, Any] = 1.0,
+        pseudo_factors: Mapping[str, float] | None = None,
+        box_jitter: Mapping[str, Any] | None = None,
         consistency: Mapping[str, Any] | None = None,
         predict_on: str = 'teacher',
         init_cfg: dict[str, Any] | None = None,
@@ -63,6 +71,8 @@ class SemiSupervisedDetector(BaseDetector):
         self.teacher.requires_grad_(False)
         self._samplers = region_samplers(self.student)
         self.pseudo_weight = build_schedule(pseudo_weight)
+        self.pseudo_factors = dict(pseudo_factors or {})
+        self.box_jitter = None if box_jitter is None else BoxJitter(self.student, **box_jitter)
         self.consistency = None if consistency is None else Consistency(self.student, **consistency)
         self.predict_on = predict_on
         self.step = 0
@@ -112,7 +122,7 @@ class SemiSupervisedDetector(BaseDetector):
         losses = _named('sup', self.student_loss(of_labeled, batch_inputs[:border], labeled))
         if strong and weight > 0:
             pseudo = self.pseudo_loss(of_strong, batch_inputs[border:], strong)
-            losses |= _named('pseudo', pseudo, weight)
+            losses |= _named('pseudo', _with_factors(pseudo, self.pseudo_factors), weight)
         if self.consistency is not None and strong and consistency_weight > 0:
             consistency = self.consistency.loss(self.student, of_strong, strong)
             losses |= _named('consistency', consistency, consistency_weight)
@@ -137,10 +147,12 @@ class SemiSupervisedDetector(BaseDetector):
     ) -> Losses:
         """L_pseudo before λ: the student's own loss with pseudo-boxes for truth.
 
+        Boxes count as much as the ``weights`` say that a selector gave them, in full without.
         A recipe with a loss of its own overrides this; ``strong`` holds what :meth:`hand_over` put
         there. See :meth:`student_loss`.
         """
-        return self.student_loss(features, inputs, strong)
+        with weighted_boxes(self.student, strong):
+            return self.student_loss(features, inputs, strong)
 
     @torch.no_grad()
     def teach(self, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
@@ -159,6 +171,8 @@ class SemiSupervisedDetector(BaseDetector):
         with given_features(self.teacher, features):
             predicted = self.teacher.predict(inputs, samples, rescale=False)
         predictions = [sample.pred_instances for sample in predicted]
+        if self.box_jitter is not None:
+            self.box_jitter.mark(self.teacher, features, samples, predictions)
         return predictions, self.notes(features, samples, predictions)
 
     def notes(
@@ -237,6 +251,17 @@ def _named(prefix: str, losses: Losses, weight: float = 1.0) -> Losses:
         f'{prefix}_{name}': _scaled(value, weight) if 'loss' in name else value
         for name, value in losses.items()
     }
+
+
+def _with_factors(losses: Losses, factors: Mapping[str, float]) -> Losses:
+    """Losses times their factors, without those whose factor is 0."""
+    for name in factors.keys() - losses.keys():
+        raise ValueError(
+            f'pseudo_factors: the detector has no loss {name!r}; it has '
+            f'{", ".join(name for name in losses if "loss" in name)}'
+        )
+    kept = {name: value for name, value in losses.items() if factors.get(name, 1.0) != 0}
+    return {name: _scaled(value, factors.get(name, 1.0)) for name, value in kept.items()}
 
 
 def _scaled(value: Any, weight: float) -> Any:

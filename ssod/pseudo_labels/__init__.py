@@ -7,9 +7,11 @@ from ssod.pseudo_labels.quality import PseudoLabelQualityHook
 from ssod.pseudo_labels.selectors import (
     ClassScoreSelector,
     ScoreSelector,
+    ScoreWeights,
     Selector,
     SelectorChain,
     TopSelector,
+    UncertaintySelector,
 )
 
 __all__ = [
@@ -18,9 +20,11 @@ __all__ = [
     'MixtureSelector',
     'PseudoLabelQualityHook',
     'ScoreSelector',
+    'ScoreWeights',
     'Selector',
     'SelectorChain',
     'TopSelector',
+    'UncertaintySelector',
     'project_boxes',
     'project_instances',
     'view_to_view',

@@ -8,6 +8,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssod.models.box_weights import check_weighable
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
 
@@ -15,7 +16,8 @@ from ssod.strict import strict_settings
 class Selector(Protocol):
     """Keeps some of one image's predictions. Registered in mmdet's ``TASK_UTILS``.
 
-    One that remembers anything has ``state_dict`` and ``load_state_dict``, as modules have.
+    One that remembers anything has ``state_dict`` and ``load_state_dict``, as modules have. One that
+    not every model suits has ``check``, which is given the model before the training.
     """
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
@@ -134,6 +136,70 @@ class TopSelector:
 
 @TASK_UTILS.register_module()
 @strict_settings
+class UncertaintySelector:
+    """Boxes whose place is sure (Soft Teacher, Xu et al. 2021, section 3.4).
+
+    How sure, the model's ``box_jitter`` finds out, see
+    :class:`~ssod.models.box_jitter.BoxJitter`. It does not depend on the kind of score.
+
+    Args:
+        threshold: Uncertainties must be less, as shares of the box's sides; the paper's 0.02.
+
+    Raises:
+        ValueError: Before the training, if the model does not find out.
+    """
+
+    def __init__(self, threshold: float = 0.02) -> None:
+        self.threshold = threshold
+
+    def check(self, model: Any) -> None:
+        """See :class:`Selector`."""
+        if getattr(model, 'box_jitter', None) is None:
+            raise ValueError(
+                'UncertaintySelector: nobody measures how sure boxes are of their place; set '
+                'model.box_jitter=dict()'
+            )
+
+    def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
+        """Keep what is sure; see :class:`Selector`."""
+        return predictions[predictions.uncertainties < self.threshold]
+
+
+@TASK_UTILS.register_module()
+@strict_settings
+class ScoreWeights:
+    """All boxes, each with its score as its weight in the losses: weight = score ** ``power``.
+
+    It keeps all that it is given, so let it follow a selector that drops the hopeless ones in a
+    :class:`SelectorChain`. Scores of a softmax are close to 1 where they are right; those of
+    sigmoids are lower throughout, and a ``power`` below 1 makes up for it. It takes a detector
+    that can weigh boxes, see :func:`~ssod.models.box_weights.weighted_boxes`.
+
+    Args:
+        power: Exponent, above 0.
+
+    Raises:
+        ValueError: If ``power`` is not above 0; before the training, if the detector cannot weigh.
+    """
+
+    def __init__(self, power: float = 1.0) -> None:
+        if power <= 0:
+            raise ValueError(f'ScoreWeights: power is {power}, but must be above 0')
+        self.power = power
+
+    def check(self, model: Any) -> None:
+        """See :class:`Selector`."""
+        check_weighable(model.student)
+
+    def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
+        """Keep all, weighted; see :class:`Selector`."""
+        weighted = predictions[:]
+        weighted.weights = predictions.scores**self.power
+        return weighted
+
+
+@TASK_UTILS.register_module()
+@strict_settings
 class SelectorChain:
     """Several selectors, each choosing from what the one before it kept.
 
@@ -150,6 +216,11 @@ class SelectorChain:
             predictions = selector(predictions, step)
         return predictions
 
+    def check(self, model: Any) -> None:
+        """See :class:`Selector`."""
+        for selector in self.selectors:
+            check(selector, model)
+
     def state_dict(self) -> list[Any]:
         """What each of them remembers."""
         return [state_of(selector) for selector in self.selectors]
@@ -158,6 +229,16 @@ class SelectorChain:
         """Let each of them remember."""
         for selector, state in zip(self.selectors, states, strict=True):
             restore(selector, state)
+
+
+def check(selector: Selector, model: Any) -> None:
+    """Refuse a model that does not suit a selector.
+
+    Raises:
+        ValueError: Says what would.
+    """
+    if hasattr(selector, 'check'):
+        selector.check(model)
 
 
 def state_of(selector: Selector) -> Any:

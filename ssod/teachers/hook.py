@@ -17,7 +17,7 @@ from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.data.sampler import SourceRatioSampler
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.pseudo_labels.projection import project_instances, view_to_view
-from ssod.pseudo_labels.selectors import Selector, restore, state_of
+from ssod.pseudo_labels.selectors import Selector, check, restore, state_of
 
 
 class TeacherHook(Hook, metaclass=ABCMeta):
@@ -68,7 +68,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         """
 
     def before_train(self, runner: Runner) -> None:
-        """Check the batch's composition and watch for the optimizer's real steps."""
+        """Check the batch's composition and the selector, and watch for the optimizer's real steps."""
         sampler = runner.train_dataloader.sampler
         if isinstance(sampler, SourceRatioSampler):
             sampler.check_batch_size(runner.train_dataloader.batch_size)
@@ -76,6 +76,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
             self.updates = 0
         else:
             restore(self.selector, self._selector_state)
+        check(self.selector, unwrap(runner.model))
         self.start(unwrap(runner.model))
         # The optimizer itself is asked, for it does not step at every iteration: not while
         # gradients accumulate, and not where a gradient scaler met an infinite gradient.

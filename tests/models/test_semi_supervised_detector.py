@@ -252,3 +252,37 @@ def test_given_features_are_forgotten_after_an_error():
         assert model.student.extract_feat(None) == ()
         raise RuntimeError
     assert len(model.student.extract_feat(torch.zeros(1, 3, 64, 64))) == 3
+
+
+def test_single_pseudo_losses_have_factors():
+    data = batch()
+    plain = build(digits_model())
+    lesson(plain, data)
+    expected = losses_of(plain, copy.deepcopy(data))
+    model = build(digits_model(pseudo_factors=dict(loss_bbox=0.0, loss_rpn_bbox=0.0, loss_cls=3.0)))
+    found = losses_of(model, data)
+    # A loss of factor 0 is not there at all: 0 times nan would be nan.
+    assert expected.keys() - found.keys() == {'pseudo_loss_bbox', 'pseudo_loss_rpn_bbox'}
+    torch.testing.assert_close(found['pseudo_loss_cls'], 3 * expected['pseudo_loss_cls'])
+    torch.testing.assert_close(found['pseudo_loss_rpn_cls'], expected['pseudo_loss_rpn_cls'])
+    torch.testing.assert_close(found['sup_loss_bbox'], expected['sup_loss_bbox'])
+
+
+def test_a_factor_of_no_loss_is_refused():
+    data = batch()
+    model = build(digits_model(pseudo_factors=dict(loss_box=0.0)))
+    lesson(model, data)
+    with pytest.raises(ValueError, match="no loss 'loss_box'; it has .*loss_bbox"):
+        losses_of(model, data)
+
+
+def test_boxes_count_as_much_as_their_weights():
+    data = batch()
+    model = build(digits_model())
+    lesson(model, data)
+    full = losses_of(model, copy.deepcopy(data))
+    for strong in filter(None, data['data_samples']['strong']):
+        strong.gt_instances.weights = torch.full_like(strong.gt_instances.scores, 0.5)
+    half = losses_of(model, data)
+    torch.testing.assert_close(half['pseudo_loss_bbox'], full['pseudo_loss_bbox'] / 2)
+    torch.testing.assert_close(half['sup_loss_bbox'], full['sup_loss_bbox'])

@@ -5,7 +5,15 @@ import torch
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 
-from ssod.pseudo_labels.selectors import ClassScoreSelector, ScoreSelector, TopSelector
+from ssod.pseudo_labels.selectors import (
+    ClassScoreSelector,
+    ScoreSelector,
+    ScoreWeights,
+    SelectorChain,
+    TopSelector,
+    UncertaintySelector,
+    check,
+)
 
 
 def predictions(scores):
@@ -120,3 +128,64 @@ def test_a_chain_keeps_what_all_keep():
     chain = TASK_UTILS.build(dict(type='SelectorChain', selectors=[best, good]))
     assert chain(predictions([0.9, 0.1, 0.6, 0.2]), 0).labels.tolist() == [0, 2]
     assert TASK_UTILS.build(dict(type='SelectorChain', selectors=[]))(predictions([0.1]), 0)
+
+
+@pytest.mark.parametrize(
+    ('uncertainties', 'kept'),
+    [
+        ([], []),
+        # Less than the threshold, not equal to it.
+        ([0.02], []),
+        ([0.019, 0.5, float('inf'), 0.0], [0, 3]),
+    ],
+)
+def test_uncertainty_selector(uncertainties, kept):
+    found = predictions([0.9] * len(uncertainties))
+    found.uncertainties = torch.tensor(uncertainties)
+    assert UncertaintySelector(0.02)(found, step=0).labels.tolist() == kept
+
+
+@pytest.mark.parametrize(
+    ('scores', 'power', 'weights'),
+    [([], 1.0, []), ([0.25, 1.0], 1.0, [0.25, 1.0]), ([0.25, 1.0], 0.5, [0.5, 1.0])],
+)
+def test_score_weights(scores, power, weights):
+    found = predictions(scores)
+    weighted = ScoreWeights(power)(found, step=0)
+    assert weighted.weights.tolist() == weights
+    assert len(weighted) == len(scores)
+    assert 'weights' not in found, 'what was given stays as it was'
+
+
+def test_weights_after_a_threshold():
+    chain = SelectorChain(
+        [dict(type='ScoreSelector', threshold=0.5), dict(type='ScoreWeights', power=2)]
+    )
+    chosen = chain(predictions([0.5, 0.4, 1.0]), step=0)
+    assert (chosen.labels.tolist(), chosen.weights.tolist()) == ([0, 2], [0.25, 1.0])
+
+
+@pytest.mark.parametrize('power', [0, -1])
+def test_weights_that_do_not_grow_with_the_score_are_refused(power):
+    with pytest.raises(ValueError, match=f'power is {power}, but must be above 0'):
+        ScoreWeights(power)
+
+
+class Model:
+    """A dense detector whose head cannot weigh boxes, and nobody measures how sure they are."""
+
+    box_jitter = None
+    student = torch.nn.Module()
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        (dict(type='UncertaintySelector'), r'set model.box_jitter=dict\(\)'),
+        (dict(type='ScoreWeights'), 'cannot weigh boxes by their scores'),
+    ],
+)
+def test_a_model_that_does_not_suit_is_refused_before_training(setting, message):
+    chain = SelectorChain([dict(type='TopSelector', count=3), setting])
+    with pytest.raises(ValueError, match=message):
+        check(chain, Model())

@@ -1,0 +1,97 @@
+"""How surely a two-stage teacher places its boxes."""
+
+import torch
+from mmdet.models import BaseDetector
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.models.features import Features
+from ssod.models.regions import boxes_of_class, region_head
+from ssod.pseudo_labels.projection import clip_boxes
+from ssod.strict import strict_settings
+
+
+@strict_settings
+class BoxJitter:
+    """The spread of the teacher's boxes when it starts from slightly other ones.
+
+    Soft Teacher (Xu et al. 2021, section 3.4, equations 8 and 9): boxes are moved at random, the
+    region head refines each, and the standard deviation of what comes out, in each coordinate and
+    relative to the box's size, is how unsure the place is. It is written into the predictions as
+    ``uncertainties`` (N,), for :class:`~ssod.pseudo_labels.selectors.UncertaintySelector`.
+
+    Args:
+        detector: Has to be two-stage; of a cascade the first stage is asked.
+        times: How often each box is moved, at least 2.
+        scale: Standard deviation of the moves, as a share of the box's sides.
+        min_score: Boxes of lower scores are not asked about; they count as unsure without end.
+
+    Raises:
+        ValueError: If the detector is not two-stage, or ``times`` is too small.
+    """
+
+    def __init__(
+        self, detector: BaseDetector, times: int = 10, scale: float = 0.06, min_score: float = 0.5
+    ) -> None:
+        if times < 2:
+            raise ValueError(f'box_jitter: times is {times}, but must be at least 2')
+        if not hasattr(detector, 'roi_head'):
+            raise ValueError(
+                f'box_jitter: {type(detector).__name__} refines no boxes; use a two-stage detector '
+                f'such as Faster R-CNN, or set box_jitter=None'
+            )
+        self.head = region_head(detector)
+        self.times = times
+        self.scale = scale
+        self.min_score = min_score
+
+    def mark(
+        self,
+        teacher: BaseDetector,
+        features: Features,
+        samples: list[DetDataSample],
+        predictions: list[InstanceData],
+    ) -> None:
+        """Write each box's uncertainty into the predictions.
+
+        Args:
+            teacher: Refines the boxes.
+            features: Its own, of the images.
+            samples: Of the images.
+            predictions: Of each image; they get the field ``uncertainties``.
+        """
+        asked = [(p.scores >= self.min_score).nonzero()[:, 0] for p in predictions]
+        boxes = [p.bboxes[index] for p, index in zip(predictions, asked, strict=True)]
+        moved = [InstanceData(priors=self._move(b)) for b in boxes]
+        refined = self.head.evaluate(teacher, features, moved)
+        for i, (_, found) in enumerate(refined):
+            prediction, index = predictions[i], asked[i]
+            labels = prediction.labels[index].repeat(self.times)
+            found = clip_boxes(boxes_of_class(found, labels), samples[i].img_shape)
+            spread = relative_spread(found.view(self.times, len(index), 4))
+            uncertainties = torch.full_like(prediction.scores, torch.inf)
+            uncertainties[index] = spread.to(uncertainties.dtype)
+            prediction.uncertainties = uncertainties
+
+    def _move(self, boxes: Tensor) -> Tensor:
+        """Boxes (N, 4) moved ``times`` over, (times · N, 4)."""
+        boxes = boxes.float()
+        sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1).repeat(1, 2)
+        offsets = torch.randn(self.times, len(boxes), 4, device=boxes.device)
+        return (boxes + offsets * (sides * self.scale)).flatten(end_dim=1)
+
+
+def relative_spread(boxes: Tensor) -> Tensor:
+    """Mean over the coordinates of their standard deviations, relative to the mean box's sides.
+
+    Args:
+        boxes: (T, N, 4), T variants of each box.
+
+    Returns:
+        (N,), 0 if all are the same.
+    """
+    mean = boxes.mean(dim=0)
+    sides = (mean[:, 2:] - mean[:, :2]).clamp(min=1).repeat(1, 2)
+    variance = (boxes - mean).square().sum(dim=0) / (len(boxes) - 1)
+    return (variance.sqrt() / sides).mean(dim=1)

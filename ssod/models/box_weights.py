@@ -1,0 +1,123 @@
+"""Boxes that count as much as their weights say, in the losses of mmdet's own heads.
+
+The heads find out by themselves which regions or anchors a box teaches; here what they found is
+weighted before their losses see it. Background counts in full, and the divisors of the losses stay
+what they are, so a box of little weight teaches little and the others teach as ever.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from mmdet.models import BaseDetector
+from mmdet.models.dense_heads import ATSSHead, GFLHead, RetinaHead, RPNHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.structures import DetDataSample
+from torch import Tensor, nn
+
+WEIGHTS = 'weights'
+"""Name of the field of pseudo-boxes, (N,), above 0."""
+
+
+@contextmanager
+def weighted_boxes(detector: BaseDetector, samples: Sequence[DetDataSample]) -> Iterator[None]:
+    """Let a detector's loss weigh the boxes of some images.
+
+    In ATSS and GFL the weights reach the classification alone, for they weigh their box losses
+    themselves, by centre and by quality.
+
+    Args:
+        detector: Two-stage, or with the head of RetinaNet, ATSS or GFL.
+        samples: With the field ``weights`` in their ``gt_instances``; without it nothing changes.
+
+    Raises:
+        ValueError: If boxes have weights and the detector's heads cannot weigh them.
+    """
+    boxes = [sample.gt_instances for sample in samples]
+    with ExitStack() as stack:
+        if boxes and all(WEIGHTS in instances for instances in boxes):
+            weights = [instances.weights for instances in boxes]
+            for head in _heads(detector):
+                stack.enter_context(_weighing(head, weights))
+        yield
+
+
+def check_weighable(detector: BaseDetector) -> None:
+    """Refuse a detector that cannot weigh boxes.
+
+    Raises:
+        ValueError: If its heads are none of those of :func:`weighted_boxes`.
+    """
+    _heads(detector)
+
+
+def _heads(detector: BaseDetector) -> list[nn.Module]:
+    """The heads that have targets for boxes; see :func:`weighted_boxes` for errors."""
+    heads = [m for m in detector.modules() if isinstance(m, BBoxHead)]
+    dense = getattr(detector, 'rpn_head', None) or getattr(detector, 'bbox_head', None)
+    if not isinstance(dense, RPNHead | RetinaHead | ATSSHead | GFLHead):
+        raise ValueError(
+            f'{type(dense).__name__} cannot weigh boxes by their scores; use a two-stage detector, '
+            f'RetinaNet, ATSS or GFL, or a selector without weights'
+        )
+    return [*heads, dense]
+
+
+@contextmanager
+def _weighing(head: Any, weights: list[Tensor]) -> Iterator[None]:
+    name = 'get_targets' if isinstance(head, BBoxHead) else '_get_targets_single'
+    targets = getattr(head, name)
+    wrap = _of_regions if isinstance(head, BBoxHead) else _of_anchors
+    setattr(head, name, wrap(targets, head, weights))
+    try:
+        yield
+    finally:
+        delattr(head, name)
+
+
+def _of_regions(
+    get_targets: Callable[..., Any], head: Any, weights: list[Tensor]
+) -> Callable[..., Any]:
+    """Weigh the regions of a batch; each image's positive ones come before its negative ones."""
+
+    def weighted(sampled: list[Any], *args: Any, **kwargs: Any) -> Any:
+        targets = get_targets(sampled, *args, **kwargs)
+        start = 0
+        for result, of_image in zip(sampled, weights, strict=True):
+            positive = slice(start, start + len(result.pos_priors))
+            factor = of_image[result.pos_assigned_gt_inds]
+            _multiply(targets[1], targets[3], positive, factor)
+            start += len(result.pos_priors) + len(result.neg_priors)
+        return targets
+
+    return weighted
+
+
+def _of_anchors(
+    get_targets: Callable[..., Any], head: Any, weights: list[Tensor]
+) -> Callable[..., Any]:
+    """Weigh the anchors of one image after the other."""
+    labels_at = 1 if isinstance(head, ATSSHead | GFLHead) else 0
+    calls = 0
+
+    def weighted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        targets = get_targets(*args, **kwargs)
+        of_image, calls = weights[calls % len(weights)], calls + 1
+        labels, label_weights, _, box_weights = targets[labels_at : labels_at + 4]
+        *_, chosen, _, result = targets
+        # The chosen ones are numbered without the anchors outside of the image, in any order.
+        positive = ((labels >= 0) & (labels < head.num_classes)).nonzero()[:, 0]
+        factor = of_image[result.pos_assigned_gt_inds[chosen.argsort()]]
+        _multiply(label_weights, box_weights, positive, factor)
+        return targets
+
+    return weighted
+
+
+def _multiply(
+    label_weights: Tensor, box_weights: Tensor, where: Tensor | slice, factor: Tensor
+) -> None:
+    """Multiply the weights (N,) of classes and (N, 4) of boxes in some places."""
+    label_weights[where] *= factor
+    box_weights[where] *= factor[:, None]

@@ -1,5 +1,22 @@
 """What is a published method's own and nobody else's, one file each; docs/recipes.md tells more."""
 
+from ssod.recipes.consistent_teacher import (
+    AdaptiveAssigner,
+    ConsistentTeacher,
+    ExpectedCountSelector,
+    FAM3DHead,
+    PeakMixtureSelector,
+)
 from ssod.recipes.dense_teacher import DenseTeacher
+from ssod.recipes.mixpl import MixPL, MixPLHook
 
-__all__ = ['DenseTeacher']
+__all__ = [
+    'AdaptiveAssigner',
+    'ConsistentTeacher',
+    'DenseTeacher',
+    'ExpectedCountSelector',
+    'FAM3DHead',
+    'MixPL',
+    'MixPLHook',
+    'PeakMixtureSelector',
+]

@@ -1,0 +1,400 @@
+"""Consistent-Teacher: Towards Reducing Inconsistent Pseudo-targets (Wang et al., CVPR 2023).
+
+Anchors are assigned by cost (:class:`AdaptiveAssigner`), boxes are looked up where and at which
+level they are best (:class:`FAM3DHead`), and each class's threshold is the likeliest right score
+(:class:`PeakMixtureSelector`). Numbers that the paper leaves open are its released code's.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from mmcv.cnn import ConvModule, Scale
+from mmdet.models.dense_heads.anchor_head import AnchorHead
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
+from mmdet.utils import reduce_mean
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from ssod.models.features import Features
+from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
+from ssod.pseudo_labels.mixture import MixtureSelector
+from ssod.pseudo_labels.projection import clip_boxes
+from ssod.strict import strict_settings
+
+Maps = list[Tensor]
+Metas = list[dict[str, Any]]
+
+
+@TASK_UTILS.register_module()
+@strict_settings
+class ExpectedCountSelector:
+    """As many of an image's boxes as its scores, read as chances, let expect, and one more.
+
+    It goes before the mixture, which a dense detector's many low scores would else fill alone
+    (``dynamic_ratio=1`` in the released code). For scores that are chances: sigmoids or a softmax.
+    """
+
+    def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
+        """Keep the best; see :class:`~ssod.pseudo_labels.selectors.Selector`."""
+        scores: Tensor = predictions.scores.float()
+        rank = scores.argsort(descending=True, stable=True).argsort()
+        return predictions[rank <= (scores.sum() + 0.5).floor()]
+
+
+def log_densities(scores: Tensor, mixture: tuple[Tensor, ...]) -> Tensor:
+    """Of each score (C, Q) under each weighted Gaussian, but for a constant: (C, Q, 2)."""
+    means, variances, shares = (part[:, None] for part in mixture)
+    return shares.log() - variances.log() / 2 - (scores[..., None] - means) ** 2 / (2 * variances)
+
+
+def fit_loosely(scores: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
+    """Means, variances and weights (C, 2) of two Gaussians for each class's scores (C, Q).
+
+    It begins with variances of 1 and ends when the mean log-likelihood gains less than 0.001, as
+    scikit-learn does with the released code's settings. That is long before it converges, and the
+    thresholds are lower by up to 0.2 that way; but it is what the method was tuned with.
+    """
+    filled = torch.stack([scores.masked_fill(~valid, sign * torch.inf) for sign in (1, -1)])
+    means = torch.stack([filled[0].amin(dim=1), filled[1].amax(dim=1)], dim=1)
+    mixture = (means, torch.ones_like(means), torch.full_like(means, 0.5))
+    weight, likelihood = valid[..., None].to(scores), torch.full_like(means[:, :1], -torch.inf)
+    running = torch.ones_like(likelihood, dtype=torch.bool)
+    for _ in range(30):
+        densities = log_densities(scores, mixture)
+        total = densities.logsumexp(dim=2, keepdim=True)
+        belongs = (densities - total).exp() * weight
+        mass = belongs.sum(dim=1) + 1e-6
+        means = (belongs * scores[..., None]).sum(dim=1) / mass
+        away = (scores[..., None] - means[:, None]) ** 2
+        new = (means, (belongs * away).sum(dim=1) / mass + 1e-6, mass / mass.sum(1, keepdim=True))
+        mixture = tuple(torch.where(running, n, m) for n, m in zip(new, mixture, strict=True))
+        before, likelihood = likelihood, (total * weight).sum(dim=1) / weight.sum(dim=1)
+        running = running & ~((likelihood - before).abs() < 0.001)
+    return mixture
+
+
+@TASK_UTILS.register_module()
+@strict_settings
+class PeakMixtureSelector(MixtureSelector):
+    """Boxes at least as confident as the likeliest right box of their class (section 3.4).
+
+    :class:`~ssod.pseudo_labels.mixture.MixtureSelector` draws the line where right boxes begin to
+    outweigh wrong ones, the paper at the likeliest score of those that are rather right (policy
+    ``high``). The released code's settings are ``length=100``, ``default=0.0`` and ``least=4``.
+    """
+
+    def _fit(self) -> None:
+        scores = self._queues
+        valid = torch.arange(scores.shape[1], device=scores.device) < self._seen[:, None]
+        mixture = fit_loosely(scores, valid)
+        densities = log_densities(scores, mixture)
+        # A wide upper component would claim the lowest scores as well.
+        right = valid & (densities[..., 1] > densities[..., 0]) & (scores >= mixture[0][:, :1])
+        peak = densities.logsumexp(dim=2).masked_fill(~right, -torch.inf).argmax(dim=1)
+        known = (self._seen >= self.least) & right.any(dim=1)
+        found = scores.gather(1, peak[:, None])[:, 0]
+        self._thresholds = torch.where(known, found, torch.full_like(found, self.default))
+
+
+class Truth(NamedTuple):
+    """Boxes (B, G, 4) in pixels and labels (B, G) of a batch, -1 for those that fill it up."""
+
+    boxes: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, instances: Sequence[InstanceData]) -> 'Truth':
+        """Put the boxes of all images together, with one filler at least for each image."""
+        boxes = [F.pad(i.bboxes.float(), (0, 0, 0, 1)) for i in instances]
+        labels = [F.pad(i.labels, (0, 1), value=-1) for i in instances]
+        return cls(pad_sequence(boxes, True), pad_sequence(labels, True, -1))
+
+
+@TASK_UTILS.register_module()
+@strict_settings
+class AdaptiveAssigner:
+    """Adaptive anchor assignment, ASA (section 3.2), of all images at once.
+
+    The cost of anchor i for box j is the focal loss of its scores if j were its box, plus
+    ``iou_weight`` · -log IoU of its predicted box with j, plus ``distance_weight`` · 10^d with d
+    the distance of the two centres in strides. Each box takes its k cheapest anchors, k being the
+    sum of its ``topk`` best IoUs; an anchor that several take goes to the box it is cheapest for.
+    Only anchors with their centre inside some box are taken. Nothing waits for the device.
+
+    Args:
+        topk: IoUs that are added up, and the most anchors of a box, at least 1.
+        iou_weight: λ_reg, at least 0; the released code has 3 for all of COCO labelled.
+        distance_weight: λ_dist, at least 0.
+
+    Raises:
+        ValueError: If a setting is out of its range.
+    """
+
+    def __init__(
+        self, topk: int = 13, iou_weight: float = 2.0, distance_weight: float = 0.001
+    ) -> None:
+        if min(topk - 1, iou_weight, distance_weight) < 0:
+            got = f'topk={topk}, iou_weight={iou_weight}, distance_weight={distance_weight}'
+            raise ValueError(f'AdaptiveAssigner: {got}, but must be at least 1, 0 and 0')
+        self.topk = topk
+        self.iou_weight = iou_weight
+        self.distance_weight = distance_weight
+
+    @torch.no_grad()
+    def assign(
+        self, logits: Tensor, boxes: Tensor, points: Tensor, valid: Tensor, truth: Truth
+    ) -> tuple[Tensor, Tensor]:
+        """Assign N anchors to the G boxes of each of B images.
+
+        Args:
+            logits: (B, N, C) predicted, before the sigmoid.
+            boxes: (B, N, 4) predicted, in pixels.
+            points: (N, 3) as x, y of the anchors' centres and their strides, in pixels.
+            valid: (B, N), which anchors lie on the image.
+            truth: The boxes to be found.
+
+        Returns:
+            (B, N) each anchor's box, -1 for none, and (B, N) the IoU of its prediction with it.
+        """
+        corners, centres = truth.boxes[:, :, None], points[:, :2]
+        within = torch.cat([centres - corners[..., :2], corners[..., 2:] - centres], dim=-1) > 0
+        real = (truth.labels >= 0)[:, :, None]
+        candidates = (within.all(dim=-1) & real).any(dim=1) & valid
+        possible = candidates[:, None] & real
+        ious = bbox_overlaps(truth.boxes, boxes)
+        middles = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2
+        # Without matrix products, whose rounding the power of ten would enlarge.
+        exact = 'donot_use_mm_for_euclid_dist'
+        distances = torch.cdist(middles, centres[None], compute_mode=exact) / points[:, 2]
+        cost = self._class_cost(logits, truth.labels)
+        cost = cost - self.iou_weight * (ious + 1e-7).log() + self.distance_weight * 10**distances
+        return self._match(cost.masked_fill(~possible, torch.inf), ious * possible)
+
+    def _class_cost(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The focal loss (0.25, 2) of N anchors for each of G labels, (B, G, N)."""
+        logits = logits.transpose(1, 2)
+        chance = logits.sigmoid()
+        hit = 0.25 * (1 - chance) ** 2 * F.softplus(-logits)
+        miss = 0.75 * chance**2 * F.softplus(logits)
+        index = labels.clamp(min=0)[..., None].expand(-1, -1, logits.shape[2])
+        return miss.sum(dim=1, keepdim=True) + (hit - miss).gather(1, index)
+
+    def _match(self, cost: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose by cost, infinite where it is out of question; both (B, G, N)."""
+        most = min(self.topk, cost.shape[2])
+        counts = ious.topk(most, dim=2).values.sum(dim=2).int().clamp(min=1)
+        lowest, places = cost.topk(most, dim=2, largest=False)
+        rank = torch.arange(most, device=cost.device)
+        chosen = (rank < counts[..., None]) & lowest.isfinite()
+        taken = torch.zeros_like(cost, dtype=torch.uint8).scatter_(2, places, chosen.byte())
+        takers = taken.sum(dim=1)
+        owner = torch.where(takers > 1, cost.argmin(dim=1), taken.argmax(dim=1))
+        quality = ious.gather(1, owner[:, None])[:, 0] * (takers > 0)
+        return torch.where(takers > 0, owner, -1), quality
+
+
+class _Finished:
+    """The coder of boxes that are boxes already."""
+
+    encode_size = 4
+    use_box_type = False
+
+    def decode(self, priors: Tensor, boxes: Tensor, max_shape: tuple[int, int]) -> Tensor:
+        return clip_boxes(boxes, max_shape)
+
+
+def sample(maps: Tensor, offsets: Tensor) -> Tensor:
+    """Look each channel of (B, C, H, W) up at offsets of its own (FAM-3D's first two dimensions).
+
+    The offsets (B, 2C, H, W) are each channel's (dy, dx) in cells; between cells it is bilinear.
+    Beyond its border a map goes on as it is there; deformable convolution, which the released code
+    takes, reads zeros, but these are coordinates, and zero is the image's corner.
+    """
+    height, width = maps.shape[-2:]
+    dy, dx = offsets.reshape(-1, 2, height, width).unbind(dim=1)
+    y = torch.arange(height, device=maps.device)[:, None] + dy
+    x = torch.arange(width, device=maps.device) + dx
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    maps_alone = maps.reshape(-1, 1, height, width)
+    found = F.grid_sample(maps_alone, grid, padding_mode='border', align_corners=False)
+    return found.view_as(maps)
+
+
+@MODELS.register_module()
+@strict_settings
+class FAM3DHead(AnchorHead):
+    """RetinaNet's head with one anchor for each cell and 3-D feature alignment (section 3.3).
+
+    Each coordinate of a cell's box is looked up where the features say: some cells up or down, some
+    cells left or right, and up to one level finer or coarser. So a box comes from where it is best,
+    and the score answers for it. The scores are sigmoids, learnt with hard labels from the
+    anchors that the assigner finds good; how good, the IoU, weighs the box loss and divides both.
+
+    Args:
+        num_classes: Number of classes.
+        in_channels: Channels of the neck's maps.
+        anchor_generator, bbox_coder, loss_cls, loss_bbox, test_cfg: Configs, as of any anchor head.
+        feat_channels, stacked_convs: Channels of the towers, a multiple of 32, and their lengths.
+        train_cfg: ``assigner``, the config of an :class:`AdaptiveAssigner`.
+
+    Raises:
+        ValueError: If there is more than one anchor for each cell.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        anchor_generator: dict[str, Any],
+        bbox_coder: dict[str, Any],
+        loss_cls: dict[str, Any],
+        loss_bbox: dict[str, Any],
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.stacked_convs = stacked_convs
+        override = [dict(type='Normal', name='classify', std=0.01, bias_prob=0.01)]
+        override += [dict(type='Normal', name=name, std=0.001) for name in ('squeeze', 'offset')]
+        init = dict(type='Normal', layer='Conv2d', std=0.01, override=override)
+        cfgs = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init)
+        losses, boxes = dict(loss_cls=loss_cls, loss_bbox=loss_bbox), (anchor_generator, bbox_coder)
+        super().__init__(num_classes, in_channels, feat_channels, *boxes, **losses, **cfgs)
+        # The forward pass ends with boxes, so nothing that follows has deltas to decode.
+        self.delta_coder, self.bbox_coder = self.bbox_coder, _Finished()
+        if self.num_base_priors != 1:
+            raise ValueError(
+                f'FAM3DHead: anchor_generator gives {self.num_base_priors} anchors to each cell, '
+                f'but must give one; name one scale and ratios=[1.0]'
+            )
+
+    def _init_layers(self) -> None:
+        """Two towers, the predictions of score and box, and FAM-3D's offsets."""
+        channels, hint = self.feat_channels, self.feat_channels // 4
+        norm = dict(type='GN', num_groups=32)
+        inputs = [self.in_channels, *[channels] * (self.stacked_convs - 1)]
+        for name in ('cls_convs', 'reg_convs'):
+            tower = [ConvModule(c, channels, 3, padding=1, norm_cfg=norm) for c in inputs]
+            setattr(self, name, nn.ModuleList(tower))
+        self.classify = nn.Conv2d(channels, self.cls_out_channels, 3, padding=1)
+        self.regress = nn.Conv2d(channels, 4, 3, padding=1)
+        self.squeeze = nn.Conv2d(2 * self.stacked_convs * channels, hint, 1)
+        self.offset = nn.Conv2d(3 * hint, 3 * 4, 3, padding=1)
+        self.scales = nn.ModuleList([Scale(1.0) for _ in self.prior_generator.strides])
+
+    def forward(self, x: Features) -> tuple[Maps, Maps]:
+        """Logits (B, C, H, W) and boxes (B, 4, H, W) in pixels of each level, float32 both."""
+        levels = [self._predict_level(maps, level) for level, maps in enumerate(x)]
+        logits, boxes, hints = (list(part) for part in zip(*levels, strict=True))
+        return logits, [self._align(boxes, hints, level) for level in range(len(boxes))]
+
+    def _predict_level(self, maps: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, boxes before the alignment, and what their offsets are computed from."""
+        seen = []
+        for tower in (self.cls_convs, self.reg_convs):
+            step = maps
+            for conv in tower:
+                step = conv(step)
+                seen.append(step)
+        logits = self.classify(seen[self.stacked_convs - 1]).float()
+        deltas = self.scales[level](self.regress(seen[-1])).float().permute(0, 2, 3, 1)
+        hint = self.squeeze(torch.cat(seen, dim=1)).relu()
+        size = deltas.shape[1:3]
+        anchors = self.prior_generator.single_level_grid_priors(size, level, device=maps.device)
+        boxes = self.delta_coder.decode(anchors.repeat(len(maps), 1), deltas.reshape(-1, 4))
+        return logits, boxes.view(deltas.shape).permute(0, 3, 1, 2), hint
+
+    def _align(self, boxes: Maps, hints: Maps, level: int) -> Tensor:
+        """The boxes of a level, looked up at FAM-3D's offsets (B, 4, H, W)."""
+        own, top = boxes[level], len(boxes) - 1
+        size, finer, coarser = own.shape[-2:], max(level - 1, 0), min(level + 1, top)
+        resize = partial(F.interpolate, size=size, mode='bilinear', align_corners=False)
+        around = (resize(hints[finer]), hints[level], resize(hints[coarser]))
+        moves, climb = self.offset(torch.cat(around, dim=1)).float().split([8, 4], dim=1)
+        climb = climb.clamp(min=-1.0 if level > 0 else 0.0, max=1.0 if level < top else 0.0)
+        mixed = own * (1 - climb.abs())
+        mixed = mixed + climb.clamp(min=0) * resize(boxes[coarser])
+        mixed = mixed + (-climb).clamp(min=0) * resize(boxes[finer])
+        aligned = sample(mixed, moves)
+        # Four offsets may turn a box inside out, and GIoU would reward that.
+        upright = (aligned[:, :2] <= aligned[:, 2:]).all(dim=1, keepdim=True)
+        return torch.where(upright, aligned, own)
+
+    def loss_by_feat(
+        self, scores: Maps, boxes: Maps, instances: list[InstanceData], metas: Metas, _: Any = None
+    ) -> dict[str, Tensor]:
+        """The losses ``loss_cls`` and ``loss_bbox``; see ``AnchorHead.loss_by_feat``."""
+        logits, flat_boxes = (
+            torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
+            for maps in (scores, boxes)
+        )
+        truth = Truth.of(instances)
+        points, valid = self._anchors([level.shape[-2:] for level in scores], metas, logits)
+        index, quality = self.assigner.assign(logits, flat_boxes, points, valid, truth)
+        box = index.clamp(min=0)
+        labels = torch.where(index >= 0, truth.labels.gather(1, box), self.num_classes)
+        targets = truth.boxes.gather(1, box[..., None].expand(-1, -1, 4))
+        total = reduce_mean(quality.sum()).clamp(min=1)
+        # All anchors take part, with the weight 0 where they have no box: nothing to wait for.
+        of_classes = (logits.flatten(0, 1), labels.flatten(), valid.to(logits).flatten())
+        of_boxes = (flat_boxes.flatten(0, 1), targets.flatten(0, 1), quality.flatten())
+        loss_cls = self.loss_cls(*of_classes, avg_factor=total)
+        return dict(loss_cls=loss_cls, loss_bbox=self.loss_bbox(*of_boxes, avg_factor=total))
+
+    def _anchors(self, sizes: list[Any], metas: Metas, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The anchors' centres and strides (N, 3), and which are on the images (B, N)."""
+        generator, device = self.prior_generator, like.device
+        levels = zip(generator.grid_priors(sizes, device=device), generator.strides, strict=True)
+        points = [F.pad((a[:, :2] + a[:, 2:]) / 2, (0, 1), value=stride[0]) for a, stride in levels]
+        flags = [generator.valid_flags(sizes, meta['pad_shape'], device) for meta in metas]
+        return torch.cat(points), torch.stack([torch.cat(level) for level in flags])
+
+
+@MODELS.register_module()
+@strict_settings
+class ConsistentTeacher(SemiSupervisedDetector):
+    """A student and its teacher, both with a :class:`FAM3DHead`.
+
+    Args:
+        detector: Config of a dense detector with a :class:`FAM3DHead` for its ``bbox_head``.
+        data_preprocessor, pseudo_weight, predict_on: See :class:`SemiSupervisedDetector`.
+        background_weight: Factor of the pseudo loss where fewer than half of the strong views, of
+            all ranks together, have a pseudo-box; in the released code, not in the paper.
+
+    Raises:
+        ValueError: If a setting is unknown or makes no sense, or the head is another one.
+    """
+
+    def __init__(
+        self,
+        detector: dict[str, Any],
+        data_preprocessor: dict[str, Any],
+        pseudo_weight: float | Mapping[str, Any] = 2.0,
+        background_weight: float = 0.01,
+        predict_on: str = 'teacher',
+    ) -> None:
+        super().__init__(detector, data_preprocessor, pseudo_weight, predict_on=predict_on)
+        head = getattr(self.student, 'bbox_head', None)
+        if not isinstance(head, FAM3DHead):
+            raise ValueError(
+                f'ConsistentTeacher: {detector["type"]} has no FAM3DHead; a RetinaNet with '
+                f'bbox_head=dict(type="FAM3DHead") has, as in consistentteacher_retinanet_*.py'
+            )
+        self.background_weight = background_weight
+
+    def pseudo_loss(
+        self, features: Features, inputs: Tensor, strong: list[DetDataSample]
+    ) -> Losses:
+        """The student's own loss, little of it where most strong views are background."""
+        losses = super().pseudo_loss(features, inputs, strong)
+        share = sum(len(sample.gt_instances) > 0 for sample in strong) / len(strong)
+        mostly_background = reduce_mean(inputs.new_tensor(share)) < 0.5
+        weight = torch.where(mostly_background, self.background_weight, 1.0)
+        return {name: value * weight for name, value in losses.items()}

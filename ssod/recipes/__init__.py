@@ -8,7 +8,6 @@ from ssod.recipes.consistent_teacher import (
     PeakMixtureSelector,
 )
 from ssod.recipes.dense_teacher import DenseTeacher
-from ssod.recipes.mixpl import MixPL, MixPLHook
 
 __all__ = [
     'AdaptiveAssigner',
@@ -16,7 +15,5 @@ __all__ = [
     'DenseTeacher',
     'ExpectedCountSelector',
     'FAM3DHead',
-    'MixPL',
-    'MixPLHook',
     'PeakMixtureSelector',
 ]

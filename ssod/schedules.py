@@ -54,14 +54,20 @@ def stepwise(values: Sequence[float], milestones: Sequence[int]) -> Schedule:
     return lambda step: values[bisect_right(milestones, step)]
 
 
-def warm_up(decay: 'float | Mapping[str, Any]') -> Schedule:
-    """min(``decay``, 1 - 1 / (t + 1)): an EMA that forgets its start.
+def warm_up(decay: 'float | Mapping[str, Any]', gamma: float = 1.0) -> Schedule:
+    """min(``decay``, 1 - ``gamma`` / (t + ``gamma``)): an EMA that forgets its start.
 
-    At step t the teacher is the plain mean of the student's last t + 1 weights until the decay is
-    reached (the reference implementation of Mean Teacher).
+    With 1 the teacher of step t is the plain mean of the student's last t + 1 weights until the
+    decay is reached (the reference implementation of Mean Teacher). With more, as in MixPL, later
+    weights count more.
+
+    Raises:
+        ValueError: If ``gamma`` is not above 0.
     """
+    if gamma <= 0:
+        raise ValueError(f"schedule 'warm_up': gamma is {gamma}, but must be above 0")
     target = build_schedule(decay)
-    return lambda step: min(target(step), 1 - 1 / (step + 1))
+    return lambda step: min(target(step), 1 - gamma / (step + gamma))
 
 
 _KINDS: dict[str, tuple[Callable[..., Schedule], tuple[str, ...]]] = {
@@ -70,7 +76,7 @@ _KINDS: dict[str, tuple[Callable[..., Schedule], tuple[str, ...]]] = {
     'sigmoid': (sigmoid, ('end', 'steps', 'start')),
     'cosine': (cosine, ('end', 'steps', 'start')),
     'stepwise': (stepwise, ('values', 'milestones')),
-    'warm_up': (warm_up, ('decay',)),
+    'warm_up': (warm_up, ('decay', 'gamma')),
 }
 
 

@@ -32,6 +32,11 @@ from ssod.schedules import build_schedule
         ),
         # 1 - 1/(t+1) until the decay is reached: 0, 1/2, 2/3, ..., 0.99 from t = 99 on.
         ({'type': 'warm_up', 'decay': 0.99}, {0: 0.0, 1: 0.5, 2: 2 / 3, 99: 0.99, 500: 0.99}),
+        # 1 - 4/(t+4): half-way at t = 4, the decay from t = 19,996 on.
+        (
+            {'type': 'warm_up', 'decay': 0.9998, 'gamma': 4},
+            {0: 0.0, 4: 0.5, 12: 0.75, 19995: 1 - 4 / 19999, 19997: 0.9998, 10**6: 0.9998},
+        ),
         # A warm-up towards a schedule is the lower of the two.
         (
             {
@@ -56,6 +61,7 @@ def test_values(setting, values):
         ({'end': 1}, 'unknown type None'),
         ({'type': 'linear', 'end': 1, 'stepz': 3}, "unknown setting 'stepz'; did you mean 'steps'"),
         ({'type': 'linear', 'end': 1}, 'it takes end, steps, start'),
+        ({'type': 'warm_up', 'decay': 0.9, 'gamma': 0}, 'gamma is 0, but must be above 0'),
         ({'type': 'stepwise', 'values': [1], 'milestones': [5]}, '1 milestones need 2 values'),
         ({'type': 'stepwise', 'values': [1, 2, 3], 'milestones': [5, 5]}, 'must increase'),
     ],

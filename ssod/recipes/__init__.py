@@ -8,6 +8,7 @@ from ssod.recipes.consistent_teacher import (
     PeakMixtureSelector,
 )
 from ssod.recipes.dense_teacher import DenseTeacher
+from ssod.recipes.mixpl import MixPL, MixPLHook
 
 __all__ = [
     'AdaptiveAssigner',
@@ -15,5 +16,7 @@ __all__ = [
     'DenseTeacher',
     'ExpectedCountSelector',
     'FAM3DHead',
+    'MixPL',
+    'MixPLHook',
     'PeakMixtureSelector',
 ]

@@ -1,0 +1,398 @@
+"""MixPL (Chen et al. 2023, Mixed Pseudo Labels for Semi-Supervised Object Detection).
+
+Pseudo-mixup blends each strong view with one that was seen before: what the teacher missed in it is
+half as visible, and so does less harm as background. Pseudo-mosaic puts four of them into one image
+at a smaller scale, so that there are more small objects with pseudo-boxes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmdet.registry import HOOKS, MODELS
+from mmdet.structures import DetDataSample
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.data.branches import Branch, pop_branch, put_branch
+from ssod.models.features import Features, images
+from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
+from ssod.strict import strict_settings
+from ssod.teachers.hook import unwrap
+
+MOSAIC = 'mosaic'
+"""Metainfo of a sample that is a mosaic."""
+PARTS = 4
+"""Images of a mosaic."""
+
+
+class Lesson(NamedTuple):
+    """An image and its pseudo-boxes.
+
+    Args:
+        image: (3, H, W) uint8, BGR; remembered on the CPU, mixed on the model's device.
+        instances: ``bboxes`` (N, 4) float32 in the image's pixels, ``labels`` (N,) and ``scores``
+            (N,); on the CPU, where nothing has to wait for them.
+        path: The image's file.
+    """
+
+    image: Tensor
+    instances: InstanceData
+    path: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.image.shape[1], self.image.shape[2]
+
+
+def fit(lesson: Lesson, shape: tuple[int, int]) -> Lesson:
+    """A lesson as large as fits into ``shape`` (height, width), by nearest neighbours."""
+    (height, width), (most_rows, most_columns) = lesson.shape, shape
+    scale = min(most_rows / height, most_columns / width)
+    rows = max(1, min(most_rows, round(height * scale)))
+    columns = max(1, min(most_columns, round(width * scale)))
+    image = F.interpolate(lesson.image[None], size=(rows, columns))[0]
+    factors = torch.tensor([columns / width, rows / height]).repeat(2)
+    return lesson._replace(image=image, instances=_with_boxes(lesson, lambda b: b * factors))
+
+
+def flip(lesson: Lesson) -> Lesson:
+    """A lesson seen in a mirror, left and right exchanged."""
+    width = lesson.shape[1]
+
+    def mirrored(boxes: Tensor) -> Tensor:
+        x1, y1, x2, y2 = boxes.unbind(dim=1)
+        return torch.stack([width - x2, y1, width - x1, y2], dim=1)
+
+    return lesson._replace(image=lesson.image.flip(2), instances=_with_boxes(lesson, mirrored))
+
+
+def erase(lesson: Lesson, patches: Sequence[Sequence[int]], colour: Tensor, most: float) -> Lesson:
+    """A lesson with patches of one colour, without the boxes that they hide.
+
+    Args:
+        lesson: Stays as it is.
+        patches: Each as x1, y1, x2, y2 in whole pixels.
+        colour: (3, 1, 1) uint8.
+        most: A box of whose area the patches together cover this share or more is dropped; where
+            patches overlap counts for each, as in the original.
+    """
+    image = lesson.image.clone()
+    for x1, y1, x2, y2 in patches:
+        image[:, y1:y2, x1:x2] = colour
+    boxes = lesson.instances.bboxes
+    holes = torch.tensor(patches, dtype=torch.float32).reshape(-1, 4)
+    low = boxes[:, None, :2].maximum(holes[:, :2])
+    high = boxes[:, None, 2:].minimum(holes[:, 2:])
+    hidden = (high - low).clamp(min=0).prod(dim=2).sum(dim=1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    return lesson._replace(image=image, instances=lesson.instances[hidden < most * area])
+
+
+def mix(
+    lessons: tuple[Lesson, Lesson], corners: Sequence[tuple[int, int]], colour: Tensor
+) -> Lesson:
+    """Pseudo-mixup: the mean of two images, and the boxes of both (section 3.2).
+
+    Args:
+        lessons: The two; the new image is as high and as wide as the larger of them.
+        corners: x and y of the upper left corner of each within the new image.
+        colour: (3, 1, 1) uint8, of what is around the smaller one.
+    """
+    size = [max(lesson.shape[axis] for lesson in lessons) for axis in (0, 1)]
+    total = torch.ones(3, *size, dtype=torch.int16, device=colour.device)
+    for lesson, (x, y) in zip(lessons, corners, strict=True):
+        canvas = colour.repeat(1, *size)
+        canvas[:, y : y + lesson.shape[0], x : x + lesson.shape[1]] = lesson.image
+        total += canvas
+    # One more than the sum, so that halves are rounded up.
+    return _together(lessons, corners, (total // 2).to(torch.uint8))
+
+
+def mosaic(lessons: Sequence[Lesson], colour: Tensor) -> Lesson:
+    """Pseudo-mosaic: four images around one point, and the boxes of all (section 3.3).
+
+    Args:
+        lessons: Upper left, upper right, lower left and lower right. The quarters are as high and
+            as wide as the largest; each image touches the middle with its inner corner.
+        colour: (3, 1, 1) uint8, of what they leave free.
+    """
+    height, width = (max(lesson.shape[axis] for lesson in lessons) for axis in (0, 1))
+    image = colour.repeat(1, 2 * height, 2 * width)
+    corners = []
+    for number, lesson in enumerate(lessons):
+        (rows, columns), (low, right) = lesson.shape, divmod(number, 2)
+        x = width if right else width - columns
+        y = height if low else height - rows
+        image[:, y : y + rows, x : x + columns] = lesson.image
+        corners.append((x, y))
+    return _together(lessons, corners, image)
+
+
+def _together(
+    lessons: Sequence[Lesson], corners: Sequence[tuple[int, int]], image: Tensor
+) -> Lesson:
+    moved = []
+    for lesson, corner in zip(lessons, corners, strict=True):
+        shift = torch.tensor(corner, dtype=torch.float32).repeat(2)
+        moved.append(_with_boxes(lesson, shift.__add__))
+    return Lesson(image, InstanceData.cat(moved), ' + '.join(x.path for x in lessons))
+
+
+def _with_boxes(lesson: Lesson, change: Callable[[Tensor], Tensor]) -> InstanceData:
+    changed = lesson.instances[:]
+    changed.bboxes = change(changed.bboxes)
+    return changed
+
+
+@HOOKS.register_module()
+@strict_settings
+class MixPLHook(Hook):
+    """Mixes the strong views of each batch, whatever teacher gave them their pseudo-boxes.
+
+    Each strong view is erased in places and blended with one of the latest before it, scaled to the
+    batch's size, mirrored and erased too; of four more of those a mosaic is made and appended. Then
+    images without any pseudo-box are left out; one stays if all are, see :class:`MixPL`. As long as
+    too few were seen, views are only erased. It comes after the hooks that count pseudo-boxes or
+    compare them with the truth: they see the images as the teacher left them.
+
+    What was seen is in the checkpoint: ``cache_size`` images of the first rank, at most 5 MB each
+    on COCO; after a resumption all ranks begin with these.
+
+    Args:
+        cache_size: How many strong views are remembered: exactly one batch's and four.
+        mosaic_sides: Least and greatest height and width in pixels of a mosaic's quarter.
+        patches: Fewest and most patches that are erased in an image.
+        patch_side: Greatest height and width of a patch, as a share of the image's, in [0, 1).
+        most_erased: Boxes of which this share of the area or more is erased are dropped.
+        flip: Whether remembered images are mirrored.
+
+    Raises:
+        ValueError: If a setting is out of its range; when training, if the model is no
+            :class:`MixPL` or ``cache_size`` does not fit the batch.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        cache_size: int = 8,
+        mosaic_sides: Sequence[int] = (400, 800),
+        patches: Sequence[int] = (1, 19),
+        patch_side: float = 0.1,
+        most_erased: float = 0.7,
+        flip: bool = True,
+    ) -> None:
+        for name, pair, least in (('mosaic_sides', mosaic_sides, 1), ('patches', patches, 0)):
+            if len(pair) != 2 or not least <= pair[0] <= pair[1]:
+                raise ValueError(
+                    f'MixPLHook: {name} is {pair}, but must be two numbers that do not decrease, '
+                    f'at least {least}'
+                )
+        if not 0 <= patch_side < 1:
+            raise ValueError(f'MixPLHook: patch_side is {patch_side}, but must be in [0, 1)')
+        if not 0 < most_erased <= 1:
+            raise ValueError(f'MixPLHook: most_erased is {most_erased}, but must be in (0, 1]')
+        self.cache_size = cache_size
+        self.mosaic_sides = mosaic_sides
+        self.patches = patches
+        self.patch_side = patch_side
+        self.most_erased = most_erased
+        self.flip = flip
+        self.cache: list[Lesson] = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin without images, but for a resumption, and learn what colour is no colour."""
+        model = unwrap(runner.model)
+        if not isinstance(model, MixPL):
+            raise ValueError(
+                f'MixPLHook: the model is a {type(model).__name__}, which does not know mosaics '
+                f"from other images; use model.type='MixPL'"
+            )
+        if runner.iter == 0:
+            self.cache.clear()
+        colour = mean_colour(model.data_preprocessor.data_preprocessor)
+        self._colour = colour.to(next(model.parameters()).device)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Mix the strong views."""
+        strong = pop_branch(data_batch, 'strong')
+        if strong['inputs']:
+            put_branch(data_batch, 'strong', self.mixed(strong))
+
+    def mixed(self, strong: Branch) -> Branch:
+        """The images to learn from, and remember these; see the class."""
+        samples = strong['data_samples']
+        lessons = _lessons(strong)
+        if self.cache_size != len(lessons) + PARTS:
+            raise ValueError(
+                f'MixPLHook: cache_size is {self.cache_size}, but {len(lessons)} strong views and '
+                f'the {PARTS} images of a mosaic need {len(lessons) + PARTS}'
+            )
+        learnt = [self._erased(self._here(lesson)) for lesson in lessons]
+        extra: list[Lesson] = []
+        if len(self.cache) == self.cache_size:
+            size = tuple(max(lesson.shape[axis] for lesson in lessons) for axis in (0, 1))
+            order = np.random.permutation(len(lessons)).tolist()
+            others = [self._recalled(self.cache[place], size) for place in order]
+            learnt = [self._mixed(pair) for pair in zip(learnt, others, strict=True)]
+            low, high = self.mosaic_sides
+            size = tuple(np.random.randint(low, high + 1, size=2).tolist())
+            order = (len(lessons) + np.random.permutation(PARTS)).tolist()
+            quarters = [self._recalled(self.cache[place], size) for place in order]
+            extra = [mosaic(quarters, self._colour)]
+        self.cache = [*self.cache, *lessons][-self.cache_size :]
+        kept = [i for i, lesson in enumerate(learnt) if len(lesson.instances)] or [0]
+        pairs = [(learnt[i], samples[i]) for i in kept]
+        pairs += [(lesson, DetDataSample(metainfo={MOSAIC: True})) for lesson in extra]
+        return Branch(
+            inputs=[lesson.image for lesson, _ in pairs],
+            data_samples=[_sample(*pair) for pair in pairs],
+        )
+
+    def _mixed(self, pair: tuple[Lesson, Lesson]) -> Lesson:
+        rows, columns = (max(lesson.shape[axis] for lesson in pair) for axis in (0, 1))
+        corners = [
+            (
+                np.random.randint(columns - lesson.shape[1] + 1),
+                np.random.randint(rows - lesson.shape[0] + 1),
+            )
+            for lesson in pair
+        ]
+        return mix(pair, corners, self._colour)
+
+    def _recalled(self, lesson: Lesson, size: tuple[int, ...]) -> Lesson:
+        """A remembered image for use within ``size`` (height, width)."""
+        lesson = fit(self._here(lesson), (size[0], size[1]))
+        return self._erased(flip(lesson) if self.flip else lesson)
+
+    def _here(self, lesson: Lesson) -> Lesson:
+        """A lesson whose image is where the model is."""
+        return lesson._replace(image=lesson.image.to(self._colour.device, non_blocking=True))
+
+    def _erased(self, lesson: Lesson) -> Lesson:
+        height, width = lesson.shape
+        fewest, most = self.patches
+        holes = []
+        for share in np.random.rand(np.random.randint(fewest, most + 1)) * self.patch_side:
+            rows, columns = int(height * share), int(width * share)
+            x, y = np.random.randint(width - columns), np.random.randint(height - rows)
+            holes.append([x, y, x + columns, y + rows])
+        return erase(lesson, holes, self._colour, self.most_erased)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Save what is remembered."""
+        checkpoint['mixpl'] = [
+            {'image': x.image.clone(), 'path': x.path, **dict(x.instances.items())}
+            for x in self.cache
+        ]
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Remember what was remembered."""
+        self.cache = [_remembered(entry) for entry in checkpoint.get('mixpl', [])]
+
+
+def mean_colour(preprocessor: Any) -> Tensor:
+    """The colour (3, 1, 1) uint8 that a detector's preprocessor pads images with, once normalized.
+
+    Args:
+        preprocessor: mmdet's; its mean has the channels as they are after its conversion.
+    """
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return torch.full((3, 1, 1), getattr(preprocessor, 'pad_value', 0), dtype=torch.uint8)
+    mean: Tensor = preprocessor.mean
+    mean = mean.flip(0) if preprocessor._channel_conversion else mean
+    return mean.round().to(torch.uint8).expand(3, 1, 1)
+
+
+def _lessons(strong: Branch) -> list[Lesson]:
+    """The strong views of a batch; all their boxes come to the CPU at once."""
+    samples = strong['data_samples']
+    wanted = ('bboxes', 'labels', 'scores')
+    boxes = [InstanceData(**{k: s.gt_instances[k] for k in wanted}) for s in samples]
+    together = InstanceData.cat(boxes).cpu()
+    lessons, start = [], 0
+    for image, sample, of_image in zip(strong['inputs'], samples, boxes, strict=True):
+        end = start + len(of_image)
+        path = str(sample.get('img_path'))
+        lessons.append(Lesson(image.cpu(), together[start:end], path))
+        start = end
+    return lessons
+
+
+def _remembered(entry: Mapping[str, Any]) -> Lesson:
+    boxes = {k: v.cpu() for k, v in entry.items() if k not in ('image', 'path')}
+    return Lesson(entry['image'].cpu(), InstanceData(**boxes), entry['path'])
+
+
+def _sample(lesson: Lesson, sample: DetDataSample) -> DetDataSample:
+    """The sample of a mixed image; of several images there is no one homography."""
+    sample.pop('homography_matrix', None)
+    sample.set_metainfo({'img_shape': lesson.shape, 'img_path': lesson.path})
+    sample.gt_instances = lesson.instances
+    return sample
+
+
+@MODELS.register_module()
+@strict_settings
+class MixPL(SemiSupervisedDetector):
+    """A student and a teacher for :class:`MixPLHook`: mosaics have losses of their own.
+
+    Features are computed in one pass, the heads' losses once for the blended images and once for
+    the mosaic, so that each is normalized by its own boxes as in the original. Where none of these
+    images has a pseudo-box, that part counts 0: it would teach background alone.
+
+    Args:
+        detector: Config of the detector that both are; any of mmdet's.
+        data_preprocessor: Config of a
+            :class:`~ssod.models.two_stream_preprocessor.TwoStreamPreprocessor`.
+        pseudo_weight: λ, a number or a schedule of the iterations since the teacher began.
+        mosaic_weight: Weight of the mosaic's loss within λ's, at least 0.
+        predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
+
+    Raises:
+        ValueError: If ``mosaic_weight`` is negative.
+    """
+
+    def __init__(
+        self,
+        detector: dict[str, Any],
+        data_preprocessor: dict[str, Any],
+        pseudo_weight: float | Mapping[str, Any] = 2.0,
+        mosaic_weight: float = 0.5,
+        predict_on: str = 'teacher',
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            detector, data_preprocessor, pseudo_weight, predict_on=predict_on, init_cfg=init_cfg
+        )
+        if mosaic_weight < 0:
+            raise ValueError(f'MixPL: mosaic_weight is {mosaic_weight}, but must not be negative')
+        self.mosaic_weight = mosaic_weight
+
+    def pseudo_loss(
+        self, features: Features, inputs: Tensor, strong: list[DetDataSample]
+    ) -> Losses:
+        """The student's losses on blended images and mosaics, before λ; see the base class."""
+        border = sum(not sample.get(MOSAIC, False) for sample in strong)
+        losses: Losses = {}
+        for name, start, end, weight in (
+            ('mixup', 0, border, 1.0),
+            ('mosaic', border, len(strong), self.mosaic_weight),
+        ):
+            part = strong[start:end]
+            if not part:
+                continue
+            weight *= any(len(sample.gt_instances) for sample in part)
+            own = self.student_loss(images(features, start, end), inputs[start:end], part)
+            losses |= {
+                f'{name}_{key}': [v * weight for v in x] if isinstance(x, list) else x * weight
+                for key, x in own.items()
+                if 'loss' in key
+            }
+        return losses

@@ -9,6 +9,8 @@ from ssod.recipes.consistent_teacher import (
 )
 from ssod.recipes.dense_teacher import DenseTeacher
 from ssod.recipes.mixpl import MixPL, MixPLHook
+from ssod.recipes.soft_teacher import SoftTeacherDetector
+from ssod.recipes.unbiased_teacher import GaussianBlur, SoftmaxFocalLoss
 
 __all__ = [
     'AdaptiveAssigner',
@@ -16,7 +18,10 @@ __all__ = [
     'DenseTeacher',
     'ExpectedCountSelector',
     'FAM3DHead',
+    'GaussianBlur',
     'MixPL',
     'MixPLHook',
     'PeakMixtureSelector',
+    'SoftTeacherDetector',
+    'SoftmaxFocalLoss',
 ]

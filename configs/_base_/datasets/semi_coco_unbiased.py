@@ -1,0 +1,20 @@
+# COCO as Unbiased Teacher sees it: labelled images weakly and strongly changed, no geometry beyond.
+_base_ = './semi_coco.py'
+
+weak = _base_.weak
+colours = [
+    dict(type='RandomApply', transforms=[dict(type='PhotoMetricDistortion')], prob=0.8),
+    dict(type='RandomGrayscale', prob=0.2, keep_channels=True),
+    dict(type='GaussianBlur', prob=0.5, sigma=(0.1, 2.0)),
+]
+strong = [*weak, *colours, dict(type='RandomErasing', n_patches=(0, 3), ratio=(0.15, 0.45))]
+labeled, unlabeled = _base_.labeled, _base_.unlabeled
+view = dict(type='LabeledView', transforms=weak)
+labeled_weak = dict(labeled, pipeline=[*labeled.pipeline[:2], view])
+view = dict(type='LabeledView', transforms=strong)
+labeled_strong = dict(labeled, pipeline=[*labeled.pipeline[:2], view])
+unlabeled.pipeline[1].strong = strong
+sources = [labeled_weak, labeled_strong, unlabeled]
+train_dataloader = dict(
+    batch_size=12, sampler=dict(source_ratio=[1, 1, 1]), dataset=dict(datasets=sources)
+)

@@ -1,0 +1,210 @@
+"""Soft Teacher (Xu et al., End-to-End Semi-Supervised Object Detection with Soft Teacher, ICCV 2021).
+
+What is its own is the loss on the strong views: three sets of pseudo-boxes for three purposes, and
+regions taken for background that count as much as the teacher finds them to be background.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox2roi
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.models.features import Features
+from ssod.models.region_sampling import sampling_by_image
+from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
+from ssod.pseudo_labels.projection import project_boxes
+from ssod.strict import strict_settings
+
+
+@dataclass
+class WeakView:
+    """What the teacher saw of one image, for its opinion on the student's regions.
+
+    Attributes:
+        features: The teacher's, of the whole batch of weak views.
+        index: The image's place in that batch.
+        img_shape: Height and width of the weak view.
+        from_strong: (3, 3) homography from the strong view.
+    """
+
+    features: Features
+    index: int
+    img_shape: tuple[int, int]
+    from_strong: Tensor | None = None
+
+
+@MODELS.register_module()
+@strict_settings
+class SoftTeacherDetector(SemiSupervisedDetector):
+    """The losses of Soft Teacher, for detectors like Faster R-CNN.
+
+    The selector of the teacher's hook keeps candidates (section 3.4: scores from 0.5), of which
+
+    - the region proposal network and the classes learn those of high score (``score_threshold``),
+    - the places of boxes those that stay where they are when jittered (``uncertainty_threshold``,
+      equations 8 and 9),
+    - and a region that is no object by them counts as background as much as the teacher says that
+      it is background, the weights being normalized to a mean of 1 (equations 5 and 6).
+
+    Args:
+        detector: Config of the detector that both are.
+        data_preprocessor: See :class:`~ssod.models.semi_supervised_detector.SemiSupervisedDetector`.
+        score_threshold: Scores above it make pseudo-boxes for proposals and classes.
+        uncertainty_threshold: Uncertainties below it make pseudo-boxes for places.
+        box_jitter: Settings of :class:`~ssod.models.box_jitter.BoxJitter`.
+        pseudo_weight: λ, the paper's 4.
+        consistency: As in the base; the paper has none.
+        predict_on: As in the base.
+
+    Raises:
+        ValueError: If the detector is not two-stage with one region head and a softmax.
+    """
+
+    def __init__(
+        self,
+        detector: dict[str, Any],
+        data_preprocessor: dict[str, Any],
+        score_threshold: float = 0.9,
+        uncertainty_threshold: float = 0.02,
+        box_jitter: Mapping[str, Any] | None = None,
+        pseudo_weight: float | Mapping[str, Any] = 4.0,
+        consistency: Mapping[str, Any] | None = None,
+        predict_on: str = 'teacher',
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            detector,
+            data_preprocessor,
+            pseudo_weight=pseudo_weight,
+            box_jitter=box_jitter or {},
+            consistency=consistency,
+            predict_on=predict_on,
+            init_cfg=init_cfg,
+        )
+        self.score_threshold = score_threshold
+        self.uncertainty_threshold = uncertainty_threshold
+        roi_head = self.student.roi_head
+        if not isinstance(roi_head, StandardRoIHead) or roi_head.bbox_head.loss_cls.use_sigmoid:
+            raise ValueError(
+                f'SoftTeacherDetector: {type(self.student).__name__} has no single region head with a '
+                f'softmax; use Faster R-CNN, or another recipe'
+            )
+
+    def notes(
+        self, features: Features, samples: list[DetDataSample], predictions: list[InstanceData]
+    ) -> list[Any]:
+        """The teacher's features, beside the regions of the consistency loss if there is one."""
+        regions = super().notes(features, samples, predictions) or [None] * len(samples)
+        views = [WeakView(features, i, sample.img_shape) for i, sample in enumerate(samples)]
+        return list(zip(views, regions, strict=True))
+
+    def hand_over(self, note: Any, strong: DetDataSample, matrix: Tensor) -> None:
+        """See the base."""
+        view, regions = note
+        view.from_strong = matrix.inverse()
+        strong.weak_view = view
+        if regions is not None:
+            super().hand_over(regions, strong, matrix)
+
+    def pseudo_loss(
+        self, features: Features, inputs: Tensor, strong: list[DetDataSample]
+    ) -> Losses:
+        """The loss of proposals, classes and boxes, each with its own pseudo-boxes."""
+        certain = [_chosen(s, s.gt_instances.scores > self.score_threshold) for s in strong]
+        placed = [
+            _chosen(s, s.gt_instances.uncertainties < self.uncertainty_threshold) for s in strong
+        ]
+        with sampling_by_image(self._samplers, strong):
+            losses, proposals = self._proposal_loss(features, certain)
+            for proposal in proposals:
+                proposal.priors = proposal.pop('bboxes')
+            of_classes = self._sample(features, proposals, certain)
+            of_boxes = self._sample(features, proposals, placed)
+        return losses | self._region_loss(features, of_classes, of_boxes, strong)
+
+    def _proposal_loss(
+        self, features: Features, samples: list[DetDataSample]
+    ) -> tuple[Losses, list[InstanceData]]:
+        """The loss of the region proposal network, and its proposals."""
+        objects = [_chosen(s, slice(None)) for s in samples]
+        for sample in objects:
+            sample.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
+        cfg = self.student.train_cfg.get('rpn_proposal', self.student.test_cfg.rpn)
+        losses, proposals = self.student.rpn_head.loss_and_predict(
+            features, objects, proposal_cfg=cfg
+        )
+        named = {k if 'rpn' in k else f'rpn_{k}': v for k, v in losses.items()}
+        return named, proposals
+
+    def _sample(
+        self, features: Features, proposals: list[InstanceData], samples: list[DetDataSample]
+    ) -> list[SamplingResult]:
+        """Regions of each image that learn its boxes."""
+        roi_head, results = self.student.roi_head, []
+        for i, (proposal, sample) in enumerate(zip(proposals, samples, strict=True)):
+            boxes = sample.gt_instances
+            assigned = roi_head.bbox_assigner.assign(proposal, boxes, None)
+            own = [level[i : i + 1] for level in features]
+            results.append(roi_head.bbox_sampler.sample(assigned, proposal, boxes, feats=own))
+        return results
+
+    def _region_loss(
+        self,
+        features: Features,
+        of_classes: list[SamplingResult],
+        of_boxes: list[SamplingResult],
+        strong: list[DetDataSample],
+    ) -> Losses:
+        """The loss of the region head; one pass for the regions of classes and those of boxes.
+
+        Of the latter only those on objects are looked at, for the others have no loss.
+        """
+        roi_head = self.student.roi_head
+        head, cfg = roi_head.bbox_head, self.student.train_cfg.rcnn
+        rois = bbox2roi([r.priors for r in of_classes])
+        placed = bbox2roi([r.pos_priors for r in of_boxes])
+        found = roi_head._bbox_forward(features, torch.cat([rois, placed]))
+        scores, boxes = found['cls_score'], found['bbox_pred']
+
+        labels, weights, *_ = head.get_targets(of_classes, cfg)
+        background = self._background(of_classes, strong)
+        weights = torch.where(labels == head.num_classes, background.to(weights.dtype), weights)
+        scores = scores[: len(rois)]
+        losses: Losses = head.loss(scores, None, rois, labels, weights, None, None)
+        # mmdet's head divides by the number of regions; divided by their weight it is their mean.
+        losses['loss_cls'] = losses['loss_cls'] * (len(weights) / weights.sum().clamp(min=1))
+
+        per_image = zip(*head.get_targets(of_boxes, cfg, concat=False), of_boxes, strict=True)
+        on_objects = [[t[: len(r.pos_priors)] for t in targets] for *targets, r in per_image]
+        targets = [torch.cat(parts) for parts in zip(*on_objects, strict=True)]
+        losses |= head.loss(None, boxes[len(rois) :], placed, *targets)
+        # The same here, for the number is that of all regions that were sampled.
+        losses['loss_bbox'] *= len(placed) / max(sum(len(r.priors) for r in of_boxes), 1)
+        return losses
+
+    @torch.no_grad()
+    def _background(self, sampled: list[SamplingResult], strong: list[DetDataSample]) -> Tensor:
+        """The teacher's probability that regions of the strong views are background, (N,)."""
+        rois = []
+        for result, sample in zip(sampled, strong, strict=True):
+            view = sample.weak_view
+            boxes = project_boxes(result.priors, view.from_strong, view.img_shape)
+            rois.append(torch.cat([boxes.new_full((len(boxes), 1), view.index), boxes], dim=1))
+        features = strong[0].weak_view.features
+        found = self.teacher.roi_head._bbox_forward(features, torch.cat(rois))
+        return found['cls_score'].float().softmax(dim=1)[:, -1]
+
+
+def _chosen(sample: DetDataSample, which: Tensor | slice) -> DetDataSample:
+    """A sample of the same image with some of its boxes."""
+    chosen = DetDataSample(metainfo=sample.metainfo)
+    chosen.gt_instances = sample.gt_instances[which]
+    return chosen

@@ -1,0 +1,103 @@
+"""Unbiased Teacher (Liu et al., Unbiased Teacher for Semi-Supervised Object Detection, ICLR 2021).
+
+Most of it is settings: burn-in, a slow teacher, a fixed threshold, no regression to pseudo-boxes.
+What is its own is the focal loss of a softmax, against the imbalance of classes, and the blur of
+its strong view.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet.registry import MODELS, TRANSFORMS
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssod.strict import strict_settings
+
+
+@MODELS.register_module()
+@strict_settings
+class SoftmaxFocalLoss(nn.Module):
+    """(1 - p)^γ times the cross entropy of a softmax, p being the true class's probability.
+
+    Section 3.3 of the paper, which takes Lin et al. (2017) from sigmoids to the region head's
+    softmax. It is for the ``loss_cls`` of mmdet's region heads.
+
+    Args:
+        gamma: γ, at least 0; 0 is the cross entropy. The authors' code has 1.5.
+        loss_weight: Factor of the whole.
+
+    Raises:
+        ValueError: If γ is negative.
+    """
+
+    use_sigmoid = False
+    custom_cls_channels = False
+
+    def __init__(self, gamma: float = 1.5, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if gamma < 0:
+            raise ValueError(f'SoftmaxFocalLoss: gamma is {gamma}, but must be at least 0')
+        self.gamma = gamma
+        self.loss_weight = loss_weight
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+    ) -> Tensor:
+        """The loss.
+
+        Args:
+            cls_score: Logits (N, K + 1), background last.
+            label: Class numbers (N,), K for background.
+            weight: Of each region, (N,); 1 if ``None``.
+            avg_factor: What the sum is divided by; N if ``None``.
+            reduction_override: ``'none'`` for the losses (N,), ``'sum'`` for their sum.
+        """
+        cross_entropy = F.cross_entropy(cls_score.float(), label, reduction='none')
+        # Not below 0 where rounding makes p more than 1.
+        missing = (1 - torch.exp(-cross_entropy)).clamp(min=0)
+        losses = self.loss_weight * missing**self.gamma * cross_entropy
+        if weight is not None:
+            losses = losses * weight
+        if reduction_override == 'none':
+            return losses
+        if reduction_override == 'sum':
+            return losses.sum()
+        return losses.sum() / max(avg_factor if avg_factor is not None else len(losses), 1e-6)
+
+
+@TRANSFORMS.register_module()
+@strict_settings
+class GaussianBlur(BaseTransform):
+    """Blur an image at random (appendix of the paper, after SimCLR).
+
+    Args:
+        prob: How often, in [0, 1].
+        sigma: Least and greatest standard deviation of the kernel in pixels, above 0.
+
+    Raises:
+        ValueError: If a setting is out of its range.
+    """
+
+    def __init__(self, prob: float = 0.5, sigma: tuple[float, float] = (0.1, 2.0)) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'GaussianBlur: prob is {prob}, but must be in [0, 1]')
+        if not 0 < sigma[0] <= sigma[1]:
+            raise ValueError(f'GaussianBlur: sigma is {sigma}, but must be two numbers, 0 < a <= b')
+        self.prob = prob
+        self.sigma = sigma
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Blur ``img`` (H, W, 3); its type stays."""
+        if np.random.rand() < self.prob:
+            sigma = np.random.uniform(*self.sigma)
+            results['img'] = cv2.GaussianBlur(results['img'], (0, 0), sigma)
+        return results

@@ -35,8 +35,8 @@ class Lesson(NamedTuple):
 
     Args:
         image: (3, H, W) uint8, BGR; remembered on the CPU, mixed on the model's device.
-        instances: ``bboxes`` (N, 4) float32 in the image's pixels, ``labels`` (N,) and ``scores``
-            (N,); on the CPU, where nothing has to wait for them.
+        instances: ``bboxes`` (N, 4) float32 in the image's pixels, ``labels`` (N,) and what else
+            is known of them, all tensors; on the CPU, where nothing has to wait for them.
         path: The image's file.
     """
 
@@ -313,8 +313,7 @@ def mean_colour(preprocessor: Any) -> Tensor:
 def _lessons(strong: Branch) -> list[Lesson]:
     """The strong views of a batch; all their boxes come to the CPU at once."""
     samples = strong['data_samples']
-    wanted = ('bboxes', 'labels', 'scores')
-    boxes = [InstanceData(**{k: s.gt_instances[k] for k in wanted}) for s in samples]
+    boxes = [sample.gt_instances for sample in samples]
     together = InstanceData.cat(boxes).cpu()
     lessons, start = [], 0
     for image, sample, of_image in zip(strong['inputs'], samples, boxes, strict=True):
@@ -389,7 +388,7 @@ class MixPL(SemiSupervisedDetector):
             if not part:
                 continue
             weight *= any(len(sample.gt_instances) for sample in part)
-            own = self.student_loss(images(features, start, end), inputs[start:end], part)
+            own = super().pseudo_loss(images(features, start, end), inputs[start:end], part)
             losses |= {
                 f'{name}_{key}': [v * weight for v in x] if isinstance(x, list) else x * weight
                 for key, x in own.items()

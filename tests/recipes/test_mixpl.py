@@ -96,10 +96,10 @@ def test_fit(shape, size, boxes):
 
 
 def test_boxes_are_scaled_as_the_image_is():
-    # 3 × 5 into 2 × 9: 2 × 3, for 3.33 is rounded, so boxes are 3/5 as wide and 2/3 as high.
-    made = fit(plain(3, 5, 7, [[0, 0, 5, 3]]), (2, 9))
-    assert made.shape == (2, 3)
-    assert made.instances.bboxes.flatten().tolist() == pytest.approx([0, 0, 3, 2])
+    # 3 × 5 into 1 × 9: 1 × 2, for 1.67 is rounded, so boxes are 2/5 as wide and a third as high.
+    made = fit(plain(3, 5, 7, [[0, 0, 5, 3]]), (1, 9))
+    assert made.shape == (1, 2)
+    assert made.instances.bboxes.flatten().tolist() == pytest.approx([0, 0, 2, 1])
 
 
 def test_flip():
@@ -145,7 +145,7 @@ def batch(count, first=0, boxes=1):
             bboxes=torch.tensor([[0.0, 0, 20, 10]] * boxes).reshape(-1, 4),
             labels=torch.full((boxes,), number),
             scores=torch.full((boxes,), 0.9),
-            more=torch.zeros(boxes),
+            weights=torch.full((boxes,), number / 2),
         )
         samples.append(sample)
     pictures = [
@@ -178,6 +178,8 @@ def test_what_is_mixed_with_what():
     assert sorted(last.img_path.split(' + ')) == ['2.png', '3.png', '4.png', '5.png']
     assert (one.get('mosaic'), last.get('mosaic')) == (None, True)
     assert sorted(one.gt_instances.labels.tolist())[1] == 6
+    # What a selector said of each box goes with it.
+    assert torch.equal(one.gt_instances.weights, one.gt_instances.labels / 2)
     partner = int(one.img_path.split(' + ')[1][0])
     assert int(made['inputs'][0][0, 0, 0]) == (60 + 10 * partner + 1) // 2
     # A third of the size: 10 × 15 would fit 10 rows, but only 10 columns fit: 7 × 10.

@@ -28,7 +28,7 @@ bottom, and quality logits (N,); all float32."""
 
 
 def dense_losses(student: Cells, teacher: Cells, share: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The losses of all cells of a batch (section 3.3; the original's ``get_distill_loss``).
+    """The losses of all cells of a batch (the original's ``get_distill_loss``).
 
     The learning region are the cells whose best class score of the teacher, the feature richness
     score, is among the highest of the batch. Quality Focal Loss teaches all cells: those of the

@@ -97,7 +97,7 @@ def erase(lesson: Lesson, patches: Sequence[Sequence[int]], colour: Tensor, most
 def mix(
     lessons: tuple[Lesson, Lesson], corners: Sequence[tuple[int, int]], colour: Tensor
 ) -> Lesson:
-    """Pseudo-mixup: the mean of two images, and the boxes of both (section 3.2).
+    """Pseudo-mixup: the mean of two images, and the boxes of both (the original's ``mixup``).
 
     Args:
         lessons: The two; the new image is as high and as wide as the larger of them.
@@ -115,7 +115,7 @@ def mix(
 
 
 def mosaic(lessons: Sequence[Lesson], colour: Tensor) -> Lesson:
-    """Pseudo-mosaic: four images around one point, and the boxes of all (section 3.3).
+    """Pseudo-mosaic: four images around one point, and the boxes of all (the original's ``mosaic``).
 
     Args:
         lessons: Upper left, upper right, lower left and lower right. The quarters are as high and

@@ -115,7 +115,7 @@ def mix(
 
 
 def mosaic(lessons: Sequence[Lesson], colour: Tensor) -> Lesson:
-    """Pseudo-mosaic: four images around one point, and the boxes of all (the original's ``mosaic``).
+    """Pseudo-mosaic: four images around one point, boxes of all (the original's ``mosaic``).
 
     Args:
         lessons: Upper left, upper right, lower left and lower right. The quarters are as high and

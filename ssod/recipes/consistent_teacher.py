@@ -57,12 +57,11 @@ def fit_loosely(scores: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
     """Means, variances and weights (C, 2) of two Gaussians for each class's scores (C, Q).
 
     It begins with variances of 1 and ends when the mean log-likelihood gains less than 0.001, as
-    scikit-learn does with the released code's settings. That is long before it converges, and the
-    thresholds are lower by up to 0.2 that way; but it is what the method was tuned with.
+    scikit-learn with the released code's settings; a converged fit is stricter by up to 0.2.
     """
     filled = torch.stack([scores.masked_fill(~valid, sign * torch.inf) for sign in (1, -1)])
     means = torch.stack([filled[0].amin(dim=1), filled[1].amax(dim=1)], dim=1)
-    mixture = (means, torch.ones_like(means), torch.full_like(means, 0.5))
+    mixture: tuple[Tensor, ...] = (means, torch.ones_like(means), 0.5 * torch.ones_like(means))
     weight, likelihood = valid[..., None].to(scores), torch.full_like(means[:, :1], -torch.inf)
     running = torch.ones_like(likelihood, dtype=torch.bool)
     for _ in range(30):
@@ -165,7 +164,7 @@ class AdaptiveAssigner:
         corners, centres = truth.boxes[:, :, None], points[:, :2]
         within = torch.cat([centres - corners[..., :2], corners[..., 2:] - centres], dim=-1) > 0
         real = (truth.labels >= 0)[:, :, None]
-        candidates = (within.all(dim=-1) & real).any(dim=1) & valid
+        candidates = within.all(dim=-1).any(dim=1) & valid
         possible = candidates[:, None] & real
         ious = bbox_overlaps(truth.boxes, boxes)
         middles = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2
@@ -267,8 +266,9 @@ class FAM3DHead(AnchorHead):
         cfgs = dict(train_cfg=train_cfg, test_cfg=test_cfg, init_cfg=init)
         losses, boxes = dict(loss_cls=loss_cls, loss_bbox=loss_bbox), (anchor_generator, bbox_coder)
         super().__init__(num_classes, in_channels, feat_channels, *boxes, **losses, **cfgs)
+        self.delta_coder = TASK_UTILS.build(bbox_coder)
         # The forward pass ends with boxes, so nothing that follows has deltas to decode.
-        self.delta_coder, self.bbox_coder = self.bbox_coder, _Finished()
+        self.bbox_coder = _Finished()
         if self.num_base_priors != 1:
             raise ValueError(
                 f'FAM3DHead: anchor_generator gives {self.num_base_priors} anchors to each cell, '
@@ -313,12 +313,12 @@ class FAM3DHead(AnchorHead):
 
     def _align(self, boxes: Maps, hints: Maps, level: int) -> Tensor:
         """The boxes of a level, looked up at FAM-3D's offsets (B, 4, H, W)."""
-        own, top = boxes[level], len(boxes) - 1
-        size, finer, coarser = own.shape[-2:], max(level - 1, 0), min(level + 1, top)
-        resize = partial(F.interpolate, size=size, mode='bilinear', align_corners=False)
+        # The finest level is its own finer one, and the coarsest its own coarser one.
+        own, finer, coarser = boxes[level], max(level - 1, 0), min(level + 1, len(boxes) - 1)
+        resize = partial(F.interpolate, size=own.shape[-2:], mode='bilinear', align_corners=False)
         around = (resize(hints[finer]), hints[level], resize(hints[coarser]))
         moves, climb = self.offset(torch.cat(around, dim=1)).float().split([8, 4], dim=1)
-        climb = climb.clamp(min=-1.0 if level > 0 else 0.0, max=1.0 if level < top else 0.0)
+        climb = climb.clamp(min=-1, max=1)
         mixed = own * (1 - climb.abs())
         mixed = mixed + climb.clamp(min=0) * resize(boxes[coarser])
         mixed = mixed + (-climb).clamp(min=0) * resize(boxes[finer])

@@ -10,6 +10,7 @@ from ssod.recipes.consistent_teacher import (
 from ssod.recipes.dense_teacher import DenseTeacher
 from ssod.recipes.mixpl import MixPL, MixPLHook
 from ssod.recipes.soft_teacher import SoftTeacherDetector
+from ssod.recipes.stac import OfflineTeacherHook
 from ssod.recipes.unbiased_teacher import GaussianBlur, SoftmaxFocalLoss
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     'GaussianBlur',
     'MixPL',
     'MixPLHook',
+    'OfflineTeacherHook',
     'PeakMixtureSelector',
     'SoftTeacherDetector',
     'SoftmaxFocalLoss',

@@ -90,11 +90,15 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         strong = pop_branch(data_batch, 'strong')
         if model.step < 0 or not weak['inputs']:
             return
-        with runner.optim_wrapper.optim_context(runner.model):
-            predictions, notes = model.teach(weak)
-        predictions = self.revise(weak, predictions)
+        predictions, notes = self.predict(runner, weak)
         self.set_lesson(model, weak, strong, predictions, notes)
         put_branch(data_batch, 'strong', strong)
+
+    def predict(self, runner: Runner, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
+        """What the teacher says of the weak views, see ``SemiSupervisedDetector.teach``."""
+        with runner.optim_wrapper.optim_context(runner.model):
+            predictions, notes = unwrap(runner.model).teach(weak)
+        return self.revise(weak, predictions), notes
 
     def revise(self, weak: Branch, predictions: list[InstanceData]) -> list[InstanceData]:
         """What the teacher stands for, given what it has just predicted; the same by default.

@@ -1,0 +1,82 @@
+"""STAC (Sohn et al., A Simple Semi-Supervised Learning Framework for Object Detection, 2020).
+
+A teacher that was trained on the labelled images alone labels the others once; then a student is
+trained from the start on both. What is its own is that pseudo-labels come from a file.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+
+from ssod.data.branches import Branch
+from ssod.pseudo_labels.offline import StoredLabels
+from ssod.pseudo_labels.projection import project_boxes, view_to_view
+from ssod.strict import strict_settings
+from ssod.teachers.hook import unwrap
+from ssod.teachers.pi_teacher import PiTeacherHook
+
+NAME = 'pseudo_labels.json'
+"""The file in the work directory, if no other is named."""
+
+
+@HOOKS.register_module()
+@strict_settings
+class OfflineTeacherHook(PiTeacherHook):
+    """The teacher's predictions are read from a file that ``tools/pseudo_label.py`` wrote.
+
+    Section 3.1 of the paper, steps 2 and 3. The model that is called teacher is the student's copy
+    here, so that both have the same score, and no time is spent on predicting.
+
+    Args:
+        selector: Config of the selector of pseudo-boxes.
+        ann_file: The file; ``pseudo_labels.json`` in the work directory if ``None``.
+        burn_in: Number of supervised iterations at the start of the run.
+        min_size: Least width and height in pixels of a pseudo-box in the strong view.
+
+    Raises:
+        FileNotFoundError: Before the training, if there is no such file.
+        ValueError: If the file is not for these images and classes, or the model has a consistency
+            loss, which asks a teacher.
+    """
+
+    def __init__(
+        self,
+        selector: Mapping[str, Any],
+        ann_file: str | None = None,
+        burn_in: int = 0,
+        min_size: float = 1.0,
+    ) -> None:
+        super().__init__(selector, burn_in, min_size)
+        self.ann_file = ann_file
+
+    def before_train(self, runner: Runner) -> None:
+        """Read the file."""
+        super().before_train(runner)
+        if unwrap(runner.model).consistency is not None:
+            raise ValueError(
+                'OfflineTeacherHook: the consistency loss asks a teacher, and here is none; set '
+                'model.consistency=None'
+            )
+        path = Path(self.ann_file or Path(runner.work_dir, NAME))
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'{path} does not exist; make it of a supervised run: python '
+                f'tools/pseudo_label.py CONFIG CHECKPOINT --out {path}'
+            )
+        classes = runner.train_dataloader.dataset.metainfo['classes']
+        self._labels = StoredLabels(path, classes)
+
+    def predict(self, runner: Runner, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
+        """What is stored of the images, in the weak views' pixels."""
+        device = unwrap(runner.model).data_preprocessor.device
+        return [self._in_view(sample).to(device) for sample in weak['data_samples']], None
+
+    def _in_view(self, sample: DetDataSample) -> InstanceData:
+        stored = self._labels.of(sample.img_path)
+        stored.bboxes = project_boxes(stored.bboxes, view_to_view(DetDataSample(), sample))
+        return stored

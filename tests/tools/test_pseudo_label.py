@@ -1,0 +1,39 @@
+"""Labels that are made once, from the command line: the three commands of STAC."""
+
+import sys
+from pathlib import Path
+
+from ssod.checkpoints import load_checkpoint
+
+
+def test_three_commands(digits_cfg, bench):
+    root = Path(__file__).parents[2]
+    digits_cfg.train_cfg.max_iters = 1
+    for part in ('cfg', 'dataloader', 'evaluator'):
+        digits_cfg[f'val_{part}'] = digits_cfg.pop(f'kept_{part}')
+        digits_cfg.pop(f'test_{part}', None)
+    digits_cfg.val_dataloader.num_workers = 0
+    digits_cfg.default_hooks.teacher.burn_in = 1
+    digits_cfg.work_dir = 'supervised'
+    digits_cfg.dump(bench.place / 'supervised.py')
+    selector = dict(type='ScoreSelector', threshold=0.0)
+    digits_cfg.default_hooks.teacher = dict(type='OfflineTeacherHook', selector=selector)
+    digits_cfg.work_dir = 'stac'
+    digits_cfg.dump(bench.place / 'stac.py')
+    python = sys.executable
+    bench.run(python, root / 'tools/train.py', 'supervised.py', log='1.txt')
+    label = [python, root / 'tools/pseudo_label.py', 'stac.py', 'supervised/iter_1.pth']
+    told = bench.run(*label, '--score-thr', '0.01', log='2.txt')
+    assert 'stac/pseudo_labels.json: pseudo-labels of 18 images' in told
+    bench.run(python, root / 'tools/train.py', 'stac.py', log='3.txt')
+    assert (
+        'student.backbone.conv1.weight'
+        in load_checkpoint(bench.place / 'stac/iter_1.pth')['state_dict']
+    )
+    # What is there is not overwritten.
+    again = bench.start(*label, log='4.txt')
+    assert again.wait() != 0
+    assert (
+        'pseudo_labels.json exists; remove it, or pass --overwrite'
+        in (bench.place / '4.txt').read_text()
+    )

@@ -4,6 +4,7 @@ from ssod.models.consistency import Consistency
 from ssod.models.pretrained import PretrainedDetectorHook
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.models.torchvision_backbone import TorchvisionBackbone
+from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.models.two_stream_preprocessor import TwoStreamPreprocessor
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     'PretrainedDetectorHook',
     'SemiSupervisedDetector',
     'TorchvisionBackbone',
+    'TwoHeadBBoxHead',
     'TwoStreamPreprocessor',
 ]

@@ -68,6 +68,7 @@ class Consistency:
         regions = self.head.propose(teacher, features, samples, self.num_regions)
         opinions = self.head.evaluate(teacher, features, regions)
         for region, (logits, boxes) in zip(regions, opinions, strict=True):
+            logits = logits.chunk(2, dim=1)[0] if self.head.two_heads else logits
             classes = logits[:, :-1] if self.head.softmax else logits
             region.logits = logits
             region.labels = classes.argmax(dim=1)
@@ -94,6 +95,7 @@ class Consistency:
         opinions = self.head.evaluate(student, features, regions)
         teacher = InstanceData.cat(regions)
         logits = torch.cat([logits for logits, _ in opinions])
+        logits = logits.chunk(2, dim=1)[1] if self.head.two_heads else logits
         boxes = boxes_of_class(torch.cat([boxes for _, boxes in opinions]), teacher.labels)
         certain = foreground(teacher.logits, self.head.softmax)
         of_class = class_distance(logits, teacher.logits, self.kind, self.head.softmax)

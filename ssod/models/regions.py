@@ -19,6 +19,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.models.features import Features
+from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.pseudo_labels.projection import clip_boxes, project_boxes
 
 Opinions = list[tuple[Tensor, Tensor]]
@@ -33,9 +34,13 @@ class RegionHead(metaclass=ABCMeta):
 
     Attributes:
         softmax: Whether class logits make one softmax, background last, or sigmoids.
+        two_heads: Whether there are two classifiers, see
+            :class:`~ssod.models.two_heads.TwoHeadBBoxHead`; the teacher then speaks by the first and
+            the student answers by the second.
     """
 
     softmax: bool
+    two_heads = False
 
     @abstractmethod
     def propose(
@@ -58,7 +63,7 @@ def region_head(detector: BaseDetector) -> RegionHead:
     """
     roi_head = getattr(detector, 'roi_head', None)
     if isinstance(roi_head, StandardRoIHead | CascadeRoIHead):
-        return TwoStageRegions()
+        return TwoStageRegions(roi_head)
     if type(getattr(detector, 'bbox_head', None)) in DENSE_HEADS:
         return DenseRegions(detector)
     head = type(roi_head or getattr(detector, 'bbox_head', detector)).__name__
@@ -70,9 +75,16 @@ def region_head(detector: BaseDetector) -> RegionHead:
 
 
 class TwoStageRegions(RegionHead):
-    """Proposals of the region proposal network, judged by the region head (a cascade's first)."""
+    """Proposals of the region proposal network, judged by the region head (a cascade's first).
+
+    Args:
+        roi_head: The detector's, with its region head.
+    """
 
     softmax = True
+
+    def __init__(self, roi_head: Any) -> None:
+        self.two_heads = isinstance(roi_head.bbox_head, TwoHeadBBoxHead)
 
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int

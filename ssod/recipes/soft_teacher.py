@@ -20,6 +20,7 @@ from torch import Tensor
 from ssod.models.features import Features
 from ssod.models.region_sampling import sampling_by_image
 from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
+from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.pseudo_labels.projection import project_boxes
 from ssod.strict import strict_settings
 
@@ -92,10 +93,14 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         self.score_threshold = score_threshold
         self.uncertainty_threshold = uncertainty_threshold
         roi_head = self.student.roi_head
-        if not isinstance(roi_head, StandardRoIHead) or roi_head.bbox_head.loss_cls.use_sigmoid:
+        if (
+            not isinstance(roi_head, StandardRoIHead)
+            or roi_head.bbox_head.loss_cls.use_sigmoid
+            or isinstance(roi_head.bbox_head, TwoHeadBBoxHead)
+        ):
             raise ValueError(
-                f'SoftTeacherDetector: {type(self.student).__name__} has no single region head with a '
-                f'softmax; use Faster R-CNN, or another recipe'
+                f'SoftTeacherDetector: {type(self.student).__name__} has no single region head with '
+                f'one softmax; use Faster R-CNN, or another recipe'
             )
 
     def notes(

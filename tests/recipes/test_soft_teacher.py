@@ -210,7 +210,7 @@ def test_the_teacher_has_no_gradient():
 def test_other_detectors_are_refused(name):
     detector = get_config(f'mmdet::{name}.py').model
     detector.backbone.init_cfg = None
-    with pytest.raises(ValueError, match='CascadeRCNN has no single region head with a softmax'):
+    with pytest.raises(ValueError, match='CascadeRCNN has no single region head with one softmax'):
         build(detector=detector)
 
 

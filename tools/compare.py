@@ -1,8 +1,13 @@
-"""Mean teacher against supervised training alone: same labels, start and iterations, some seeds.
+"""Recipes against supervised training alone: same labelled images and iterations, some seeds.
 
-Each seed trains configs/mt_fasterrcnn_digits10pct.py, and then goes on from the end of its burn-in
-with configs/supervised_fasterrcnn_digits10pct.py. What is done is not done again: an interrupted
+A recipe is named as its config is: configs/RECIPE_DETECTOR_digits10pct.py; it is measured against
+configs/supervised_DETECTOR_digits10pct.py. What is done is not done again: an interrupted
 comparison goes on where it was.
+
+Examples:
+    python tools/compare.py
+    python tools/compare.py --recipes softteacher_fasterrcnn denseteacher_fcos --seeds 0
+    python tools/compare.py --recipes all
 """
 
 import argparse
@@ -10,72 +15,100 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from statistics import mean
 
 from ssod.errors import errors_in_one_line
+from ssod.evaluation.comparison import Scores, by_recipe, by_seed
 from ssod.files import write_whole
-from ssod.runs import load_config
 
-MEAN_TEACHER = 'configs/mt_fasterrcnn_digits10pct.py'
-SUPERVISED = 'configs/supervised_fasterrcnn_digits10pct.py'
-
-
-def train(config: str, work_dir: Path, seed: int, start: Path | None = None) -> dict[str, float]:
-    """Run tools/train.py, or what an interruption left of it to run, and return its summary."""
-    summary = work_dir / 'summary.json'
-    if not summary.exists():
-        begun = start is None or (work_dir / 'last_checkpoint').exists()
-        command = [sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir)]
-        command += ['--resume'] if begun else ['--resume', str(start)]
-        # All checkpoints are kept, for the supervised run begins with one.
-        command += ['--cfg-options', f'randomness.seed={seed}']
-        command += ['default_hooks.checkpoint.max_keep_ckpts=-1']
-        code = subprocess.run(command).returncode
-        if code != 0:
-            sys.exit(code)
-    return json.loads(summary.read_text())
+SUFFIX = '_digits10pct.py'
+# Not a recipe but the way to one: tools/train.py --detector.
+ANY = 'mt_any'
 
 
-def compare(seed: int, root: Path) -> dict[str, float]:
-    """Both runs of one seed; mAP in points."""
-    burn_in = load_config(MEAN_TEACHER).default_hooks.teacher.burn_in
-    teacher_dir = root / f'mean_teacher_{seed}'
-    taught = train(MEAN_TEACHER, teacher_dir, seed)
-    start = teacher_dir / f'iter_{burn_in}.pth'
-    supervised = train(SUPERVISED, root / f'supervised_{seed}', seed, start)
-    return {
-        'seed': seed,
-        'start': taught['start_mAP'],
-        'supervised': supervised['student_mAP'],
-        'student': taught['student_mAP'],
-        'teacher': taught['teacher_mAP'],
-        'gain': round(taught['teacher_mAP'] - supervised['student_mAP'], 1),
-    }
+class Comparison:
+    """Trainings of recipes in directories below one, each done once.
+
+    Args:
+        root: The directory.
+        options: What else tools/train.py is told.
+    """
+
+    def __init__(self, root: Path, options: list[str]) -> None:
+        self.root = root
+        self.options = options
+
+    def row(self, recipe: str, seed: int) -> Scores:
+        """One recipe's scores and those of its baseline; mAP in points."""
+        baseline = f'supervised_{recipe.rsplit("_", 1)[1]}'
+        supervised = self._train(baseline, seed)['student_mAP']
+        if recipe.startswith('stac_'):
+            self._label(baseline, recipe, seed)
+        scores = self._train(recipe, seed)
+        return {
+            'recipe': recipe,
+            'seed': seed,
+            'start': scores['start_mAP'],
+            'supervised': supervised,
+            'student': scores['student_mAP'],
+            'teacher': scores['teacher_mAP'],
+            'gain': round(scores['teacher_mAP'] - supervised, 1),
+        }
+
+    def _train(self, recipe: str, seed: int) -> Scores:
+        """Run tools/train.py, or what an interruption left of it to run, for its summary."""
+        place = self.root / f'{recipe}_{seed}'
+        summary = place / 'summary.json'
+        if not summary.exists():
+            settings = [f'randomness.seed={seed}', *self.options]
+            _run('train.py', f'configs/{recipe}{SUFFIX}', place, '--resume', options=settings)
+        scores: Scores = json.loads(summary.read_text())
+        return scores
+
+    def _label(self, baseline: str, recipe: str, seed: int) -> None:
+        """Let the supervised detector label the images, once."""
+        labels = self.root / f'{recipe}_{seed}' / 'pseudo_labels.json'
+        if not labels.exists():
+            last = self.root / f'{baseline}_{seed}'
+            checkpoint = Path((last / 'last_checkpoint').read_text()).name
+            arguments = [f'configs/{recipe}{SUFFIX}', str(last / checkpoint), '--out', str(labels)]
+            _run('pseudo_label.py', *arguments, options=self.options)
 
 
-def table(rows: list[dict[str, float]]) -> str:
-    """A Markdown table with the means below."""
-    names = list(rows[0])
-    lines = [f'| {" | ".join(names)} |', f'|{" --- |" * len(names)}']
-    lines += [f'| {" | ".join(str(row[name]) for name in names)} |' for row in rows]
-    means = [f'{mean(row[name] for row in rows):.1f}' for name in names[1:]]
-    return '\n'.join([*lines, f'| mean | {" | ".join(means)} |'])
+def _run(tool: str, config: str, place: Path | str, *arguments: str, options: list[str]) -> None:
+    where = ['--work-dir', str(place)] if tool == 'train.py' else [str(place)]
+    command = [sys.executable, f'tools/{tool}', config, *where, *arguments]
+    if options:
+        command += ['--cfg-options', *options]
+    code = subprocess.run(command).returncode
+    if code != 0:
+        sys.exit(code)
 
 
 def main() -> None:
+    known = sorted(path.name.removesuffix(SUFFIX) for path in Path('configs').glob(f'*{SUFFIX}'))
+    known = [name for name in known if not name.startswith('supervised_') and name != ANY]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        '--recipes', nargs='+', default=['mt_fasterrcnn'], choices=[*known, 'all'], metavar='RECIPE'
+    )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='config overrides'
+    )
     args = parser.parse_args()
-    rows = []
+    recipes = known if 'all' in args.recipes else args.recipes
+    comparison, rows = Comparison(args.work_dir, args.cfg_options), []
     for seed in args.seeds:
-        with errors_in_one_line():
-            rows.append(compare(seed, args.work_dir))
-        print(table(rows), flush=True)
+        for recipe in recipes:
+            with errors_in_one_line():
+                rows.append(comparison.row(recipe, seed))
+            print(by_seed(rows) if len(recipes) == 1 else by_recipe(rows), flush=True)
     write_whole(args.work_dir / 'compare.json', (json.dumps(rows, indent=2) + '\n').encode())
-    write_whole(args.work_dir / 'compare.md', (table(rows) + '\n').encode())
+    table = by_seed(rows) if len(recipes) == 1 else by_recipe(rows)
+    write_whole(args.work_dir / 'compare.md', (table + '\n').encode())
 
 
 if __name__ == '__main__':

@@ -1,14 +1,18 @@
 """Thresholds from mixtures of Gaussians, against scores whose mixture is known."""
 
 import copy
+import warnings
 
+import numpy as np
 import pytest
 import torch
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
 
 from ssod.pseudo_labels import MixtureSelector
-from ssod.pseudo_labels.mixture import fit_mixtures, positive_thresholds
+from ssod.pseudo_labels.mixture import ITERATIONS, fit_mixtures, positive_thresholds
 from ssod.pseudo_labels.selectors import SelectorChain
 from ssod.teachers import TeacherHook
 
@@ -157,3 +161,34 @@ def test_a_resumed_run_goes_on_with_the_queues(digits_cfg):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match=f'MixtureSelector: {next(iter(settings))} is'):
         MixtureSelector(**{'num_classes': 2, **settings})
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_the_fit_is_scikit_learns(seed):
+    # As many steps from the same start; a hundred scores of two kinds.
+    rng = np.random.default_rng(seed)
+    low, high = rng.beta(2, 8, 60), rng.beta(8, 3, 40)
+    scores = np.concatenate([low, high])[None]
+    fitted = fit_mixtures(torch.from_numpy(scores), torch.ones(1, 100, dtype=torch.bool))
+    oracle = GaussianMixture(
+        2,
+        max_iter=ITERATIONS,
+        # It would stop early; and it adds to variances what ours are only not allowed to go below.
+        tol=0,
+        reg_covar=0,
+        weights_init=[0.5, 0.5],
+        means_init=[[scores.min()], [scores.max()]],
+        precisions_init=[[[1 / scores.var()]]] * 2,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ConvergenceWarning)
+        oracle.fit(scores.T)
+    wanted = oracle.means_[:, 0], oracle.covariances_[:, 0, 0], oracle.weights_
+    for found, value in zip(fitted, wanted, strict=True):
+        assert found[0].tolist() == pytest.approx(value.tolist(), rel=1e-9)
+    # And so are the thresholds: the lowest score that it gives to the higher Gaussian.
+    (threshold,) = positive_thresholds(torch.from_numpy(scores), torch.ones(1, 100).bool())
+    means = oracle.means_[:, 0]
+    upper = (oracle.predict(scores.T) == means.argmax()) & (scores[0] > means.min())
+    upper = scores[0][upper]
+    assert threshold.item() == pytest.approx(upper.min())

@@ -1,7 +1,7 @@
 # Consistent-Teacher, RetinaNet R50-FPN, 10 % of COCO labelled: 8 GPUs × (1 + 4) images, 180k.
 _base_ = [
     './_base_/models/consistent_retinanet_r50_fpn.py',
-    './_base_/datasets/consistent_coco.py',
+    './_base_/datasets/semi_coco_geometry.py',
     './_base_/schedules/semi_180k.py',
     './_base_/runtime/mean_teacher.py',
 ]

@@ -5,5 +5,5 @@ model = dict(
     detector=dict(
         roi_head=dict(bbox_head=dict(type='TwoHeadBBoxHead', logit_distance=0.01)),
     ),
-    consistency=dict(weight=dict(type='sigmoid', end=1.0, steps=400)),
+    consistency=dict(_delete_=True, weight=dict(type='sigmoid', end=1.0, steps=400)),
 )

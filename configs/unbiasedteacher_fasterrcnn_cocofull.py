@@ -7,3 +7,5 @@ sources[2].ann_file = 'annotations/instances_unlabeled2017.json'
 sources[2].data_prefix = dict(img='unlabeled2017/')
 train_dataloader = dict(dataset=dict(datasets=sources))
 train_cfg = dict(max_iters=360000)
+model = dict(pseudo_weight=2.0)
+default_hooks = dict(teacher=dict(burn_in=90000))

@@ -16,7 +16,7 @@ weak = [
     dict(type='RandomResize', scale=scale, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
 ]
-# No rotation and no shear: they would replace a pseudo-box by its larger hull.
+# No rotation and no shear; semi_coco_geometry.py has them.
 strong = [
     *weak,
     dict(type='RandAugment', aug_space=colour, aug_num=1),

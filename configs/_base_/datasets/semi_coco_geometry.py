@@ -1,12 +1,11 @@
-# COCO with a strong view that is moved too, before or after its colours are changed.
+# COCO with a strong view that is moved too, before or after its colours are changed (Soft Teacher).
 _base_ = './semi_coco.py'
 
 geometry = [
-    [dict(type='Rotate')],
-    [dict(type='ShearX')],
-    [dict(type='ShearY')],
-    [dict(type='TranslateX')],
-    [dict(type='TranslateY')],
+    [dict(type='TranslateX', max_mag=0.1)],
+    [dict(type='TranslateY', max_mag=0.1)],
+    [dict(type='Rotate', max_mag=30.0)],
+    [dict(type='ShearX', max_mag=30.0), dict(type='ShearY', max_mag=30.0)],
 ]
 strong = [
     *_base_.weak,
@@ -14,7 +13,7 @@ strong = [
         type='RandomOrder',
         transforms=[
             dict(type='RandAugment', aug_space=_base_.colour, aug_num=1),
-            dict(type='RandAugment', aug_space=geometry, aug_num=1),
+            dict(type='RandomChoice', transforms=geometry),
         ],
     ),
     dict(type='RandomErasing', n_patches=(1, 5), ratio=(0, 0.2)),

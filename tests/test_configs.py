@@ -1,6 +1,8 @@
 """Every config of the house loads and builds, and a misspelt setting of ours does not."""
 
+import copy
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,16 @@ from ssod.teachers import TeacherHook
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(path.name for path in CONFIGS.glob('*.py'))
+
+
+@cache
+def loaded(name):
+    """A config of the house; to read one takes as long as to build it."""
+    return Config.fromfile(CONFIGS / name)
+
+
+def load(name):
+    return copy.deepcopy(loaded(name))
 
 
 class Sources:
@@ -46,8 +58,8 @@ def differs_in_files_alone(name):
     found = re.search(r'_coco0([125])pct\.py$', name)
     if found is None:
         return False
-    ten = Config.fromfile(CONFIGS / name.replace(found[0], '_coco10pct.py')).to_dict()
-    own = Config.fromfile(CONFIGS / name).to_dict()
+    ten = load(name.replace(found[0], '_coco10pct.py')).to_dict()
+    own = load(name).to_dict()
     images = repr(own['train_dataloader']).replace(f'train2017.1@{found[1]}', 'train2017.1@10')
     parts = own.keys() - {'split', 'labeled', 'unlabeled', 'sources', 'train_dataloader'}
     same = all(own[part] == ten.get(part) for part in parts)
@@ -71,7 +83,7 @@ def test_the_runner_of_a_config_builds(name, tmp_path):
     if differs_in_files_alone(name):
         # Then the runner is that of the 10 % config, which is built in its turn.
         return
-    cfg = Config.fromfile(CONFIGS / name)
+    cfg = load(name)
     cfg.work_dir = str(tmp_path)
     # With this alone, mmdet's own tools run the config.
     assert cfg.custom_imports.imports == ['ssod']
@@ -91,7 +103,7 @@ def test_the_runner_of_a_config_builds(name, tmp_path):
 def test_the_data_of_a_config_build(name, tmp_path):
     if differs_in_files_alone(name):
         return
-    cfg = Config.fromfile(CONFIGS / name)
+    cfg = load(name)
     loader = cfg.train_dataloader
     settings = loader.dataset.datasets
     sampler = DATA_SAMPLERS.build(dict(loader.sampler, dataset=Sources(len(settings)), seed=0))
@@ -110,7 +122,7 @@ def test_the_data_of_a_config_build(name, tmp_path):
 
 @pytest.mark.parametrize('name', LEAVES)
 def test_the_schedule_of_a_config_fits(name):
-    cfg = Config.fromfile(CONFIGS / name)
+    cfg = load(name)
     end = cfg.train_cfg.max_iters
     assert end % cfg.train_cfg.val_interval == 0
     assert all(step < end for s in cfg.param_scheduler for step in s.get('milestones', []))
@@ -131,7 +143,7 @@ def test_what_differs_in_files_alone():
     [('coco01pct', '1'), ('coco02pct', '2'), ('coco05pct', '5'), ('coco10pct', '10')],
 )
 def test_the_files_of_a_percentage(name, percent):
-    cfg = Config.fromfile(CONFIGS / f'mt_fasterrcnn_{name}.py')
+    cfg = load(f'mt_fasterrcnn_{name}.py')
     labeled, unlabeled = cfg.train_dataloader.dataset.datasets
     split = f'annotations/semi_supervised/instances_train2017.1@{percent}'
     assert labeled.ann_file == split + '.json'
@@ -151,14 +163,14 @@ def test_the_files_of_a_percentage(name, percent):
     ],
 )
 def test_the_learning_rate_is_for_the_batch(name, gpus, images):
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg = load(f'{name}.py')
     assert gpus * cfg.train_dataloader.batch_size == images
     assert cfg.auto_scale_lr.base_batch_size == images
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.01 * images / 40)
 
 
 def test_the_neck_fits_a_torchvision_backbone():
-    cfg = Config.fromfile(CONFIGS / 'mt_fasterrcnn_mobilenetv2_coco10pct.py')
+    cfg = load('mt_fasterrcnn_mobilenetv2_coco10pct.py')
     backbone = MODELS.build(cfg.model.detector.backbone)
     assert tuple(cfg.model.detector.neck.in_channels) == backbone.out_channels
     # torchvision's own normalization, RGB times 255.
@@ -192,7 +204,7 @@ def test_the_neck_fits_a_torchvision_backbone():
     ],
 )
 def test_a_misspelt_setting_is_refused(registry, part, key, message):
-    cfg = Config.fromfile(CONFIGS / 'mt_fasterrcnn_digits10pct.py')
+    cfg = load('mt_fasterrcnn_digits10pct.py')
     cfg.model.update(consistency={}, pseudo_weight=dict(type='linear', end=1.0, steps=1))
     cfg.train_dataloader.dataset.datasets[0].scenes = {}
     cfg.merge_from_dict({f'{part}.{key}': 1})

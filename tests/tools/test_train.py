@@ -8,6 +8,8 @@ import mmdet
 import pytest
 import torch
 
+from ssod.checkpoints import load_checkpoint
+
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/mt_fasterrcnn_digits10pct.py'
 SCENES = {'train_images': 20, 'val_images': 2}
@@ -100,3 +102,32 @@ def test_mmdets_own_tool_trains_our_configs(bench):
     assert ' pseudo_loss_cls: ' in taught
     assert 'teacher/coco/bbox_mAP: ' in printed
     assert (bench.place / f'work_dirs/{CONFIG.stem}/summary.json').is_file()
+
+
+def test_any_detector_from_the_command_line(bench, digits):
+    # An mmdet config of one's own, so small that it trains at once; as it starts from no weights.
+    (bench.place / 'small_retinanet.py').write_text(
+        "_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'\n"
+        'backbone = dict(depth=18, base_channels=16, init_cfg=None)\n'
+        'neck = dict(in_channels=[16, 32, 64, 128], out_channels=64)\n'
+        'head = dict(in_channels=64, feat_channels=64, stacked_convs=1)\n'
+        'model = dict(backbone=backbone, neck=neck, bbox_head=head)\n'
+    )
+    options = ['train_cfg.max_iters=1', 'train_dataloader.num_workers=0']
+    options += ['train_dataloader.persistent_workers=False', 'default_hooks.teacher.burn_in=0']
+    options += ['default_hooks.checkpoint.interval=1', 'default_hooks.quality.ann_file=None']
+    options += ['val_cfg=None', 'val_dataloader=None', 'val_evaluator=None']
+    options += ['test_cfg=None', 'test_dataloader=None', 'test_evaluator=None']
+    for number in (0, 1):
+        options.append(f'train_dataloader.dataset.datasets.{number}.data_root={digits}')
+        for split, count in {'train_images': 20, 'val_images': 4}.items():
+            place = f'train_dataloader.dataset.datasets.{number}.scenes'
+            options.append(f'{place}.{split}={count}')
+    detector = ['--detector', 'small_retinanet.py']
+    config = ROOT / 'configs/mt_any_digits10pct.py'
+    command = [sys.executable, ROOT / 'tools/train.py', config, *detector]
+    printed = bench.run(*command, '--cfg-options', *options, log='any.txt')
+    assert 'RetinaNet of small_retinanet.py: 10 classes, images of 96×96' in printed
+    place = bench.place / 'work_dirs/mt_any_digits10pct-small_retinanet'
+    state = load_checkpoint(place / 'iter_1.pth')['state_dict']
+    assert state['student.bbox_head.retina_cls.weight'].shape[:2] == (90, 64)

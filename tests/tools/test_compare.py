@@ -1,0 +1,87 @@
+"""Recipes against supervised training alone, from the command line."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# The house's config with few scenes and three iterations.
+SMALL = """
+_base_ = '{root}/configs/{name}'
+scenes = dict(train_images=20, val_images=2)
+labeled, unlabeled = _base_.labeled, _base_.unlabeled
+labeled.scenes = unlabeled.scenes = scenes
+datasets = [labeled, unlabeled][: len(_base_.train_dataloader.dataset.datasets)]
+train_dataloader = dict(
+    batch_size=2 * len(datasets),
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(source_ratio=[1] * len(datasets)),
+    dataset=dict(datasets=datasets),
+)
+val_dataloader = dict(batch_size=1, dataset=dict(scenes=scenes))
+test_dataloader = val_dataloader
+train_cfg = dict(max_iters=3, val_interval=3)
+model = dict(detector=dict(test_cfg=dict(rcnn=dict(score_thr=0.01))))
+default_hooks = dict(checkpoint=dict(interval=3), logger=dict(interval=1))
+"""
+BURN_IN = {'mt': 1, 'supervised': 3, 'stac': 0}
+
+
+@pytest.fixture(scope='module')
+def compared(bench):
+    """The directory of a comparison of two recipes, and what was printed."""
+    (bench.place / 'tools').symlink_to(ROOT / 'tools')
+    (bench.place / 'configs').mkdir()
+    for recipe, burn_in in BURN_IN.items():
+        name = f'{recipe}_fasterrcnn_digits10pct.py'
+        text = SMALL.format(root=ROOT, name=name)
+        text += f"default_hooks['teacher'] = dict(burn_in={burn_in})\n"
+        (bench.place / 'configs' / name).write_text(text)
+    return bench, compare(bench, 'first.txt')
+
+
+def compare(bench, log):
+    recipes = ['stac_fasterrcnn', 'mt_fasterrcnn']
+    command = [sys.executable, 'tools/compare.py', '--seeds', 5, '--recipes', *recipes]
+    return bench.run(*command, '--work-dir', 'out', log=log)
+
+
+def test_each_recipe_has_its_baseline(compared):
+    bench, printed = compared
+    place = bench.place / 'out'
+    runs = {path.parent.name: json.loads(path.read_text()) for path in place.glob('*/summary.json')}
+    assert runs.keys() == {f'{recipe}_fasterrcnn_5' for recipe in BURN_IN}
+    assert all((run['seed'], run['iterations']) == (5, 3) for run in runs.values())
+    rows = json.loads((place / 'compare.json').read_text())
+    assert [row['recipe'] for row in rows] == ['stac_fasterrcnn', 'mt_fasterrcnn']
+    supervised = runs['supervised_fasterrcnn_5']['student_mAP']
+    for row in rows:
+        own = runs[f'{row["recipe"]}_5']
+        assert (row['supervised'], row['teacher']) == (supervised, own['teacher_mAP'])
+        assert row['gain'] == round(own['teacher_mAP'] - supervised, 1)
+    # The labels of the offline teacher are the baseline's.
+    labels = json.loads((place / 'stac_fasterrcnn_5/pseudo_labels.json').read_text())
+    assert labels['info']['source'].endswith('supervised_fasterrcnn_5/iter_3.pth')
+    table = (place / 'compare.md').read_text()
+    assert table in printed
+    assert len(table.splitlines()) == 4
+
+
+def test_what_is_done_is_not_done_again(compared):
+    bench, _ = compared
+    again = compare(bench, 'again.txt')
+    assert 'Iter(train)' not in again
+    assert (bench.place / 'out/compare.md').read_text() in again
+
+
+def test_an_unknown_recipe_is_refused(compared):
+    bench, _ = compared
+    command = [sys.executable, 'tools/compare.py', '--recipes', 'mt_yolo']
+    assert bench.start(*command, log='unknown.txt').wait() == 2
+    printed = (bench.place / 'unknown.txt').read_text()
+    assert "invalid choice: 'mt_yolo'" in printed
+    assert 'supervised' not in printed.split('choose from')[1]

@@ -7,6 +7,7 @@ from pathlib import Path
 import mmdet
 import pytest
 import torch
+from mmengine.config import Config
 
 from ssod.checkpoints import load_checkpoint
 
@@ -131,3 +132,6 @@ def test_any_detector_from_the_command_line(bench, digits):
     place = bench.place / 'work_dirs/mt_any_digits10pct-small_retinanet'
     state = load_checkpoint(place / 'iter_1.pth')['state_dict']
     assert state['student.bbox_head.retina_cls.weight'].shape[:2] == (90, 64)
+    # The whole config is beside it, for tools/test.py.
+    kept = Config.fromfile(place / 'mt_any_digits10pct.py')
+    assert kept.model.detector.type == 'RetinaNet'

@@ -28,7 +28,8 @@ def use_detector(cfg: Config, name: str) -> None:
     root, Malladi et al. 2022). The number of classes is the data set's. Images are made as small as
     the detector's own, but never larger than the config's. The score threshold becomes one for its
     kind of scores. A head that changes its way of assigning after some epochs (TOOD) does so at
-    once, for a semi-supervised run has no epochs. The weights that the detector's config names for its backbone are the start.
+    once, for a semi-supervised run has no epochs. The weights that the detector's config names for
+    its backbone are the start.
 
     Args:
         cfg: The semi-supervised config; it is changed.

@@ -35,8 +35,8 @@ class RegionHead(metaclass=ABCMeta):
     Attributes:
         softmax: Whether class logits make one softmax, background last, or sigmoids.
         two_heads: Whether there are two classifiers, see
-            :class:`~ssod.models.two_heads.TwoHeadBBoxHead`; the teacher then speaks by the first and
-            the student answers by the second.
+            :class:`~ssod.models.two_heads.TwoHeadBBoxHead`; the teacher then speaks by the first
+            and the student answers by the second.
     """
 
     softmax: bool

@@ -16,8 +16,8 @@ from ssod.strict import strict_settings
 class Selector(Protocol):
     """Keeps some of one image's predictions. Registered in mmdet's ``TASK_UTILS``.
 
-    One that remembers anything has ``state_dict`` and ``load_state_dict``, as modules have. One that
-    not every model suits has ``check``, which is given the model before the training.
+    One that remembers anything has ``state_dict`` and ``load_state_dict``, as modules have. One
+    that not every model suits has ``check``, which is given the model before the training.
     """
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:

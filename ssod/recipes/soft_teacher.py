@@ -1,4 +1,4 @@
-"""Soft Teacher (Xu et al., End-to-End Semi-Supervised Object Detection with Soft Teacher, ICCV 2021).
+"""Soft Teacher (Xu et al., End-to-End Semi-Supervised Object Detection..., ICCV 2021).
 
 What is its own is the loss on the strong views: three sets of pseudo-boxes for three purposes, and
 regions taken for background that count as much as the teacher finds them to be background.
@@ -57,7 +57,7 @@ class SoftTeacherDetector(SemiSupervisedDetector):
 
     Args:
         detector: Config of the detector that both are.
-        data_preprocessor: See :class:`~ssod.models.semi_supervised_detector.SemiSupervisedDetector`.
+        data_preprocessor: As in the base.
         score_threshold: Scores above it make pseudo-boxes for proposals and classes.
         uncertainty_threshold: Uncertainties below it make pseudo-boxes for places.
         box_jitter: Settings of :class:`~ssod.models.box_jitter.BoxJitter`.
@@ -99,8 +99,8 @@ class SoftTeacherDetector(SemiSupervisedDetector):
             or isinstance(roi_head.bbox_head, TwoHeadBBoxHead)
         ):
             raise ValueError(
-                f'SoftTeacherDetector: {type(self.student).__name__} has no single region head with '
-                f'one softmax; use Faster R-CNN, or another recipe'
+                f'SoftTeacherDetector: {type(self.student).__name__} has no single region head '
+                f'with one softmax; use Faster R-CNN, or another recipe'
             )
 
     def notes(

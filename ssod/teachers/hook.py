@@ -68,7 +68,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         """
 
     def before_train(self, runner: Runner) -> None:
-        """Check the batch's composition and the selector, and watch for the optimizer's real steps."""
+        """Check the batch and the selector, and watch for the optimizer's real steps."""
         sampler = runner.train_dataloader.sampler
         if isinstance(sampler, SourceRatioSampler):
             sampler.check_batch_size(runner.train_dataloader.batch_size)

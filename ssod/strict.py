@@ -42,6 +42,7 @@ def strict_settings(cls: type[T]) -> type[T]:
 
     @functools.wraps(init)
     def checked(self: T, *args: Any, **kwargs: Any) -> None:
+        """Check the settings, then set up."""
         check_keys(cls.__name__, kwargs, known)
         init(self, *args, **kwargs)
 

@@ -74,6 +74,7 @@ def _report_on_folder(data_set: DataSet) -> Report:
     file = printable(str(root))
 
     def warn(paths: Sequence[Path], what: str, remedy: str) -> list[Finding]:
+        """Warnings of the first of some paths."""
         faults = [f'{printable(str(path.relative_to(root)))} {what}' for path in paths]
         return first_of('warning', file, faults, remedy)
 

@@ -94,6 +94,7 @@ def look_into(root: Path) -> FolderContent:
     seen: set[str] = set()
 
     def refused(error: OSError) -> None:
+        """Note a folder that cannot be looked into."""
         content.unreadable.append(Path(error.filename))
 
     for folder, folders, files in os.walk(root, followlinks=True, onerror=refused):

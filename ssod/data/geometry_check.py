@@ -90,6 +90,7 @@ class _State(NamedTuple):
 
     @classmethod
     def of(cls, results: dict[str, Any]) -> '_State':
+        """The state that a pipeline's results are in."""
         boxes = results['gt_bboxes']
         tensor = boxes.tensor if isinstance(boxes, BaseBoxes) else torch.as_tensor(boxes)
         matrix = results.get('homography_matrix')

@@ -81,6 +81,7 @@ def _of_regions(
     """Weigh the regions of a batch; each image's positive ones come before its negative ones."""
 
     def weighted(sampled: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """The targets of all regions, weighted."""
         targets = get_targets(sampled, *args, **kwargs)
         start = 0
         for result, of_image in zip(sampled, weights, strict=True):
@@ -101,6 +102,7 @@ def _of_anchors(
     calls = 0
 
     def weighted(*args: Any, **kwargs: Any) -> Any:
+        """The targets of the next image's anchors, weighted."""
         nonlocal calls
         targets = get_targets(*args, **kwargs)
         of_image, calls = weights[calls % len(weights)], calls + 1

@@ -54,6 +54,7 @@ def _seeded(sampler: BaseSampler, keys: list[tuple[int, ...]]) -> Iterator[None]
     sample, calls = sampler.sample, 0
 
     def seeded_sample(*args: Any, **kwargs: Any) -> Any:
+        """Sample in the next image, and leave the generator as it was."""
         nonlocal calls
         key, calls = keys[calls % len(keys)], calls + 1
         # The samplers permute with the CPU's generator wherever their boxes are.

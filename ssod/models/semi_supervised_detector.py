@@ -212,6 +212,7 @@ class SemiSupervisedDetector(BaseDetector):
 
     @predict_on.setter
     def predict_on(self, name: str) -> None:
+        """Choose which of the two predicts."""
         if name not in ('teacher', 'student'):
             raise ValueError(f"predict_on is {name!r}, but must be 'teacher' or 'student'")
         self._predict_on = name

@@ -47,6 +47,7 @@ def unserved(name: str) -> Callable[..., NoReturn]:
     """
 
     def operator(*args: object, **kwargs: object) -> NoReturn:
+        """Say that there is no such operator."""
         raise NotImplementedError(
             f'operator {name!r}: this mmcv has no compiled operators and ssod.ops does not '
             'serve this one; install an mmcv built with its operators (mmcv._ext), for '

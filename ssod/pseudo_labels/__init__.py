@@ -2,6 +2,7 @@
 
 from ssod.pseudo_labels.frequency import FrequencySelector
 from ssod.pseudo_labels.mixture import MixtureSelector
+from ssod.pseudo_labels.peak_mixture import ExpectedCountSelector, PeakMixtureSelector
 from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
 from ssod.pseudo_labels.quality import PseudoLabelQualityHook
 from ssod.pseudo_labels.selectors import (
@@ -16,8 +17,10 @@ from ssod.pseudo_labels.selectors import (
 
 __all__ = [
     'ClassScoreSelector',
+    'ExpectedCountSelector',
     'FrequencySelector',
     'MixtureSelector',
+    'PeakMixtureSelector',
     'PseudoLabelQualityHook',
     'ScoreSelector',
     'ScoreWeights',

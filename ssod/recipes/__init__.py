@@ -3,9 +3,7 @@
 from ssod.recipes.consistent_teacher import (
     AdaptiveAssigner,
     ConsistentTeacher,
-    ExpectedCountSelector,
     FAM3DHead,
-    PeakMixtureSelector,
 )
 from ssod.recipes.dense_teacher import DenseTeacher
 from ssod.recipes.mixpl import MixPL, MixPLHook
@@ -17,13 +15,11 @@ __all__ = [
     'AdaptiveAssigner',
     'ConsistentTeacher',
     'DenseTeacher',
-    'ExpectedCountSelector',
     'FAM3DHead',
     'GaussianBlur',
     'MixPL',
     'MixPLHook',
     'OfflineTeacherHook',
-    'PeakMixtureSelector',
     'SoftTeacherDetector',
     'SoftmaxFocalLoss',
 ]

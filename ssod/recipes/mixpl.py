@@ -66,6 +66,7 @@ def flip(lesson: Lesson) -> Lesson:
     width = lesson.shape[1]
 
     def mirrored(boxes: Tensor) -> Tensor:
+        """The boxes in the mirror."""
         x1, y1, x2, y2 = boxes.unbind(dim=1)
         return torch.stack([width - x2, y1, width - x1, y2], dim=1)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.registry import DATASETS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -60,7 +61,7 @@ def label_images(cfg: Config, model: BaseModel, path: Path, source: str, min_sco
             file.flush()
             entries.append(entry)
     classes = unlabeled[0].classes or ()
-    write_json(path, _as_coco(entries, list(classes), header))
+    write_json(path, as_coco(entries, list(classes), header))
     begun.unlink()
     return len(entries)
 
@@ -104,19 +105,42 @@ def _label(
         rest = iter([names[i] for i in left])
         for batch in track(loader, 'labelling images', console=Console(stderr=True)):
             for sample in model.test_step(batch):
-                found = sample.pred_instances
-                found = found[found.scores >= min_score]
-                yield {
-                    'file_name': next(rest),
-                    'size': [int(side) for side in sample.ori_shape[:2]],
-                    'boxes': [[round(x, 2) for x in box] for box in found.bboxes.tolist()],
-                    'scores': [round(score, 4) for score in found.scores.tolist()],
-                    'labels': found.labels.tolist(),
-                }
+                yield entry_of(sample, next(rest), min_score)
 
 
-def _as_coco(entries: Sequence[Entry], classes: Sequence[str], info: Entry) -> dict[str, Any]:
-    """COCO's content; ids count from 1."""
+def entry_of(sample: DetDataSample, file_name: str, min_score: float) -> Entry:
+    """What a model found in one image.
+
+    Args:
+        sample: With ``pred_instances`` in pixels of the image's file.
+        file_name: What the file is called.
+        min_score: Boxes of lower scores are left out, in [0, 1].
+    """
+    found = sample.pred_instances
+    found = found[found.scores >= min_score]
+    return {
+        'file_name': file_name,
+        'size': [int(side) for side in sample.ori_shape[:2]],
+        'boxes': [[round(x, 2) for x in box] for box in found.bboxes.tolist()],
+        'scores': [round(score, 4) for score in found.scores.tolist()],
+        'labels': found.labels.tolist(),
+    }
+
+
+def as_coco(
+    entries: Sequence[Entry], classes: Sequence[str], info: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The content of a COCO JSON.
+
+    Args:
+        entries: The images, with their boxes.
+        classes: Name of each label.
+        info: Where the boxes are from.
+
+    Returns:
+        ``info``, ``images``, ``annotations`` with a ``score`` each, and ``categories``; ids count
+        from 1.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, entry in enumerate(entries, 1):
@@ -139,7 +163,7 @@ def _as_coco(entries: Sequence[Entry], classes: Sequence[str], info: Entry) -> d
             )
     categories = [{'id': i, 'name': name} for i, name in enumerate(classes, 1)]
     return {
-        'info': info,
+        'info': dict(info),
         'images': images,
         'annotations': annotations,
         'categories': categories,

@@ -1,6 +1,7 @@
 """Precision and recall of the pseudo-boxes against the hidden truth, for diagnosis only."""
 
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,44 @@ def count_matches(
         overlaps[row], overlaps[:, column] = 0, 0
         found += 1
     return found
+
+
+class HiddenTruth:
+    """The true boxes of images that count as unlabelled.
+
+    Args:
+        ann_file: COCO JSON.
+        classes: Names of the data set's classes, in its order; others are left out.
+    """
+
+    def __init__(self, ann_file: str | Path, classes: Sequence[str]) -> None:
+        self._coco = COCO(str(ann_file))
+        names = {c['id']: c['name'] for c in self._coco.dataset['categories']}
+        self._labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
+
+    def knows(self, sample: DetDataSample) -> bool:
+        """Whether the file has the image of a view."""
+        return sample.img_id in self._coco.imgs
+
+    def in_view(self, sample: DetDataSample) -> tuple[Tensor, Tensor]:
+        """The true boxes of an image in the pixels of one of its views.
+
+        Args:
+            sample: The view.
+
+        Returns:
+            Boxes (N, 4), clipped to the view, and labels (N,); what has less than a pixel of width
+            or height in the view is left out.
+        """
+        annotations = self._coco.imgToAnns[sample.img_id]
+        annotations = [a for a in annotations if a['category_id'] in self._labels]
+        xywh = torch.tensor([a['bbox'] for a in annotations], dtype=torch.float32).reshape(-1, 4)
+        boxes = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
+        labels = torch.tensor([self._labels[a['category_id']] for a in annotations]).long()
+        matrix = torch.as_tensor(sample.metainfo.get('homography_matrix', np.eye(3)))
+        boxes = project_boxes(boxes, matrix, sample.img_shape)
+        kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
+        return boxes[kept], labels[kept]
 
 
 @HOOKS.register_module()
@@ -78,10 +117,8 @@ class PseudoLabelQualityHook(Hook):
                 f'PseudoLabelQualityHook: ann_file {self.ann_file} does not exist; give the hidden '
                 f'truth of the unlabelled images, or None'
             )
-        self._truth = COCO(self.ann_file)
         classes = runner.train_dataloader.dataset.metainfo['classes']
-        names = {c['id']: c['name'] for c in self._truth.dataset['categories']}
-        self._labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
+        self._truth = HiddenTruth(self.ann_file, classes)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
@@ -111,18 +148,6 @@ class PseudoLabelQualityHook(Hook):
         pseudo = sample.gt_instances
         if self.ann_file is None:
             return 1, len(pseudo), 0, 0
-        truth, labels = self._true_boxes(sample)
+        truth, labels = self._truth.in_view(sample)
         matched = count_matches(pseudo.bboxes.cpu(), pseudo.labels.cpu(), truth, labels, self.iou)
         return 1, len(pseudo), matched, len(truth)
-
-    def _true_boxes(self, sample: DetDataSample) -> tuple[Tensor, Tensor]:
-        """The hidden truth in the pixels of a strong view; what lies outside is left out."""
-        annotations = self._truth.imgToAnns[sample.img_id]
-        annotations = [a for a in annotations if a['category_id'] in self._labels]
-        xywh = torch.tensor([a['bbox'] for a in annotations], dtype=torch.float32).reshape(-1, 4)
-        boxes = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
-        labels = torch.tensor([self._labels[a['category_id']] for a in annotations]).long()
-        matrix = torch.as_tensor(sample.metainfo.get('homography_matrix', np.eye(3)))
-        boxes = project_boxes(boxes, matrix, sample.img_shape)
-        kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
-        return boxes[kept], labels[kept]

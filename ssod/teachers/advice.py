@@ -1,6 +1,7 @@
 """What to change when an alarm begins."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from mmengine.runner import Runner
 
@@ -47,5 +48,16 @@ def advice(runner: Runner, name: str) -> str:
                 present['decay'] = hook.decay(hook.updates)
             if isinstance(hook.selector, ScoreSelector):
                 present['threshold'] = hook.selector.threshold(step)
-    known = {name: f' ({value:g})' for name, value in present.items()}
+    return remedy(name, present)
+
+
+def remedy(name: str, present: Mapping[str, float]) -> str:
+    """What to change about an alarm.
+
+    Args:
+        name: The alarm.
+        present: Values of the settings that are known: ``pseudo_weight``, ``lr``, ``burn_in``,
+            ``decay``, ``threshold``.
+    """
+    known = {setting: f' ({value:g})' for setting, value in present.items()}
     return _ADVICE[name].format_map(defaultdict(str, known))

@@ -21,6 +21,14 @@ CONSISTENCY = '#009E73'
 NEUTRAL = '#5A5A5A'
 ALARM = '#CC79A7'
 
+LOSS_STYLES = {
+    'supervised': (STUDENT, '--'),
+    'pseudo-label': (TEACHER, '-'),
+    'consistency': (CONSISTENCY, '-.'),
+    'total': (STUDENT, '-'),
+}
+LOSS_PREFIXES = {'supervised': 'sup_', 'pseudo-label': 'pseudo_', 'consistency': 'consistency_'}
+
 MAP = 'coco/bbox_mAP'
 
 NAMED_ALARMS = 5
@@ -93,7 +101,7 @@ def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) 
     figure = Figure(figsize=(10, 7), dpi=150, layout='constrained')
     FigureCanvasAgg(figure)
     last = max((record['step'] for record in records), default=0)
-    alarms = _alarms(records, last)
+    alarms = alarm_spans(records, last)
     figure.suptitle(_heading(Path(work_dir).resolve().name, alarms), color=NEUTRAL)
     panels: list[tuple[str, str, Callable[[Axes, list[Record]], str]]] = [
         ('COCO mAP on the validation images', 'mAP (points)', _draw_map),
@@ -121,12 +129,20 @@ def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) 
     figure.savefig(path)
 
 
-def _alarms(records: list[Record], last: int) -> list[tuple[str, int, int]]:
-    """Name, first and last iteration of each alarm, in the order in which they began."""
+def alarm_spans(records: Sequence[Record], last: int) -> list[tuple[str, int, int]]:
+    """When each alarm of :class:`~ssod.teachers.watch.TeacherWatchHook` went on.
+
+    Args:
+        records: See :func:`read_scalars`.
+        last: The run's last iteration, where alarms end that still go on.
+
+    Returns:
+        Name, first and last iteration of each, in the order in which they began.
+    """
     spans: list[tuple[str, int, int]] = []
     for key in sorted({key for record in records for key in record if key.startswith('alarm/')}):
         begin: int | None = None
-        for step, on in [*_series(records, [key]), (last, 0.0)]:
+        for step, on in [*values_of(records, [key]), (last, 0.0)]:
             if on and begin is None:
                 begin = step
             elif not on and begin is not None:
@@ -144,16 +160,16 @@ def _heading(name: str, alarms: list[tuple[str, int, int]]) -> str:
 
 def _draw_map(axes: Axes, records: list[Record]) -> str:
     """Draw the scores; return what is missing if there are none, as every panel does."""
-    teacher = _series(records, [f'teacher/{MAP}'])
-    student = _series(records, [f'student/{MAP}'])
+    teacher = values_of(records, [f'teacher/{MAP}'])
+    student = values_of(records, [f'student/{MAP}'])
     drawn = [
         # mmengine's own validation loop does not say whose boxes it scores.
-        _line(axes, _series(records, [MAP]), 'model', NEUTRAL, '-.', scale=100),
+        _line(axes, values_of(records, [MAP]), 'model', NEUTRAL, '-.', scale=100),
         _line(axes, teacher, 'teacher', TEACHER, '-', scale=100),
         # Dashed and above, for during the burn-in the teacher is the student's copy.
         _line(axes, student, 'student', STUDENT, '--', scale=100),
     ]
-    begin = _teacher_begin(records)
+    begin = teacher_begin(records)
     if begin is not None:
         step, level = begin
         end = max(step for step, _ in [*teacher, *student])
@@ -163,19 +179,24 @@ def _draw_map(axes: Axes, records: list[Record]) -> str:
     return '' if any(drawn) else 'no validation yet'
 
 
-def _teacher_begin(records: list[Record]) -> tuple[int, float] | None:
-    """Step and mAP of the last validation before the first pseudo-boxes: the start weights'."""
-    taught = [step for step, _ in _series(records, ['pseudo_boxes'])]
+def teacher_begin(records: Sequence[Record]) -> tuple[int, float] | None:
+    """The start weights: those that the teacher began with.
+
+    Returns:
+        Step and mAP (0-1) of the last validation before the first pseudo-boxes; ``None`` if there
+        is none.
+    """
+    taught = [step for step, _ in values_of(records, ['pseudo_boxes'])]
     if not taught:
         return None
     before = [record for record in records if record['step'] < taught[0]]
-    scores = _series(before, [f'teacher/{MAP}']) or _series(before, [f'student/{MAP}'])
+    scores = values_of(before, [f'teacher/{MAP}']) or values_of(before, [f'student/{MAP}'])
     return scores[-1] if scores else None
 
 
 def _draw_quality(axes: Axes, records: list[Record]) -> str:
-    precision = _series(records, ['pseudo_precision'])
-    recall = _series(records, ['pseudo_recall'])
+    precision = values_of(records, ['pseudo_precision'])
+    recall = values_of(records, ['pseudo_recall'])
     drawn = [
         _line(axes, precision, 'precision', TEACHER, '-'),
         _line(axes, recall, 'recall', STUDENT, '--'),
@@ -185,27 +206,19 @@ def _draw_quality(axes: Axes, records: list[Record]) -> str:
 
 
 def _draw_boxes(axes: Axes, records: list[Record]) -> str:
-    boxes = _series(records, ['pseudo_boxes'])
+    boxes = values_of(records, ['pseudo_boxes'])
     drawn = _line(axes, boxes, 'above the threshold', TEACHER, '-')
     _from_zero(axes)
     return '' if drawn else 'no pseudo-boxes yet'
 
 
 def _draw_losses(axes: Axes, records: list[Record]) -> str:
-    keys = sorted({key for record in records for key in record if 'loss' in key})
-    values: list[float] = []
-    for prefix, name, colour, style in [
-        ('sup_', 'supervised', STUDENT, '--'),
-        ('pseudo_', 'pseudo-label', TEACHER, '-'),
-        ('consistency_', 'consistency', CONSISTENCY, '-.'),
-    ]:
-        series = _series(records, [key for key in keys if key.startswith(prefix)])
-        _line(axes, series, name, colour, style)
-        values += [value for _, value in series]
-    if not values:
-        total = _series(records, ['loss'])
-        return '' if _line(axes, total, 'total', STUDENT, '-') else 'no losses yet'
-    if min(values) > 0 and max(values) > 20 * min(values):
+    groups = loss_groups(records)
+    for name, series in groups.items():
+        _line(axes, series, name, *LOSS_STYLES[name])
+    if not groups:
+        return 'no losses yet'
+    if wide([value for series in groups.values() for _, value in series]):
         axes.set_yscale('log')
         axes.yaxis.set_major_formatter('{x:g}')
     else:
@@ -213,13 +226,43 @@ def _draw_losses(axes: Axes, records: list[Record]) -> str:
     return ''
 
 
+def loss_groups(records: Sequence[Record]) -> dict[str, list[tuple[int, float]]]:
+    """The sums of the losses of each kind.
+
+    Returns:
+        Curves by ``supervised``, ``pseudo-label`` and ``consistency``, as far as there are any; the
+        ``total`` of a run that does not tell its losses apart.
+    """
+    keys = sorted({key for record in records for key in record if 'loss' in key})
+    groups = {
+        name: values_of(records, [key for key in keys if key.startswith(prefix)])
+        for name, prefix in LOSS_PREFIXES.items()
+    }
+    if not any(groups.values()):
+        groups = {'total': values_of(records, ['loss'])}
+    return {name: series for name, series in groups.items() if series}
+
+
+def wide(values: Sequence[float]) -> bool:
+    """Whether values need a logarithmic axis, and can have one."""
+    return min(values) > 0 and max(values) > 20 * min(values)
+
+
 def _from_zero(axes: Axes) -> None:
     """Let the axis begin at zero, with a margin that keeps a line at zero clear of the frame."""
     axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])
 
 
-def _series(records: list[Record], keys: Sequence[str]) -> list[tuple[int, float]]:
-    """Step and sum of ``keys``, where a record has any of them and the sum is a finite number."""
+def values_of(records: Sequence[Record], keys: Sequence[str]) -> list[tuple[int, float]]:
+    """A curve.
+
+    Args:
+        records: See :func:`read_scalars`.
+        keys: What is summed.
+
+    Returns:
+        Step and sum of ``keys``, where a record has any of them and the sum is a finite number.
+    """
     series = []
     for record in records:
         values = [record[key] for key in keys if isinstance(record.get(key), int | float)]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -24,6 +25,8 @@ HEADER = 36
 CAPTION = 22
 
 Rectangle = tuple[float, float, float, float]
+Label = tuple[Rectangle, str, tuple[int, int, int]]
+"""Box, text and colour."""
 
 
 def draw_detections(
@@ -80,44 +83,86 @@ def _tile(
     image: npt.NDArray[np.uint8], sample: DetDataSample, classes: Sequence[str], score_thr: float
 ) -> Image.Image:
     """One image at the sheet's scale with its boxes, in a field of full width, and its caption."""
+    found = found_boxes(sample.get('pred_instances'), classes, score_thr)
+    truth = Boxes(boxes_of(sample.get('gt_instances')), TRUTH, 2)
+    picture = draw_boxes(image, [found, truth])
+    tile = Image.new('RGB', (SIDE, picture.height + CAPTION), 'white')
+    left = (SIDE - picture.width) // 2
+    tile.paste(picture, (left, 0))
+    caption = f'{len(truth.boxes)} true, {len(found.boxes)} found'
+    if sample.get('img_path'):
+        caption = f'{Path(sample.img_path).name}: {caption}'
+    ImageDraw.Draw(tile).text((left, picture.height + 3), caption, INK, _font(13))
+    return tile
+
+
+class Boxes(NamedTuple):
+    """Boxes of one kind.
+
+    Args:
+        boxes: Each (x1, y1, x2, y2) in the image's own pixels, the most certain ones first.
+        colour: RGB in 0..255, bright enough for black text.
+        line: Width of their frames in pixels of the picture.
+        texts: What is written at each; nothing if there is none.
+    """
+
+    boxes: Sequence[Rectangle]
+    colour: tuple[int, int, int]
+    line: int
+    texts: Sequence[str] = ()
+
+
+def draw_boxes(image: npt.NDArray[np.uint8], kinds: Sequence[Boxes]) -> Image.Image:
+    """Draw an image with boxes.
+
+    Args:
+        image: RGB, (height, width, 3) in 0..255.
+        kinds: What is drawn, later ones above earlier ones, and all texts above all frames.
+
+    Returns:
+        A picture whose longer side has 384 pixels.
+    """
     height, width = image.shape[:2]
     scale = SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
-
-    found = _boxes(sample, 'pred_instances', scale)
-    kept: list[tuple[Rectangle, str]] = []
-    if found:
-        instances = sample.pred_instances
-        for i in instances.scores.argsort(descending=True).tolist():
-            score = float(instances.scores[i])
-            if score >= score_thr:
-                kept.append((found[i], f'{classes[int(instances.labels[i])]} {score:.2f}'))
-    truth = _boxes(sample, 'gt_instances', scale)
-
-    # The least certain first: where detections overlap, the most certain ends up above.
-    for box, _ in reversed(kept):
-        _draw_box(draw, box, DETECTION, 4)
-    for box in truth:
-        _draw_box(draw, box, TRUTH, 2)
-    _draw_labels(draw, size, kept)
-
-    tile = Image.new('RGB', (SIDE, size[1] + CAPTION), 'white')
-    left = (SIDE - size[0]) // 2
-    tile.paste(picture, (left, 0))
-    caption = f'{len(truth)} true, {len(kept)} found'
-    if sample.get('img_path'):
-        caption = f'{Path(sample.img_path).name}: {caption}'
-    ImageDraw.Draw(tile).text((left, size[1] + 3), caption, INK, _font(13))
-    return tile
+    labelled: list[Label] = []
+    for kind in kinds:
+        boxes = [(scale * x1, scale * y1, scale * x2, scale * y2) for x1, y1, x2, y2 in kind.boxes]
+        # The least certain first: where boxes overlap, the most certain ends up above.
+        for box in reversed(boxes):
+            _draw_box(draw, box, kind.colour, kind.line)
+        texts = zip(boxes, kind.texts, strict=False)
+        labelled += [(box, text, kind.colour) for box, text in texts]
+    _draw_labels(draw, size, labelled)
+    return picture
 
 
-def _boxes(sample: DetDataSample, field: str, scale: float) -> list[Rectangle]:
-    instances: InstanceData | None = sample.get(field)
+def found_boxes(
+    instances: InstanceData | None, classes: Sequence[str], score_thr: float = 0.0
+) -> Boxes:
+    """Detections as they are drawn: thick, the most certain first, with class and score.
+
+    Args:
+        instances: With ``bboxes``, ``labels`` and ``scores``; ``None`` for none.
+        classes: Name of each label.
+        score_thr: Those below this score (0..1) are left out.
+    """
+    if instances is None or not len(instances):
+        return Boxes([], DETECTION, 4)
+    kept = instances[instances.scores >= score_thr]
+    kept = kept[kept.scores.argsort(descending=True)]
+    rows = zip(kept.labels.tolist(), kept.scores.tolist(), strict=True)
+    texts = [f'{classes[label]} {score:.2f}' for label, score in rows]
+    return Boxes(boxes_of(kept), DETECTION, 4, texts)
+
+
+def boxes_of(instances: InstanceData | None) -> list[Rectangle]:
+    """The boxes of instances as numbers; none if there are no instances."""
     if instances is None:
         return []
-    boxes: list[Rectangle] = (get_box_tensor(instances.bboxes).float() * scale).tolist()
+    boxes: list[Rectangle] = get_box_tensor(instances.bboxes).float().tolist()
     return boxes
 
 
@@ -137,18 +182,18 @@ def _draw_box(
 
 
 def _draw_labels(
-    draw: ImageDraw.ImageDraw, size: tuple[int, int], labelled: Sequence[tuple[Rectangle, str]]
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], labelled: Sequence[Label]
 ) -> None:
     """Write each label at its box, the first ones (the most certain) choosing their place first."""
     font = _font(15)
     taken: list[Rectangle] = []
-    for box, text in labelled:
+    for box, text, colour in labelled:
         width, height = font.getlength(text) + 8, 20
         places = list(_places(box, width, height, size))
         free = [p for p in places if not any(_overlap(p, other) for other in taken)]
         place = (free or places)[0]
         taken.append(place)
-        draw.rectangle(place, fill=DETECTION)
+        draw.rectangle(place, fill=colour)
         draw.text((place[0] + 4, place[1] + height / 2), text, 'black', font, anchor='lm')
 
 

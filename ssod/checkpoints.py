@@ -195,5 +195,7 @@ class WholeCheckpointHook(CheckpointHook):
                 f'cannot write a checkpoint: {error.filename}: {error.strerror}; {kept}; make '
                 f'room and go on with --resume'
             ) from error
-        if isinstance(self.file_backend, WholeFileBackend):
-            self.file_backend.remove_outdated()
+        # A runner that only validates has none.
+        backend = getattr(self, 'file_backend', None)
+        if isinstance(backend, WholeFileBackend):
+            backend.remove_outdated()

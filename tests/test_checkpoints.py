@@ -161,3 +161,8 @@ def test_outdated_checkpoints_are_removed(scored_cfg):
     assert len([name for name in found if name.startswith('best')]) == 1
     assert not left.exists()
     assert latest_checkpoint(scored_cfg.work_dir).name == 'iter_3.pth'
+
+
+def test_a_runner_that_only_validates(scored_cfg):
+    # Its checkpoint hook was never set up.
+    assert 'teacher/coco/bbox_mAP' in Runner.from_cfg(scored_cfg).val()

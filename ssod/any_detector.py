@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.logging import print_log
+
+from ssod.config_parts import dicts_in, set_number_of_classes
 
 SOFTMAX_THRESHOLD = 0.7
 SIGMOID_THRESHOLD = 0.4
@@ -51,9 +52,8 @@ def use_detector(cfg: Config, name: str) -> None:
     cfg.model.data_preprocessor.data_preprocessor = preprocessor
     cfg.model.detector = detector
     classes = _number_of_classes(cfg)
-    for part in _dicts(detector):
-        if 'num_classes' in part:
-            part.num_classes = classes
+    set_number_of_classes(detector, classes)
+    for part in dicts_in(detector):
         if 'initial_epoch' in part:
             part.initial_epoch = 0
     rate = _use_optimizer(cfg, theirs)
@@ -82,7 +82,7 @@ def _load(name: str) -> Config:
 def _check(detector: ConfigDict, name: str) -> None:
     if 'detector' in detector:
         raise ValueError(f'{name}: {detector.type} is semi-supervised itself; name its detector')
-    if any('mask_head' in part for part in _dicts(detector)):
+    if any('mask_head' in part for part in dicts_in(detector)):
         raise ValueError(
             f'{name}: {detector.type} learns masks, and pseudo-boxes have none; take a detector of '
             f'boxes'
@@ -129,14 +129,14 @@ def _fit_images(cfg: Config, theirs: Config) -> tuple[int, int]:
     factors = (wanted[0] / ours[0], wanted[1] / ours[1])
     loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
     # Each once, though two loaders may share a pipeline.
-    for part in {id(part): part for part in _dicts(loaders)}.values():
+    for part in {id(part): part for part in dicts_in(loaders)}.values():
         if 'scale' in part and part.get('type') in ('Resize', 'RandomResize'):
             part.scale = _scaled(part.scale, factors)
     return wanted
 
 
 def _validation_size(cfg: Config) -> tuple[int, int] | None:
-    for part in _dicts(cfg.test_dataloader):
+    for part in dicts_in(cfg.test_dataloader):
         if part.get('type') == 'Resize' and 'scale' in part:
             return part.scale[0], part.scale[1]
     return None
@@ -154,14 +154,3 @@ def _has_sigmoid(detector: ConfigDict) -> bool:
     head = detector.get('roi_head', detector).bbox_head
     head = head[-1] if isinstance(head, list) else head
     return bool(head.get('loss_cls', {}).get('use_sigmoid', False))
-
-
-def _dicts(value: Any) -> Iterator[ConfigDict]:
-    """All dicts inside a config."""
-    if isinstance(value, dict):
-        yield value
-        for inner in value.values():
-            yield from _dicts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _dicts(inner)

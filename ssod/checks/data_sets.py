@@ -153,10 +153,12 @@ def _inner(
 
 
 def _is_unlabeled(pipeline: Sequence[Any]) -> bool:
-    """Whether a pipeline makes the views of an unlabelled image."""
+    """Whether a pipeline makes the views of an unlabelled image, in our way or in mmdet's."""
     for step in pipeline:
         if isinstance(step, Mapping):
             name = str(step.get('type'))
-            if 'TwoViews' in name or ('MultiBranch' in name and 'weak' in step):
+            if 'TwoViews' in name or 'LoadEmptyAnnotations' in name:
+                return True
+            if 'MultiBranch' in name and 'weak' in step:
                 return True
     return False

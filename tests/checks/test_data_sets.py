@@ -59,6 +59,8 @@ def test_at_any_depth():
         # mmdet's own way to write the two views.
         ([dict(type='MultiBranch', branch_field=['weak', 'strong'], weak={})], 'unlabeled'),
         ([dict(type='MultiBranch', branch_field=['labeled', 'weak'], labeled={})], 'labeled'),
+        # mmdet's own pipeline, whose branches have names of its own.
+        ([dict(type='LoadImageFromFile'), dict(type='LoadEmptyAnnotations')], 'unlabeled'),
         ([], 'labeled'),
         # A transform that was built already.
         ([object()], 'labeled'),

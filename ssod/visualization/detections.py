@@ -112,18 +112,22 @@ class Boxes(NamedTuple):
     texts: Sequence[str] = ()
 
 
-def draw_boxes(image: npt.NDArray[np.uint8], kinds: Sequence[Boxes]) -> Image.Image:
+def draw_boxes(
+    image: npt.NDArray[np.uint8], kinds: Sequence[Boxes], own_size: bool = False
+) -> Image.Image:
     """Draw an image with boxes.
 
     Args:
         image: RGB, (height, width, 3) in 0..255.
         kinds: What is drawn, later ones above earlier ones, and all texts above all frames.
+        own_size: Whether the picture is as large as the image, and lines and text grow with it.
 
     Returns:
-        A picture whose longer side has 384 pixels.
+        A picture whose longer side has 384 pixels, or as many as the image's.
     """
     height, width = image.shape[:2]
-    scale = SIDE / max(height, width)
+    longer = max(height, width)
+    scale, growth = (1.0, max(longer, 500) / 1000) if own_size else (SIDE / longer, 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
@@ -132,10 +136,10 @@ def draw_boxes(image: npt.NDArray[np.uint8], kinds: Sequence[Boxes]) -> Image.Im
         boxes = [(scale * x1, scale * y1, scale * x2, scale * y2) for x1, y1, x2, y2 in kind.boxes]
         # The least certain first: where boxes overlap, the most certain ends up above.
         for box in reversed(boxes):
-            _draw_box(draw, box, kind.colour, kind.line)
+            _draw_box(draw, box, kind.colour, max(1, round(growth * kind.line)))
         texts = zip(boxes, kind.texts, strict=False)
         labelled += [(box, text, kind.colour) for box, text in texts]
-    _draw_labels(draw, size, labelled)
+    _draw_labels(draw, size, labelled, max(11, round(growth * 15)))
     return picture
 
 
@@ -182,13 +186,13 @@ def _draw_box(
 
 
 def _draw_labels(
-    draw: ImageDraw.ImageDraw, size: tuple[int, int], labelled: Sequence[Label]
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], labelled: Sequence[Label], text_size: int
 ) -> None:
     """Write each label at its box, the first ones (the most certain) choosing their place first."""
-    font = _font(15)
+    font = _font(text_size)
     taken: list[Rectangle] = []
     for box, text, colour in labelled:
-        width, height = font.getlength(text) + 8, 20
+        width, height = font.getlength(text) + 8, text_size + 5
         places = list(_places(box, width, height, size))
         free = [p for p in places if not any(_overlap(p, other) for other in taken)]
         place = (free or places)[0]

@@ -10,7 +10,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from ssod.visualization.detections import DETECTION, TRUTH, draw_detections
+from ssod.visualization.detections import DETECTION, TRUTH, Boxes, draw_boxes, draw_detections
 
 CLASSES = ('zero', 'one')
 SIDE, GAP, HEADER, CAPTION = 384, 12, 36, 22
@@ -181,3 +181,21 @@ def test_box_objects_are_understood(tmp_path: Path) -> None:
 def test_refuses(tmp_path: Path, images: int, samples: int) -> None:
     with pytest.raises(ValueError, match=f'{images} images and {samples} samples'):
         draw_detections([blank()] * images, [sample()] * samples, CLASSES, tmp_path / 'sheet.png')
+
+
+@pytest.mark.parametrize(
+    ('side', 'line'),
+    [
+        (60, 2),  # the frame of a small image stays wide enough to be seen
+        (1000, 4),  # as on the sheet
+        (3000, 12),  # three times as large, three times as wide
+    ],
+)
+def test_a_picture_of_the_images_own_size(side: int, line: int) -> None:
+    box = (0.3 * side, 0.3 * side, 0.7 * side, 0.7 * side)
+    picture = draw_boxes(blank(side, side), [Boxes([box], TRUTH, 4)], own_size=True)
+    assert picture.size == (side, side)
+    row = np.asarray(picture)[side // 2]
+    assert int((row == TRUTH).all(axis=-1).sum()) == 2 * line
+    columns = np.flatnonzero((row == TRUTH).all(axis=-1))
+    assert columns[:line].mean() == pytest.approx(box[0], abs=1)

@@ -18,6 +18,7 @@ from ssod.checks.before_run import check_data_of
 from ssod.checks.data_sets import Part
 from ssod.checks.settings import check_names_of
 from ssod.models.pretrained import fetch_weights
+from ssod.own_data import OwnData, use_data
 
 
 def load_config(
@@ -26,6 +27,7 @@ def load_config(
     options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
     detector: str | None = None,
+    data: OwnData | None = None,
 ) -> Config:
     """Read a config for a run.
 
@@ -36,10 +38,12 @@ def load_config(
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
         detector: Another config, whose detector takes the place of this one's, see
             :func:`ssod.any_detector.use_detector`; its name becomes a part of the work directory's.
+        data: Data that take the place of the config's, see :func:`ssod.own_data.use_data`.
 
     Raises:
-        FileNotFoundError: If a config does not exist.
-        ValueError: If the other config's detector is none that boxes can teach.
+        FileNotFoundError: If a config, or the JSON of the labelled images, does not exist.
+        ValueError: If the other config's detector is none that boxes can teach, or the labelled
+            images have no classes.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'config {path} does not exist; see configs/ for those that do')
@@ -48,9 +52,13 @@ def load_config(
     if detector is not None:
         use_detector(cfg, detector)
         name += f'-{Path(detector).stem}'
-    cfg.merge_from_dict(dict(options or {}))
-    cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{name}'
+    options = dict(options or {})
+    place = work_dir or options.get('work_dir') or cfg.get('work_dir') or f'work_dirs/{name}'
+    cfg.work_dir = place
+    if data is not None:
+        use_data(cfg, data)
+    cfg.merge_from_dict(options)
+    cfg.work_dir, cfg.launcher = place, launcher
     if launcher != 'none' and not torch.cuda.is_available():
         _use_cpu_ranks(cfg)
     return cfg

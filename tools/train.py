@@ -5,16 +5,20 @@ Examples:
     python tools/train.py configs/mt_fasterrcnn_coco10pct.py --resume
     python tools/train.py configs/mt_any_coco10pct.py \
         --detector mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py
+    python tools/train.py configs/mt_fasterrcnn_custom.py \
+        --labeled my/train.json --images my/pictures --unlabeled my/folder --val my/val.json
     python tools/train.py CONFIG --cfg-options train_dataloader.batch_size=10 randomness.seed=1
 """
 
 import argparse
 import os
+from pathlib import Path
 
 from mmengine.config import DictAction
 
 from ssod import runs
 from ssod.errors import errors_in_one_line
+from ssod.own_data import OwnData
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,6 +31,16 @@ def parse_args() -> argparse.Namespace:
         metavar='CONFIG',
         help="take the detector of another config, mmdet's own as mmdet::FOLDER/FILE.py",
     )
+    own = parser.add_argument_group('own data', "take the place of the config's")
+    own.add_argument('--labeled', type=Path, metavar='JSON', help='labelled images, COCO format')
+    own.add_argument('--images', type=Path, metavar='DIR', help='folder of the labelled images')
+    own.add_argument(
+        '--unlabeled', type=Path, metavar='DIR', help='folder of unlabelled images, or a COCO JSON'
+    )
+    own.add_argument(
+        '--val', type=Path, metavar='JSON', help='validation images; default: a fifth of --labeled'
+    )
+    own.add_argument('--val-images', type=Path, metavar='DIR', help='their folder; as --images')
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
     parser.add_argument(
         '--resume',
@@ -47,15 +61,21 @@ def parse_args() -> argparse.Namespace:
         '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
     )
     args = parser.parse_args()
+    needed = ('labeled', 'images', 'unlabeled')
+    missing = [f'--{name}' for name in needed if vars(args)[name] is None]
+    if missing and (len(missing) < len(needed) or args.val or args.val_images):
+        parser.error(f'own data need {missing[0]} too')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
 def main() -> None:
-    args = parse_args()
+    args, data = parse_args(), None
+    if args.labeled:
+        data = OwnData(args.labeled, args.images, args.unlabeled, args.val, args.val_images)
     with errors_in_one_line():
         cfg = runs.load_config(
-            args.config, args.work_dir, args.cfg_options, args.launcher, args.detector
+            args.config, args.work_dir, args.cfg_options, args.launcher, args.detector, data
         )
         if args.amp:
             runs.use_amp(cfg)

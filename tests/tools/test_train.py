@@ -135,3 +135,46 @@ def test_any_detector_from_the_command_line(bench, digits):
     # The whole config is beside it, for tools/test.py.
     kept = Config.fromfile(place / 'mt_any_digits10pct.py')
     assert kept.model.detector.type == 'RetinaNet'
+
+
+def test_own_data_from_the_command_line(bench, digits):
+    # Labelled scenes, of which a fifth is scored, and all pictures of a folder.
+    settings = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'param_scheduler=[]']
+    settings += ['default_hooks.teacher.burn_in=1', 'train_dataloader.num_workers=0']
+    settings += ['train_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1']
+    printed = bench.run(
+        sys.executable,
+        ROOT / 'tools/train.py',
+        CONFIG,
+        '--labeled',
+        digits / 'annotations/val.json',
+        '--images',
+        digits / 'images/val',
+        '--unlabeled',
+        digits / 'images/train',
+        '--work-dir',
+        'own',
+        '--cfg-options',
+        *settings,
+        log='own.txt',
+    )
+    assert '1 of the 4 labelled images are scored on' in printed
+    state = load_checkpoint(bench.place / 'own/iter_2.pth')
+    assert state['meta']['iter'] == 2
+    cfg = Config.fromfile(bench.place / 'own/mt_fasterrcnn_digits10pct.py')
+    assert cfg.train_dataloader.dataset.datasets[1].type == 'UnlabeledFolder'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'missing'),
+    [
+        (['--labeled', 'a.json'], '--images'),
+        (['--labeled', 'a.json', '--images', 'a'], '--unlabeled'),
+        (['--val', 'a.json'], '--labeled'),
+    ],
+)
+def test_own_data_go_together(monkeypatch, capsys, arguments, missing):
+    with pytest.raises(SystemExit) as caught:
+        call(monkeypatch, 'train', CONFIG, *arguments)
+    assert caught.value.code == 2
+    assert f'own data need {missing} too' in capsys.readouterr().err

@@ -1,0 +1,145 @@
+"""Data sets put into a semi-supervised config by their paths."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from ssod.config_parts import set_number_of_classes
+from ssod.data.coco_json import read_coco, write_json
+from ssod.data.splits import split_coco
+
+VAL_SHARE = 0.2
+"""Share of the labelled images that detections are scored on, where there are no others."""
+
+KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'lazy_init')
+"""What a config says of a data set that does not depend on where its files are."""
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """Where data are.
+
+    Args:
+        labeled: COCO JSON of the labelled images; its categories are the classes.
+        images: Folder of the images that ``labeled`` names.
+        unlabeled: A folder of images, in sub-folders too; or a COCO JSON whose annotations, if
+            any, are not read.
+        val: COCO JSON of the images that detections are scored on; if not given, a fifth of the
+            labelled images, which are then not learnt from.
+        val_images: Their folder; ``images`` if not given.
+        unlabeled_images: The folder of what a JSON ``unlabeled`` names; ``images`` if not given.
+        truth: COCO JSON with the boxes of the unlabelled images, for the precision and recall of
+            pseudo-boxes; nothing learns from it.
+    """
+
+    labeled: Path
+    images: Path
+    unlabeled: Path
+    val: Path | None = None
+    val_images: Path | None = None
+    unlabeled_images: Path | None = None
+    truth: Path | None = None
+
+
+def use_data(cfg: Config, data: OwnData) -> None:
+    """Put data in the place of a config's own; pipelines, batches and samplers stay.
+
+    The heads get as many classes as the labelled images have.
+
+    Args:
+        cfg: A config that trains on a labelled and an unlabelled source, or on a labelled one
+            alone; it is changed. Without validation images it must have its ``work_dir``.
+        data: Where the data are.
+
+    Raises:
+        FileNotFoundError: If the JSON of the labelled images does not exist.
+        ValueError: If it is none, or has no categories.
+    """
+    if data.val is None:
+        data = with_validation(data, Path(cfg.work_dir))
+    classes = class_names(data.labeled)
+    sources = cfg.train_dataloader.dataset.datasets
+    sources[0] = _coco(sources[0], data.labeled, data.images, classes)
+    if len(sources) > 1:
+        sources[1] = _unlabeled(sources[1], data, classes)
+    images = data.val_images or data.images
+    for part in ('val', 'test'):
+        loader = cfg[f'{part}_dataloader']
+        loader.dataset = _coco(loader.dataset, data.val, images, classes)
+        cfg[f'{part}_evaluator'].ann_file = str(data.val)
+    quality = cfg.default_hooks.get('quality')
+    if quality is not None:
+        quality.ann_file = None if data.truth is None else str(data.truth)
+    set_number_of_classes(cfg.model, len(classes))
+
+
+def with_validation(data: OwnData, out_dir: Path) -> OwnData:
+    """Take a fifth of the labelled images for validation; the same files are parted alike.
+
+    Args:
+        data: Where the data are; ``val`` is not given.
+        out_dir: Where the JSON files of both parts go, ``labeled.json`` and ``val.json``; made if
+            missing.
+
+    Raises:
+        ValueError: If there are too few images to part.
+    """
+    val, _, train = split_coco(read_coco(data.labeled), 100 * VAL_SHARE, fold=0)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    files = {'labeled': out_dir / 'labeled.json', 'val': out_dir / 'val.json'}
+    write_json(files['labeled'], train)
+    write_json(files['val'], val)
+    counts = len(val['images']), len(val['images']) + len(train['images'])
+    print_log(
+        f'no validation images given: {counts[0]} of the {counts[1]} labelled images are scored on '
+        f'and not learnt from, see {files["val"]}',
+        'current',
+        logging.WARNING,
+    )
+    return replace(data, **files)
+
+
+def class_names(ann_file: Path) -> tuple[str, ...]:
+    """The classes of a COCO JSON, in the order in which mmdet numbers them: that of the file.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is no COCO JSON, or has no categories.
+    """
+    names = tuple(category['name'] for category in read_coco(ann_file)['categories'])
+    if not names:
+        raise ValueError(f'{ann_file}: categories is empty; list the classes to learn')
+    return names
+
+
+def _coco(old: ConfigDict, ann_file: Path, images: Path, classes: tuple[str, ...]) -> ConfigDict:
+    return ConfigDict(
+        type='CocoDataset',
+        data_root='',
+        ann_file=str(ann_file),
+        data_prefix=dict(img=f'{images}/'),
+        metainfo=dict(classes=classes),
+        **_kept(old),
+    )
+
+
+def _unlabeled(old: ConfigDict, data: OwnData, classes: tuple[str, ...]) -> ConfigDict:
+    if data.unlabeled.is_dir():
+        return ConfigDict(
+            type='UnlabeledFolder',
+            data_root=str(data.unlabeled),
+            metainfo=dict(classes=classes),
+            pipeline=old.pipeline,
+        )
+    images = data.unlabeled_images or data.images
+    made = _coco(old, data.unlabeled, images, classes)
+    made.filter_cfg = dict(filter_empty_gt=False)
+    return made
+
+
+def _kept(old: ConfigDict) -> dict[str, Any]:
+    return {key: old[key] for key in KEPT if key in old}

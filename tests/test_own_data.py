@@ -1,0 +1,131 @@
+"""Data sets put into a config by their paths."""
+
+import json
+
+import pytest
+from mmengine.config import Config
+
+from ssod.own_data import OwnData, class_names, use_data
+
+CONFIG = 'configs/mt_fasterrcnn_digits10pct.py'
+
+
+def write_coco(path, images, names=('cat', 'dog')):
+    content = {
+        'images': [
+            {'id': i, 'file_name': f'{i}.png', 'width': 8, 'height': 8} for i in range(images)
+        ],
+        'annotations': [
+            {
+                'id': i,
+                'image_id': i,
+                'category_id': 5,
+                'bbox': [1, 1, 4, 4],
+                'area': 16,
+                'iscrowd': 0,
+                'segmentation': [],
+            }
+            for i in range(images)
+        ],
+        'categories': [{'id': 5 + i, 'name': name} for i, name in enumerate(names)],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path):
+    for folder in ('pictures', 'more'):
+        (tmp_path / folder).mkdir()
+    labeled = write_coco(tmp_path / 'labeled.json', 10)
+    val = write_coco(tmp_path / 'val.json', 2)
+    return OwnData(labeled, tmp_path / 'pictures', tmp_path / 'more', val)
+
+
+def put(data, config=CONFIG, work_dir='.'):
+    cfg = Config.fromfile(config)
+    cfg.work_dir = str(work_dir)
+    before = cfg.to_dict()
+    use_data(cfg, data)
+    return cfg, before
+
+
+def test_a_folder_of_pictures(data, tmp_path):
+    cfg, before = put(data)
+    labeled, unlabeled = cfg.train_dataloader.dataset.datasets
+    assert (labeled.type, unlabeled.type) == ('CocoDataset', 'UnlabeledFolder')
+    assert labeled.ann_file == str(tmp_path / 'labeled.json')
+    assert labeled.data_prefix.img == f'{tmp_path}/pictures/'
+    assert unlabeled.data_root == str(tmp_path / 'more')
+    for part in ('val', 'test'):
+        dataset = cfg[f'{part}_dataloader'].dataset
+        assert dataset.ann_file == cfg[f'{part}_evaluator'].ann_file == str(tmp_path / 'val.json')
+        # Where nothing else is said, all labelled images are in one folder.
+        assert dataset.data_prefix.img == f'{tmp_path}/pictures/'
+        assert dataset.test_mode
+    assert cfg.model.detector.roi_head.bbox_head.num_classes == 2
+    # Nobody knows the hidden truth of a folder.
+    assert cfg.default_hooks.quality.ann_file is None
+    # Views, batches and the rest stay.
+    sources = before['train_dataloader']['dataset']['datasets']
+    for old, new in zip(sources, (labeled, unlabeled), strict=True):
+        assert new.pipeline == old['pipeline']
+        assert new.metainfo.classes == ('cat', 'dog')
+    assert cfg.train_dataloader.sampler == before['train_dataloader']['sampler']
+    # The digits' own settings do not.
+    assert 'scenes' not in labeled
+
+
+def test_unlabelled_images_in_a_json(data, tmp_path):
+    json_file = write_coco(tmp_path / 'more.json', 4)
+    given = OwnData(
+        data.labeled,
+        data.images,
+        json_file,
+        data.val,
+        val_images=tmp_path / 'more',
+        truth=json_file,
+    )
+    cfg, _ = put(given)
+    unlabeled = cfg.train_dataloader.dataset.datasets[1]
+    assert (unlabeled.type, unlabeled.ann_file) == ('CocoDataset', str(json_file))
+    # Trap: without annotations no image would be left.
+    assert not unlabeled.filter_cfg.filter_empty_gt
+    assert unlabeled.data_prefix.img == f'{tmp_path}/pictures/'
+    assert cfg.val_dataloader.dataset.data_prefix.img == f'{tmp_path}/more/'
+    assert cfg.default_hooks.quality.ann_file == str(json_file)
+
+
+def test_labels_alone(data):
+    cfg, _ = put(data, 'configs/supervised_fasterrcnn_digits10pct.py')
+    (labeled,) = cfg.train_dataloader.dataset.datasets
+    assert labeled.ann_file == str(data.labeled)
+
+
+def test_without_validation_images(data, tmp_path, caplog):
+    given = OwnData(data.labeled, data.images, data.unlabeled)
+    cfg, _ = put(given, work_dir=tmp_path / 'run')
+    labeled, val = (
+        json.loads((tmp_path / f'run/{name}.json').read_text()) for name in ('labeled', 'val')
+    )
+    assert cfg.train_dataloader.dataset.datasets[0].ann_file == str(tmp_path / 'run/labeled.json')
+    assert cfg.val_evaluator.ann_file == str(tmp_path / 'run/val.json')
+    ids = [[image['id'] for image in part['images']] for part in (labeled, val)]
+    # A fifth of ten; none is in both.
+    assert [len(part) for part in ids] == [8, 2]
+    assert sorted(ids[0] + ids[1]) == list(range(10))
+    assert [a['image_id'] for a in labeled['annotations']] == ids[0]
+    # A resumed run finds the same.
+    put(given, work_dir=tmp_path / 'run')
+    assert json.loads((tmp_path / 'run/val.json').read_text()) == val
+
+
+def test_classes(tmp_path):
+    # In the order of the file, which is mmdet's.
+    path = write_coco(tmp_path / 'x.json', 1, ('b', 'a'))
+    assert class_names(path) == ('b', 'a')
+    empty = write_coco(tmp_path / 'y.json', 1, ())
+    with pytest.raises(ValueError, match=r'y.json: categories is empty'):
+        class_names(empty)
+    with pytest.raises(FileNotFoundError, match='none.json does not exist'):
+        class_names(tmp_path / 'none.json')

@@ -1,0 +1,29 @@
+# Photographs made 256 pixels large, labelled and unlabelled; files and classes as in own data.
+_base_ = './semi_coco.py'
+weak = [
+    dict(type='RandomResize', scale=(256, 256), ratio_range=(0.8, 1.2), keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+]
+strong = [
+    *weak,
+    dict(type='RandAugment', aug_space=_base_.colour, aug_num=1),
+    dict(type='RandomErasing', n_patches=(1, 5), ratio=(0, 0.2)),
+]
+labeled, unlabeled = _base_.labeled, _base_.unlabeled
+labeled.pipeline[2].transforms[:2] = weak
+unlabeled.pipeline[1].update(weak=weak, strong=strong)
+score = _base_.score
+score[0].scale = (256, 256)
+
+train_dataloader = dict(
+    batch_size=6,
+    num_workers=1,
+    sampler=dict(source_ratio=[1, 2]),
+    dataset=dict(datasets=[labeled, unlabeled]),
+)
+val_dataloader = dict(
+    batch_size=8, num_workers=1, dataset=dict(pipeline=[dict(type='LoadImage'), *score])
+)
+test_dataloader = dict(
+    batch_size=8, num_workers=1, dataset=dict(pipeline=[dict(type='LoadImageFromFile'), *score])
+)

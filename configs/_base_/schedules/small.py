@@ -1,0 +1,12 @@
+# A schedule of minutes on two cores, from pretrained weights.
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=800, val_interval=400)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=0.0003, weight_decay=0.05),
+    clip_grad=dict(max_norm=10),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='MultiStepLR', by_epoch=False, milestones=[700], gamma=0.1),
+]
+auto_scale_lr = dict(enable=False, base_batch_size=6)

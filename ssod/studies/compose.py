@@ -1,0 +1,110 @@
+"""The config of one run, and the weights that all runs on a data set start from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint, set_random_seed
+
+from ssod.data.coco_json import read_coco
+from ssod.own_data import OwnData, use_data
+from ssod.studies.plan import DataSource, Method, Run, Study
+from ssod.studies.splits import held_out_names, labeled_names, write_budget, write_validation
+
+
+class Composer:
+    """Configs of a study's runs.
+
+    Args:
+        study: The study.
+        data_root: The folder whose sub-folders are its data sets.
+        work_dir: Where what is made goes.
+        options: Config values for all runs that are no part of the study, such as where weights
+            are, with dotted keys.
+    """
+
+    def __init__(
+        self, study: Study, data_root: Path, work_dir: Path, options: Mapping[str, Any]
+    ) -> None:
+        self.study = study
+        self.data_root = data_root
+        self.work_dir = work_dir
+        self.options = dict(options)
+        self.splits = study.file.parent / 'splits'
+        self._digests: dict[tuple[str, str], str] = {}
+
+    def digest(self, run: Run) -> str:
+        """Eight hexadecimal digits that change with a run's settings, whatever the machine.
+
+        Seed and budget are no settings.
+        """
+        key = run.data.name, run.method.name
+        if key not in self._digests:
+            content = self._settled(run.data, run.method).to_dict()
+            text = json.dumps(content, sort_keys=True, default=str)
+            self._digests[key] = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return self._digests[key]
+
+    def place(self, run: Run) -> Path:
+        """Where a run's results go."""
+        return self.work_dir / run.name
+
+    def config(self, run: Run, held_out: bool = False) -> Config:
+        """The whole config of a run.
+
+        It is scored once, at its end; its checkpoint is the last one.
+
+        Args:
+            run: The run.
+            held_out: Whether to score it on the validation images that are kept aside.
+        """
+        cfg = self._settled(run.data, run.method)
+        cfg.merge_from_dict(self.options)
+        use_data(cfg, self._data(run, held_out))
+        cfg.train_cfg.val_interval = cfg.train_cfg.max_iters
+        cfg.default_hooks.checkpoint.max_keep_ckpts = 1
+        cfg.merge_from_dict({'randomness.seed': run.seed})
+        cfg.work_dir = str(self.place(run))
+        cfg.load_from = str(self._start(run))
+        return cfg
+
+    def _data(self, run: Run, held_out: bool) -> OwnData:
+        source = run.data
+        root = self.data_root / source.name
+        train, val = root / source.train, root / source.val
+        made = self.work_dir / source.name
+        fold = self.splits / source.name / f'fold{run.seed}.txt'
+        labeled_names(fold, read_coco(train)['images'], run.seed, source.percents)
+        budget = made / f'{run.percent:g}pct' / f'fold{run.seed}'
+        labeled, unlabeled, truth = write_budget(fold, train, run.percent, budget)
+        aside = self.splits / source.name / 'held_out.txt'
+        held_out_names(aside, read_coco(val)['images'])
+        scored = write_validation(aside, val, made)[held_out]
+        images = root / source.images
+        return OwnData(labeled, images, unlabeled, scored, truth=truth)
+
+    def _start(self, run: Run) -> Path:
+        """The detector that all methods start from; the baseline's, of this data set and seed."""
+        path = self.work_dir / run.data.name / f'start{run.seed}.pth'
+        if not path.exists():
+            cfg = self._settled(run.data, self.study.methods[0])
+            cfg.merge_from_dict(self.options)
+            use_data(cfg, self._data(run, held_out=False))
+            init_default_scope('mmdet')
+            set_random_seed(run.seed)
+            detector = MODELS.build(cfg.model.detector)
+            detector.init_weights()
+            save_checkpoint({'state_dict': detector.state_dict(), 'meta': {}}, str(path))
+        return path
+
+    def _settled(self, data: DataSource, method: Method) -> Config:
+        """A method's config with the settings of the study, the data set and its own."""
+        cfg = Config.fromfile(method.config)
+        for settings in (self.study.settings, data.settings, method.settings):
+            cfg.merge_from_dict(dict(settings or {}))
+        return cfg

@@ -1,0 +1,137 @@
+"""Runs of a study: trained in processes of their own, scored, and noted."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from ssod.checkpoints import latest_checkpoint
+from ssod.runs import build_runner
+from ssod.studies.compose import Composer
+from ssod.studies.plan import Run
+from ssod.studies.results import Result, Results
+from ssod.visualization.curves import MAP, read_scalars
+
+LOG = 'train.log'
+"""What a training printed."""
+
+
+def train_all(
+    composer: Composer, results: Results, train_tool: Path, jobs: int = 1
+) -> Iterator[tuple[Run, Result | None]]:
+    """Train what is not done yet.
+
+    A run that was interrupted goes on from its last checkpoint. A run that fails does not keep the
+    others from being trained.
+
+    Args:
+        composer: Makes the configs.
+        results: Where results are noted.
+        train_tool: ``tools/train.py``.
+        jobs: Trainings at once.
+
+    Yields:
+        Each run as it ends, with its result; ``None`` if it failed: its output is in ``train.log``.
+    """
+    study = composer.study
+    todo = [run for run in study.runs() if results.find(run, composer.digest(run)) is None]
+    with ThreadPoolExecutor(jobs) as pool:
+        # Configs are written here, for what they name is made only once.
+        futures = {
+            pool.submit(_train, composer.place(r), train_tool): r for r in _written(composer, todo)
+        }
+        for future in as_completed(futures):
+            run = futures[future]
+            if future.result() != 0:
+                yield run, None
+                continue
+            place = composer.place(run)
+            seconds = json.loads((place / 'summary.json').read_text())['seconds']
+            result = _result(run, place, composer.digest(run), seconds)
+            results.add(result)
+            yield run, result
+
+
+def score_held_out(
+    composer: Composer, trained: Results, results: Results
+) -> Iterator[tuple[Run, Result]]:
+    """Score the last checkpoints of finished runs on the images that are kept aside, each once.
+
+    Args:
+        composer: Makes the configs.
+        trained: Results of the trainings.
+        results: Where the scores are noted.
+
+    Yields:
+        Each run with its result.
+
+    Raises:
+        FileNotFoundError: If a checkpoint is gone.
+    """
+    for run in composer.study.runs():
+        settings = composer.digest(run)
+        known = trained.find(run, settings)
+        if known is None or results.find(run, settings) is not None:
+            continue
+        place = composer.place(run)
+        checkpoint = latest_checkpoint(place)
+        if checkpoint is None:
+            raise FileNotFoundError(
+                f'{place} has no checkpoint to score; remove the run from {trained.path} and train '
+                f'it again'
+            )
+        cfg = composer.config(run, held_out=True)
+        cfg.load_from, cfg.work_dir = str(checkpoint), str(place / 'held_out')
+        # mmdet's own loop returns no scores, but logs them.
+        build_runner(cfg).val()
+        result = _result(run, Path(cfg.work_dir), settings, known.seconds)
+        results.add(result)
+        yield run, result
+
+
+def remaining(
+    done: int, total: int, began: float, now: Callable[[], float] = time.monotonic
+) -> str:
+    """How long the rest will take, by what was done since ``began``."""
+    seconds = (now() - began) / done * (total - done)
+    return f'{seconds / 3600:.1f} h' if seconds >= 3600 else f'{seconds / 60:.0f} min'
+
+
+def _written(composer: Composer, runs: list[Run]) -> Iterator[Run]:
+    for run in runs:
+        place = composer.place(run)
+        place.mkdir(parents=True, exist_ok=True)
+        composer.config(run).dump(place / 'config.py')
+        yield run
+
+
+def _train(place: Path, train_tool: Path) -> int:
+    command = [sys.executable, str(train_tool), str(place / 'config.py')]
+    with (place / LOG).open('a', encoding='utf-8') as log:
+        return subprocess.run(
+            [*command, '--work-dir', str(place), '--resume'], stdout=log, stderr=log
+        ).returncode
+
+
+def _result(run: Run, place: Path, settings: str, seconds: float) -> Result:
+    """The last scores that were logged."""
+    logged = [record for record in read_scalars(place) if f'student/{MAP}' in record]
+    metrics = logged[-1] if logged else {}
+    # mmdet's metric leaves out what it has not detected anything for.
+    points = {
+        f'{who}{name}': round(100 * metrics.get(f'{who}/{MAP}{name}', 0.0), 1)
+        for who in ('student', 'teacher')
+        for name in ('', '_50')
+    }
+    return Result(
+        data=run.data.name,
+        percent=run.percent,
+        method=run.method.name,
+        seed=run.seed,
+        settings=settings,
+        seconds=seconds,
+        **points,
+    )

@@ -1,0 +1,157 @@
+"""What a study trains: read from one small file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ssod.strict import check_keys
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set of a study.
+
+    Args:
+        name: Its folder below the data root.
+        percents: Label budgets: shares of the training images, of a hundred.
+        train: COCO JSON of the training images, from its folder.
+        val: COCO JSON of the validation images, from its folder.
+        images: Folder of the images that both name.
+        settings: Config values for this data set alone, with dotted keys.
+    """
+
+    name: str
+    percents: tuple[float, ...]
+    train: str = 'annotations/instances_train.json'
+    val: str = 'annotations/instances_val.json'
+    images: str = 'images'
+    settings: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is done with the data.
+
+    Args:
+        name: Its name in the tables.
+        config: Its config file.
+        settings: Values that replace the config's, with dotted keys.
+    """
+
+    name: str
+    config: Path
+    settings: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a study.
+
+    Args:
+        data: The data set.
+        percent: Share of its training images that is labelled, of a hundred.
+        seed: Seed of the run, and number of the fold that draws its labelled images.
+        method: What is done with them.
+    """
+
+    data: DataSource
+    percent: float
+    seed: int
+    method: Method
+
+    @property
+    def name(self) -> str:
+        """Its place below the study's work directory; no other run has the same."""
+        return f'{self.data.name}/{self.percent:g}pct/{self.method.name}/{self.seed}'
+
+
+@dataclass(frozen=True)
+class Study:
+    """Data sets × label budgets × methods × seeds.
+
+    Args:
+        file: The file that it was read from.
+        data: Data sets.
+        methods: Methods; the first is what the others are measured against.
+        seeds: Seeds, each also a fold.
+        settings: Config values for all runs, with dotted keys.
+    """
+
+    file: Path
+    data: tuple[DataSource, ...]
+    methods: tuple[Method, ...]
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def baseline(self) -> str:
+        """Name of the method that the others are measured against."""
+        return self.methods[0].name
+
+    def runs(self) -> list[Run]:
+        """All trainings, those of the first seed first, so that there is a whole table early."""
+        return [
+            Run(data, percent, seed, method)
+            for seed in self.seeds
+            for data in self.data
+            for percent in data.percents
+            for method in self.methods
+        ]
+
+
+def read_study(path: str | Path) -> Study:
+    """Read a study from a file.
+
+    It is Python, as configs are, with four names::
+
+        data = dict(voc2007_s320=dict(percents=[10, 5, 1]), bccd=dict(percents=[10, 5]))
+        methods = dict(
+            supervised='configs/supervised_fasterrcnn_small.py',
+            mean_teacher='configs/mt_fasterrcnn_small.py',
+            slower=dict(config='configs/mt_fasterrcnn_small.py', settings={...}),
+        )
+        seeds = [1, 2, 3]
+        settings = {'train_cfg.max_iters': 600}  # of all runs; may be left out
+
+    Raises:
+        FileNotFoundError: If the file, or the config of a method, does not exist.
+        ValueError: If a name or a setting is unknown, or one is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'study {path} does not exist; see studies/ for those that do')
+    content = Config.fromfile(path).to_dict()
+    check_keys(str(path), content, ('data', 'methods', 'seeds', 'settings'))
+    for name in ('data', 'methods', 'seeds'):
+        if not content.get(name):
+            raise ValueError(f'{path}: {name} is missing or empty; see ssod.studies.read_study')
+    return Study(
+        file=path,
+        data=tuple(_data(path, name, given) for name, given in content['data'].items()),
+        methods=tuple(_method(path, name, given) for name, given in content['methods'].items()),
+        seeds=tuple(content['seeds']),
+        settings=content.get('settings', {}),
+    )
+
+
+def _data(path: Path, name: str, given: Mapping[str, Any]) -> DataSource:
+    check_keys(f'{path}: data.{name}', given, DataSource.__dataclass_fields__.keys() - {'name'})
+    percents = tuple(given.get('percents', ()))
+    wrong = [p for p in percents if not 0 < p < 100]
+    if wrong or not percents:
+        raise ValueError(
+            f'{path}: data.{name}.percents is {list(percents)}; give shares between 0 and 100'
+        )
+    return DataSource(name, **{**given, 'percents': percents})
+
+
+def _method(path: Path, name: str, given: str | Mapping[str, Any]) -> Method:
+    given = {'config': given} if isinstance(given, str) else given
+    check_keys(f'{path}: methods.{name}', given, ('config', 'settings'))
+    config = Path(given.get('config', ''))
+    if not config.is_file():
+        raise FileNotFoundError(f'{path}: methods.{name}.config {config} does not exist')
+    return Method(name, config, given.get('settings'))

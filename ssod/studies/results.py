@@ -1,0 +1,171 @@
+"""Results of a study: one JSON line for each finished run, and what they say together."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from scipy.stats import t as student_t
+
+from ssod.studies.plan import Run, Study
+
+LEVEL = 0.95
+"""Of confidence intervals."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished run; scores are COCO mAP in points, 0 to 100.
+
+    Args:
+        data: Name of the data set.
+        percent: Share of its training images that was labelled.
+        method: Name of the method.
+        seed: Seed and fold.
+        settings: Digest of its settings (:meth:`~ssod.studies.compose.Composer.digest`).
+        student: mAP of the student at the end.
+        teacher: mAP of the teacher at the end; of a method without one the student's.
+        student_50: mAP of the student at an overlap of 0.5.
+        teacher_50: The same of the teacher.
+        seconds: Wall clock of the training.
+    """
+
+    data: str
+    percent: float
+    method: str
+    seed: int
+    settings: str
+    student: float
+    teacher: float
+    student_50: float
+    teacher_50: float
+    seconds: float
+
+    @property
+    def key(self) -> tuple[str, float, str, int, str]:
+        """What tells runs apart."""
+        return self.data, self.percent, self.method, self.seed, self.settings
+
+
+class Results:
+    """The results in a file; each is added as one line as soon as there is one.
+
+    Args:
+        path: The file; what is in it counts as done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else []
+        known = [self._read(number, line) for number, line in enumerate(lines, 1)]
+        self._known = {result.key: result for result in known}
+
+    def find(self, run: Run, settings: str) -> Result | None:
+        """The result of a run with these settings; ``None`` if it was not finished yet."""
+        return self._known.get((run.data.name, run.percent, run.method.name, run.seed, settings))
+
+    def add(self, result: Result) -> None:
+        """Add a line."""
+        self._known[result.key] = result
+        with self.path.open('a', encoding='utf-8') as file:
+            file.write(json.dumps(asdict(result)) + '\n')
+
+    def _read(self, number: int, line: str) -> Result:
+        try:
+            return Result(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f'{self.path}, line {number}: no result ({error}); remove it'
+            ) from None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method on a data set with a label budget, over seeds; scores in points.
+
+    Args:
+        data: Name of the data set.
+        percent: Share of its training images that was labelled.
+        method: Name of the method.
+        students: mAP of the student, one for each seed.
+        teachers: The same of the teacher.
+        gains: The teacher's over the baseline's student of the same seed; of seeds with both.
+    """
+
+    data: str
+    percent: float
+    method: str
+    students: tuple[float, ...]
+    teachers: tuple[float, ...]
+    gains: tuple[float, ...]
+
+    @property
+    def gain(self) -> float | None:
+        """Mean gain; ``None`` where the baseline has not been run."""
+        return mean(self.gains) if self.gains else None
+
+
+def rows_of(study: Study, found: Sequence[Result]) -> list[Row]:
+    """Sum up results: data sets, budgets and methods in the order of the study.
+
+    Args:
+        study: The study.
+        found: Results of finished runs.
+    """
+    rows = []
+    for data in study.data:
+        for percent in data.percents:
+            cell = [r for r in found if (r.data, r.percent) == (data.name, percent)]
+            base = {r.seed: r.student for r in cell if r.method == study.baseline}
+            for method in study.methods:
+                own = [r for r in cell if r.method == method.name]
+                if own:
+                    students = tuple(r.student for r in own)
+                    teachers = tuple(r.teacher for r in own)
+                    gains = tuple(r.teacher - base[r.seed] for r in own if r.seed in base)
+                    rows.append(Row(data.name, percent, method.name, students, teachers, gains))
+    return rows
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Half the width of the mean's confidence interval (Student's t); ``None`` for one value."""
+    if len(values) < 2:
+        return None
+    quantile = student_t.ppf((1 + LEVEL) / 2, len(values) - 1)
+    return float(quantile * stdev(values) / len(values) ** 0.5)
+
+
+def table(rows: Sequence[Row], baseline: str) -> str:
+    """A Markdown table, and below it each method's gain averaged over data sets and budgets."""
+    lines = [
+        '| data | labelled | method | seeds | student | teacher | gain | 95 % interval |',
+        '|' + ' --- |' * 8,
+    ]
+    for row in rows:
+        cells = [row.data, f'{row.percent:g} %', row.method, str(len(row.students))]
+        cells += [_spread(row.students), _spread(row.teachers)]
+        cells += ['', ''] if row.method == baseline else _gain(row.gains)
+        lines.append(f'| {" | ".join(cells)} |')
+    lines += ['', '| method | mean gain | sets × budgets | of these worse |', '|' + ' --- |' * 4]
+    for method in dict.fromkeys(row.method for row in rows if row.method != baseline):
+        gains = [row.gain for row in rows if row.method == method and row.gain is not None]
+        if gains:
+            worse = sum(gain < 0 for gain in gains)
+            lines.append(f'| {method} | {mean(gains):+.1f} | {len(gains)} | {worse} |')
+    return '\n'.join(lines)
+
+
+def _spread(values: Iterable[float]) -> str:
+    values = list(values)
+    spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
+    return f'{mean(values):.1f}{spread}'
+
+
+def _gain(gains: Sequence[float]) -> list[str]:
+    if not gains:
+        return ['-', '-']
+    half = half_width(gains)
+    middle = mean(gains)
+    interval = '-' if half is None else f'{middle - half:+.1f} to {middle + half:+.1f}'
+    return [f'{middle:+.1f}', interval]

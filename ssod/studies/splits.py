@@ -1,0 +1,123 @@
+"""Which images of a study's data sets are labelled, and which are kept aside: text files.
+
+``<data set>/fold<k>.txt`` names the labelled images of a fold in the order in which they were
+drawn, so that a smaller budget is the beginning of a larger one; ``<data set>/held_out.txt`` names
+the validation images that are scored once, at the end. Images go by their ``file_name``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssod.data.coco_json import read_coco, write_json
+from ssod.files import write_whole
+
+HELD_OUT = 1 / 3
+"""Share of the validation images that is kept aside."""
+
+Coco = dict[str, Any]
+
+
+def drawn(images: Sequence[Coco], seed: int, count: int) -> list[str]:
+    """Names of images drawn without replacement; the same seed draws the same ones first.
+
+    Args:
+        images: The ``images`` of a COCO JSON, in any order.
+        seed: Number of the draw.
+        count: How many.
+    """
+    names = sorted(image['file_name'] for image in images)
+    return [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:count]]
+
+
+def labeled_names(path: Path, images: Sequence[Coco], fold: int, percents: Sequence[float]) -> Path:
+    """The file of a fold; drawn where it does not exist, as many as the largest budget needs."""
+    if not path.exists():
+        most = max(round(len(images) * percent / 100) for percent in percents)
+        _write(path, drawn(images, fold, most))
+    return path
+
+
+def held_out_names(path: Path, images: Sequence[Coco]) -> Path:
+    """The file of the validation images that are kept aside; drawn where it does not exist."""
+    if not path.exists():
+        _write(path, sorted(drawn(images, 0, round(len(images) * HELD_OUT))))
+    return path
+
+
+def write_budget(
+    names: Path, train: Path, percent: float, out_dir: Path
+) -> tuple[Path, Path, Path]:
+    """Write the COCO JSON files of a label budget.
+
+    Args:
+        names: The fold's file.
+        train: COCO JSON of all training images.
+        percent: Share of them that is labelled, of a hundred.
+        out_dir: Where the files go; made if missing.
+
+    Returns:
+        Files of the labelled images, of the others without annotations, and of the others' hidden
+        truth.
+
+    Raises:
+        ValueError: If the fold names fewer images, or one that ``train`` does not have.
+    """
+    coco = read_coco(train)
+    count = round(len(coco['images']) * percent / 100)
+    wanted = read_names(names)
+    if not 0 < count <= len(wanted):
+        raise ValueError(
+            f'{names} names {len(wanted)} images, but {percent:g} percent of {train} are {count}; '
+            f'remove it to have it drawn anew'
+        )
+    labeled, others = _parted(coco, wanted[:count], names, train)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    files = out_dir / 'labeled.json', out_dir / 'unlabeled.json', out_dir / 'truth.json'
+    for file, content in zip(files, (labeled, {**others, 'annotations': []}, others), strict=True):
+        write_json(file, content)
+    return files
+
+
+def write_validation(names: Path, val: Path, out_dir: Path) -> tuple[Path, Path]:
+    """Write the COCO JSON files of the validation images: those scored, those kept aside.
+
+    Raises:
+        ValueError: If ``names`` has an image that ``val`` does not.
+    """
+    aside, scored = _parted(read_coco(val), read_names(names), names, val)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    files = out_dir / 'val.json', out_dir / 'held_out.json'
+    for file, content in zip(files, (scored, aside), strict=True):
+        write_json(file, content)
+    return files
+
+
+def read_names(path: Path) -> list[str]:
+    """The lines of a file."""
+    return path.read_text(encoding='utf-8').splitlines()
+
+
+def _parted(coco: Coco, wanted: Sequence[str], names: Path, file: Path) -> tuple[Coco, Coco]:
+    """The named images with their annotations, and the others with theirs."""
+    ids = {image['file_name']: image['id'] for image in coco['images']}
+    missing = [name for name in wanted if name not in ids]
+    if missing:
+        raise ValueError(f'{names} names {missing[0]}, but {file} has no such image')
+    chosen = {ids[name] for name in wanted}
+    return _part(coco, chosen, True), _part(coco, chosen, False)
+
+
+def _part(coco: Coco, chosen: set[int], inside: bool) -> Coco:
+    return {
+        'images': [i for i in coco['images'] if (i['id'] in chosen) is inside],
+        'annotations': [a for a in coco['annotations'] if (a['image_id'] in chosen) is inside],
+        'categories': coco['categories'],
+    }
+
+
+def _write(path: Path, names: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, ('\n'.join(names) + '\n').encode())

@@ -1,0 +1,66 @@
+"""The config of a run."""
+
+import torch
+
+from ssod.studies.compose import Composer
+from ssod.studies.plan import read_study
+from ssod.studies.splits import read_names
+
+
+def composer_of(study_file, data_root, tmp_path, **options):
+    return Composer(read_study(study_file), data_root, tmp_path / 'work', options)
+
+
+def find(composer, name):
+    return next(run for run in composer.study.runs() if run.name == name)
+
+
+def test_a_config(study_file, data_root, tmp_path):
+    composer = composer_of(study_file, data_root, tmp_path, **{'auto_scale_lr.enable': True})
+    run = find(composer, 'cells/25pct/eager/2')
+    cfg = composer.config(run)
+    # The data set's settings win over the study's; the method's own and the machine's are there.
+    assert cfg.train_cfg.max_iters == cfg.train_cfg.val_interval == 2
+    assert cfg.default_hooks.teacher.burn_in == 1
+    assert cfg.auto_scale_lr.enable
+    assert cfg.randomness.seed == 2
+    labeled, unlabeled = cfg.train_dataloader.dataset.datasets
+    for dataset in (labeled, unlabeled, cfg.val_dataloader.dataset):
+        assert dataset.type == 'CocoDataset'
+        assert dataset.metainfo.classes == ('red', 'white')
+        assert dataset.data_prefix.img == f'{data_root}/cells/images/'
+    assert cfg.model.detector.roi_head.bbox_head.num_classes == 2
+    assert labeled.ann_file.endswith('cells/25pct/fold2/labeled.json')
+    assert unlabeled.ann_file.endswith('cells/25pct/fold2/unlabeled.json')
+    assert cfg.default_hooks.quality.ann_file.endswith('cells/25pct/fold2/truth.json')
+    assert cfg.val_evaluator.ann_file.endswith('cells/val.json')
+    # The splits lie beside the study; as many as the largest budget needs.
+    assert len(read_names(study_file.parent / 'splits/cells/fold2.txt')) == 6
+    held_out = composer.config(run, held_out=True)
+    assert held_out.val_evaluator.ann_file.endswith('cells/held_out.json')
+
+
+def test_all_methods_start_alike(study_file, data_root, tmp_path):
+    composer = composer_of(study_file, data_root, tmp_path)
+    starts = [composer.config(run).load_from for run in composer.study.runs()]
+    # One for each data set and seed.
+    assert len(set(starts)) == 4
+    first = torch.load(starts[0])['state_dict']
+    assert first['roi_head.bbox_head.fc_cls.weight'].shape[0] == 3
+    seeds = {run.seed: start for run, start in zip(composer.study.runs(), starts, strict=True)}
+    one, two = (torch.load(seeds[seed])['state_dict'] for seed in (1, 2))
+    assert not torch.equal(one['rpn_head.rpn_conv.weight'], two['rpn_head.rpn_conv.weight'])
+
+
+def test_a_digest_is_of_the_settings(study_file, data_root, tmp_path):
+    before = composer_of(study_file, data_root, tmp_path)
+    digests = {run.name: before.digest(run) for run in before.study.runs()}
+    # Neither the seed nor the budget is a setting; the data set's own are.
+    assert digests['cells/50pct/teacher/1'] == digests['cells/25pct/teacher/2']
+    assert digests['cells/50pct/teacher/1'] != digests['scenes/25pct/teacher/1']
+    assert digests['cells/50pct/teacher/1'] != digests['cells/50pct/eager/1']
+    # Cells have iterations of their own.
+    study_file.write_text(study_file.read_text().replace("max_iters': 3", "max_iters': 4"))
+    after = composer_of(study_file, data_root, tmp_path, **{'model.detector.x': 1})
+    changed = {name for name in digests if after.digest(find(after, name)) != digests[name]}
+    assert changed == {name for name in digests if name.startswith('scenes')}

@@ -1,0 +1,57 @@
+"""What studies compare with is mmdet's own, as shipped, on our detector and schedule."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+SHIPPED = 'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
+
+
+@pytest.fixture(scope='module')
+def configs():
+    """mmdet's own config, ours of its class, and our mean teacher."""
+    ours = [
+        Config.fromfile(f'{name}.py')
+        for name in ('studies/mmdet/softteacher_fasterrcnn_small', 'configs/mt_fasterrcnn_small')
+    ]
+    return get_config(SHIPPED), *ours
+
+
+def test_settings_are_those_shipped(configs):
+    shipped, soft_teacher, _ = configs
+    assert soft_teacher.model.type == 'SoftTeacher'
+    for part in ('semi_train_cfg', 'semi_test_cfg'):
+        assert soft_teacher.model[part] == shipped.model[part]
+    assert soft_teacher.custom_hooks == shipped.custom_hooks
+    assert soft_teacher.val_cfg == shipped.val_cfg
+    assert soft_teacher.train_dataloader.sampler.type == 'GroupMultiSourceSampler'
+
+
+def resizes(pipeline):
+    """A pipeline without how images are resized."""
+    return [step for step in pipeline if 'Resize' not in step['type']]
+
+
+def test_pipelines_are_those_shipped_but_for_the_size(configs):
+    shipped, soft_teacher, _ = configs
+    pairs = zip(
+        shipped.train_dataloader.dataset.datasets,
+        soft_teacher.train_dataloader.dataset.datasets,
+        strict=True,
+    )
+    (labeled, own_labeled), (unlabeled, own_unlabeled) = pairs
+    assert resizes(own_labeled.pipeline) == resizes(labeled.pipeline)
+    views, own_views = (d.pipeline[2].to_dict() for d in (unlabeled, own_unlabeled))
+    for branch in ('unsup_teacher', 'unsup_student'):
+        assert resizes(own_views[branch]) == resizes(views[branch])
+
+
+def test_all_else_is_ours(configs):
+    _, soft_teacher, ours = configs
+    assert soft_teacher.model.detector == ours.model.detector
+    for part in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
+        assert soft_teacher[part] == ours[part]
+    # As many labelled and unlabelled images in a batch, of the same size.
+    assert soft_teacher.train_dataloader.batch_size == ours.train_dataloader.batch_size == 6
+    sizes = [cfg.val_dataloader.dataset.pipeline[1].scale for cfg in (soft_teacher, ours)]
+    assert sizes == [(256, 256)] * 2

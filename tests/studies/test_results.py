@@ -1,0 +1,88 @@
+"""What results say together."""
+
+import json
+
+import pytest
+
+from ssod.studies.plan import read_study
+from ssod.studies.results import Result, Results, half_width, rows_of, table
+
+
+def result(method, seed, student, teacher=None, data='cells', percent=50, settings='0'):
+    teacher = student if teacher is None else teacher
+    return Result(data, percent, method, seed, settings, student, teacher, 0.0, 0.0, 60.0)
+
+
+def test_an_interval():
+    assert half_width([]) is None
+    assert half_width([3.0]) is None
+    assert half_width([2.0, 2.0, 2.0]) == 0
+    # Deviation 1; t of 2 degrees of freedom is 4.303, and 4.303 / sqrt(3) = 2.484.
+    assert half_width([1.0, 2.0, 3.0]) == pytest.approx(2.484, abs=1e-3)
+
+
+def test_rows(study_file):
+    study = read_study(study_file)
+    assert rows_of(study, []) == []
+    rows = rows_of(
+        study,
+        [
+            result('teacher', 1, 22.0, 25.0),
+            result('teacher', 2, 20.0, 21.0),
+            result('supervised', 1, 20.0),
+            # Its baseline has not been run.
+            result('eager', 1, 9.0, data='scenes', percent=25),
+            result('supervised', 2, 22.0),
+        ],
+    )
+    # In the study's order, without what has not been run.
+    assert [(r.data, r.percent, r.method) for r in rows] == [
+        ('cells', 50, 'supervised'),
+        ('cells', 50, 'teacher'),
+        ('scenes', 25, 'eager'),
+    ]
+    # Teacher over the supervised student of the same seed: 25 - 20, 21 - 22.
+    assert rows[1].gains == (5.0, -1.0)
+    assert rows[1].gain == 2.0
+    assert rows[2].gain is None
+
+
+def test_the_table(study_file):
+    study = read_study(study_file)
+    found = [
+        result('supervised', 1, 20.0),
+        result('supervised', 2, 22.0),
+        result('teacher', 1, 22.0, 25.0),
+        result('teacher', 2, 20.0, 23.0),
+        result('supervised', 1, 10.0, percent=25),
+        result('teacher', 1, 9.0, 8.0, percent=25),
+    ]
+    lines = table(rows_of(study, found), 'supervised').splitlines()
+    assert '| cells | 50 % | supervised | 2 | 21.0 ± 1.4 | 21.0 ± 1.4 |  |  |' in lines
+    # Gains 5 and 1; t of one degree of freedom is 12.706: 3 ± 12.706 × 2.828 / 1.414.
+    row = '| cells | 50 % | teacher | 2 | 21.0 ± 1.4 | 24.0 ± 1.4 | +3.0 | -22.4 to +28.4 |'
+    assert row in lines
+    assert '| cells | 25 % | teacher | 1 | 9.0 | 8.0 | -2.0 | - |' in lines
+    # Over both budgets: (3 - 2) / 2, and one of them worse.
+    assert lines[-1] == '| teacher | +0.5 | 2 | 1 |'
+
+
+def test_results_stay(study_file, tmp_path):
+    run = read_study(study_file).runs()[0]
+    path = tmp_path / 'results.jsonl'
+    results = Results(path)
+    assert results.find(run, 'a') is None
+    results.add(result('supervised', 1, 20.0, settings='a'))
+    again = Results(path)
+    assert again.find(run, 'a').student == 20.0
+    # Other settings are another run.
+    assert again.find(run, 'b') is None
+    again.add(result('supervised', 1, 30.0, settings='b'))
+    assert [json.loads(line)['student'] for line in path.read_text().splitlines()] == [20.0, 30.0]
+
+
+def test_a_torn_line_is_named(tmp_path):
+    path = tmp_path / 'results.jsonl'
+    path.write_text('{"data": "cells"\n')
+    with pytest.raises(ValueError, match=r'results.jsonl, line 1: no result \(.*remove it'):
+        Results(path)

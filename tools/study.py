@@ -1,0 +1,103 @@
+"""Train methods on data sets with some label budgets, and say what the unlabelled images brought.
+
+A study is a small file, see studies/. Each finished run is one line of a file beside it, and what
+is done is not done again; an interrupted run goes on from its last checkpoint.
+
+Examples:
+    python tools/study.py studies/photographs.py --data-root data
+    python tools/study.py studies/photographs.py --jobs 2
+    python tools/study.py studies/photographs.py --table
+    python tools/study.py studies/photographs.py --held-out
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from ssod.errors import errors_in_one_line
+from ssod.files import write_whole
+from ssod.studies.compose import Composer
+from ssod.studies.execution import LOG, remaining, score_held_out, train_all
+from ssod.studies.plan import read_study
+from ssod.studies.plot import plot_gains
+from ssod.studies.results import Results, rows_of, table
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('study', type=Path, help='the file of the study')
+    parser.add_argument(
+        '--data-root', type=Path, default=Path('data'), help='folder of the data sets; %(default)s'
+    )
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/<name of the study>')
+    parser.add_argument('--jobs', type=int, default=1, help='trainings at once; %(default)s')
+    parser.add_argument('--table', action='store_true', help='only sum up what there is')
+    parser.add_argument(
+        '--held-out', action='store_true', help='score the images that are kept aside; at the end'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='what differs on this machine, such as model.detector.backbone.weights',
+    )
+    return parser.parse_args()
+
+
+def train(composer: Composer, results: Results, jobs: int) -> int:
+    """Train what is left, and tell of each run; returns how many failed."""
+    runs = composer.study.runs()
+    left = sum(results.find(run, composer.digest(run)) is None for run in runs)
+    print(f'{composer.study.file}: {len(runs)} runs, {left} of them to do', flush=True)
+    began, failed = time.monotonic(), 0
+    ended = train_all(composer, results, Path(__file__).with_name('train.py'), jobs)
+    for done, (run, result) in enumerate(ended, 1):
+        place = f'[{done}/{left}] {run.name}'
+        if result is None:
+            failed += 1
+            print(f'{place}: failed, see {composer.place(run) / LOG}', flush=True)
+            continue
+        scores = f'student {result.student}, teacher {result.teacher} ({result.seconds:.0f} s)'
+        rest = f'; {remaining(done, left, began)} left' if done < left else ''
+        print(f'{place}: {scores}{rest}', flush=True)
+    return failed
+
+
+def sum_up(composer: Composer, results: Results) -> None:
+    """Print the table, and keep it and the picture beside the results."""
+    study = composer.study
+    found = [results.find(run, composer.digest(run)) for run in study.runs()]
+    rows = rows_of(study, [result for result in found if result is not None])
+    text = table(rows, study.baseline)
+    print(text)
+    if rows:
+        write_whole(results.path.with_suffix('.md'), (text + '\n').encode())
+        plot_gains(rows, study.baseline, results.path.with_suffix('.png'))
+
+
+def main() -> None:
+    args = parse_args()
+    with errors_in_one_line():
+        study = read_study(args.study)
+        work_dir = args.work_dir or Path('work_dirs') / args.study.stem
+        composer = Composer(study, args.data_root, work_dir, args.cfg_options)
+        results, failed = Results(args.study.with_suffix('.jsonl')), 0
+        if args.held_out:
+            trained, results = results, Results(args.study.with_suffix('.held_out.jsonl'))
+            for run, result in score_held_out(composer, trained, results):
+                print(f'{run.name}: student {result.student}, teacher {result.teacher}', flush=True)
+        elif not args.table:
+            failed = train(composer, results, args.jobs)
+        sum_up(composer, results)
+    sys.exit(failed > 0)
+
+
+if __name__ == '__main__':
+    main()

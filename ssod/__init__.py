@@ -1,7 +1,10 @@
 """ssod: semi-supervised object detection on MMEngine and MMDetection.
 
-Importing the package registers everything that its configs name.
+Importing the package registers everything that its configs name. What the tools do are functions
+here, see :mod:`ssod.api`.
 """
+
+from typing import TYPE_CHECKING, Any
 
 # First of all: mmdet needs operators that mmcv may have been installed without.
 from ssod import ops  # isort: skip
@@ -17,6 +20,9 @@ from ssod import (
     teachers,
 )
 
+if TYPE_CHECKING:
+    from ssod.api import publish
+
 __version__ = '0.1.0'
 __all__ = [
     'checkpoints',
@@ -26,7 +32,19 @@ __all__ = [
     'models',
     'ops',
     'pseudo_labels',
+    'publish',
     'recipes',
     'seeds',
     'teachers',
 ]
+
+_VERBS = ('publish',)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a verb when it is asked for, because it may need all of the package."""
+    if name not in _VERBS:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from ssod import api
+
+    return getattr(api, name)

@@ -1,0 +1,162 @@
+"""One detector taken out of a student and its teacher: a plain one of mmdet."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Literal
+
+from mmdet.models import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.visualization.palette import get_palette
+from mmengine.config import Config, ConfigDict
+from torch import Tensor
+
+from ssod.checks.data_sets import DataSet
+from ssod.config_parts import dicts_in
+
+Whose = Literal['teacher', 'student']
+"""Whose detector."""
+
+
+def detector_cfg(cfg: Config) -> ConfigDict:
+    """The config of one detector, with the preprocessor that it is used with.
+
+    It starts from a checkpoint, so whatever names pretrained weights is left out.
+
+    Args:
+        cfg: Of a student and a teacher, of this package or mmdet's own, or of a plain detector.
+    """
+    model = deepcopy(cfg.model)
+    if 'detector' in model:
+        preprocessor = model.data_preprocessor
+        model = model.detector
+        model.data_preprocessor = preprocessor.get('data_preprocessor', preprocessor)
+    for part in dicts_in(model):
+        _forget_pretrained(part)
+    return model
+
+
+def _forget_pretrained(part: ConfigDict) -> None:
+    given = part.get('init_cfg')
+    inits = given if isinstance(given, list) else [given]
+    left = [init for init in inits if 'Pretrained' not in str((init or {}).get('type'))]
+    if len(left) < len(inits):
+        part.pop('init_cfg')
+        if left:
+            part.init_cfg = left
+    part.pop('pretrained', None)
+    if part.get('type') == 'TorchvisionBackbone':
+        part.pop('weights', None)
+
+
+def is_pair(state: Mapping[str, Tensor]) -> bool:
+    """Whether weights are those of a student and a teacher."""
+    return any(key.startswith(('student.', 'teacher.')) for key in state)
+
+
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in a checkpoint, but for a preprocessor's, which its config says."""
+    given: Mapping[str, Tensor] = checkpoint.get('state_dict', checkpoint)
+    names = {key: key.removeprefix('module.') for key in given}
+    return {
+        name: given[key] for key, name in names.items() if not name.startswith('data_preprocessor.')
+    }
+
+
+def weights_of_one(
+    state: Mapping[str, Tensor], whose: Whose, path: str | Path
+) -> dict[str, Tensor]:
+    """The weights of the student or the teacher, under the names that a plain detector has.
+
+    Args:
+        state: Those of both.
+        whose: Whose.
+        path: Where they are from, for the message.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    prefix = f'{whose}.'
+    one = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
+    if not one:
+        raise ValueError(f'{path} has no {whose}; take a checkpoint of a run that has one')
+    return one
+
+
+def build_detector(cfg: ConfigDict, state: Mapping[str, Tensor], path: str | Path) -> BaseDetector:
+    """Build a detector with its weights, on the CPU and in eval mode.
+
+    Args:
+        cfg: See :func:`detector_cfg`.
+        state: All of its weights.
+        path: Where they are from, for the message.
+
+    Raises:
+        ValueError: If they are of another detector.
+    """
+    detector: BaseDetector = MODELS.build(deepcopy(cfg))
+    try:
+        detector.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).split('\n')[1].strip()
+        raise ValueError(
+            f'{path} is of another detector: {reason}; take the config that it was trained with'
+        ) from None
+    return detector.eval()
+
+
+def scored_loader(cfg: Config) -> tuple[str, ConfigDict]:
+    """The loader that says how images are prepared for predictions, and its name in the config.
+
+    Raises:
+        ValueError: If there is none with a pipeline of its own.
+    """
+    for name in ('test_dataloader', 'val_dataloader'):
+        loader = cfg.get(name)
+        if loader and loader.get('dataset', {}).get('pipeline'):
+            return name, loader
+    raise ValueError(
+        f'{cfg.filename}: neither test_dataloader nor val_dataloader has a dataset with a '
+        f'pipeline, which says how images are prepared; add one'
+    )
+
+
+def classes_and_palette(
+    cfg: Config, checkpoint: Mapping[str, Any], path: str | Path
+) -> dict[str, Any]:
+    """What the labels of a detector stand for.
+
+    Args:
+        cfg: Its config.
+        checkpoint: What was trained, which may say it too.
+        path: The checkpoint's file, for the message.
+
+    Returns:
+        ``classes``, a name for each label, and ``palette``, an RGB colour (0..255) for each.
+
+    Raises:
+        ValueError: If config and checkpoint name different classes, or neither names any.
+    """
+    where, loader = scored_loader(cfg)
+    data = DataSet(f'{where}.dataset', 'test', loader.dataset)
+    meta = checkpoint.get('meta') or {}
+    trained = {key.lower(): v for key, v in (meta.get('dataset_meta') or meta).items()}
+    classes = trained.get('classes') or data.classes
+    if not classes or isinstance(classes, str):
+        raise ValueError(f'{cfg.filename}: {where}.dataset.metainfo has no classes; list them')
+    if data.classes and list(data.classes) != list(classes):
+        raise ValueError(
+            f'{path} was trained on {_some(classes)}, but {where}.dataset of {cfg.filename} has '
+            f'{_some(data.classes)}; take the config that it was trained with'
+        )
+    palette = (loader.dataset.get('metainfo') or {}).get('palette') or trained.get('palette')
+    palette = palette or getattr(data.cls, 'METAINFO', {}).get('palette')
+    if isinstance(palette, str) or palette is None or len(palette) < len(classes):
+        palette = get_palette('random', len(classes))
+    colours = [tuple(int(part) for part in colour) for colour in palette[: len(classes)]]
+    return {'classes': tuple(classes), 'palette': colours}
+
+
+def _some(classes: Any) -> str:
+    names = [str(name) for name in classes]
+    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')

@@ -1,0 +1,204 @@
+"""A trained teacher as a plain mmdet detector: a checkpoint and a config without this package."""
+
+import io
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import DATASETS, METRICS, MODELS, TASK_UTILS, TRANSFORMS
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+from ssod.checkpoints import load_checkpoint
+from ssod.config_parts import dicts_in
+from ssod.files import write_whole
+from ssod.plain_detector import (
+    Whose,
+    build_detector,
+    classes_and_palette,
+    detector_cfg,
+    is_pair,
+    weights_of,
+    weights_of_one,
+)
+
+EQUIVALENTS = {
+    'DigitsDataset': ('CocoDataset', ('scenes',)),
+    'LoadImage': ('LoadImageFromFile', ()),
+    'SoftmaxFocalLoss': ('CrossEntropyLoss', ('gamma',)),
+    'TwoHeadBBoxHead': ('Shared2FCBBoxHead', ('logit_distance',)),
+}
+"""What mmdet has in the place of a class of ours where nothing is learnt, and the settings that it
+does not have."""
+
+_HEAD = 'roi_head.bbox_head.fc_cls.'
+_UPSTREAM = ('mmcv', 'mmdet', 'mmengine', 'torch', 'torchvision')
+_VISUALIZER = {
+    'type': 'DetLocalVisualizer',
+    'vis_backends': [{'type': 'LocalVisBackend'}],
+    'name': 'visualizer',
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was written.
+
+    Args:
+        config: The config.
+        checkpoint: The checkpoint.
+        needs: Classes of the detector or its data that mmdet does not have, with their modules:
+            where it is used these must be importable. Empty where mmdet is enough.
+    """
+
+    config: Path
+    checkpoint: Path
+    needs: tuple[str, ...]
+
+
+def publish(
+    cfg: Config,
+    checkpoint: str | Path,
+    out: str | Path | None = None,
+    whose: Whose = 'teacher',
+    overwrite: bool = False,
+) -> Published:
+    """Write a trained teacher as a plain mmdet detector.
+
+    The detector, its preprocessor and the preparation of images stay as they are, so that it
+    predicts the same. See ``EQUIVALENTS`` for what takes the place of our own classes.
+
+    Args:
+        cfg: The config of the run.
+        checkpoint: A checkpoint of it.
+        out: The folder for both files, which are named after the config; ``published`` beside the
+            checkpoint if ``None``.
+        whose: Whose detector.
+        overwrite: Whether files with other content may be replaced.
+
+    Raises:
+        FileExistsError: If such a file is there and may not.
+        FileNotFoundError: If the checkpoint does not exist.
+        ValueError: If the config or the checkpoint is of a plain detector already, or the two do
+            not go together.
+    """
+    init_default_scope('mmdet')
+    if 'detector' not in cfg.model:
+        raise ValueError(
+            f'{cfg.filename}: {cfg.model.get("type")} is a plain detector already; take a config '
+            f'of a student and its teacher'
+        )
+    loaded = load_checkpoint(str(checkpoint), 'cpu')
+    weights = weights_of(loaded)
+    if not is_pair(weights):
+        raise ValueError(f'{checkpoint} is of a plain detector already, without a {whose}')
+    meta = classes_and_palette(cfg, loaded, checkpoint)
+    state = weights_of_one(weights, whose, checkpoint)
+    plain = _plain_config(cfg, meta)
+    if any(part.get('type') == 'TwoHeadBBoxHead' for part in dicts_in(cfg.model)):
+        state = _first_classifier(state)
+    needs = _foreign_classes(plain)
+    if needs:
+        plain.custom_imports = {'imports': _imports(cfg, needs), 'allow_failed_imports': False}
+    # What is written is what is tried, so as not to find out elsewhere.
+    text = f'# The {whose} of {Path(checkpoint).name}.\n{Config(plain).pretty_text}'
+    build_detector(Config.fromstring(text, '.py').model, state, checkpoint)
+    place = Path(checkpoint).parent / 'published' if out is None else Path(out)
+    files = (place / f'{Path(cfg.filename).stem}.py', place / f'{Path(cfg.filename).stem}.pth')
+    content = (text.encode(), _as_bytes({'meta': {'dataset_meta': meta}, 'state_dict': state}))
+    _write(dict(zip(files, content, strict=True)), overwrite)
+    return Published(*files, tuple(needs))
+
+
+def _plain_config(cfg: Config, meta: Mapping[str, Any]) -> ConfigDict:
+    """The config for mmdet, our own classes replaced as far as they can be."""
+    model = detector_cfg(cfg)
+    # Augmentations of whole batches, and how our own heads are taught, belong to the training.
+    model.data_preprocessor.pop('batch_augments', None)
+    plain = ConfigDict(default_scope='mmdet', model=model)
+    for part, other in (('val', 'test'), ('test', 'val')):
+        source = part if cfg.get(f'{part}_dataloader') else other
+        plain[f'{part}_dataloader'] = cfg[f'{source}_dataloader']
+        if cfg.get(f'{source}_evaluator'):
+            plain[f'{part}_evaluator'] = cfg[f'{source}_evaluator']
+            plain[f'{part}_cfg'] = ConfigDict(type=f'{part.title()}Loop')
+    plain.visualizer = ConfigDict(_VISUALIZER)
+    plain = deepcopy(plain)
+    for part in dicts_in(plain):
+        _use_equivalent(part)
+    if plain.model.get('train_cfg') and _foreign_classes(plain.model.train_cfg):
+        plain.model.train_cfg = None
+    for part in ('val', 'test'):
+        _say_classes(plain[f'{part}_dataloader'].dataset, meta)
+    return plain
+
+
+def _use_equivalent(part: ConfigDict) -> None:
+    kind, settings = EQUIVALENTS.get(part.get('type'), (None, ()))
+    if kind is not None:
+        part.type = kind
+        for name in settings:
+            part.pop(name, None)
+
+
+def _say_classes(data_set: ConfigDict, meta: Mapping[str, Any]) -> None:
+    """Name the classes where the class of the data set does not."""
+    known = getattr(DATASETS.get(data_set.type), 'METAINFO', {})
+    if tuple(known.get('classes', ())) != meta['classes']:
+        data_set.metainfo = {**data_set.get('metainfo', {}), **meta}
+
+
+def _first_classifier(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a region head with one classifier, the one that predicts."""
+    return {
+        # A copy, because a part of a tensor is saved with all of it.
+        key: value.chunk(2)[0].clone() if key.startswith(_HEAD) else value
+        for key, value in state.items()
+    }
+
+
+def _foreign_classes(cfg: Any) -> list[str]:
+    """The classes of a config that are neither mmdet's nor of what it is built on."""
+    return sorted({name for name in _classes(cfg) if name.split('.')[0] not in _UPSTREAM})
+
+
+def _classes(cfg: Any) -> Iterator[str]:
+    """Module and name of the classes of a config."""
+    registries = (MODELS, TASK_UTILS, DATASETS, TRANSFORMS, METRICS)
+    for part in dicts_in(cfg):
+        name = str(part.get('type')).removeprefix('mmdet.')
+        for registry in (*registries, *(mmdet.parent for mmdet in registries)):
+            cls = registry.module_dict.get(name)
+            if cls is not None:
+                yield f'{cls.__module__}.{cls.__qualname__}'
+
+
+def _imports(cfg: Config, needs: list[str]) -> list[str]:
+    """What has to be imported so that some classes are known."""
+    given = cfg.get('custom_imports', {}).get('imports', [])
+    named = [given] if isinstance(given, str) else list(given)
+    if any(name.startswith('ssod.') for name in needs) and 'ssod' not in named:
+        named.append('ssod')
+    return [name for name in named if any(need.startswith(f'{name}.') for need in needs)]
+
+
+def _as_bytes(checkpoint: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return buffer.getvalue()
+
+
+def _write(files: Mapping[Path, bytes], overwrite: bool) -> None:
+    """Write both files, or none if one may not be replaced."""
+    for path, content in files.items():
+        if path.exists() and not overwrite and path.read_bytes() != content:
+            raise FileExistsError(
+                f'{path} exists with other content; remove it, or pass --overwrite'
+            )
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -150,19 +150,31 @@ class SummaryHook(Hook):
         dataset = runner.val_dataloader.dataset
         count = min(self.num_images, len(dataset))
         chosen = [int(i) for i in np.linspace(0, len(dataset) - 1, count).round()]
-        samples = _predict(unwrap(runner.model), [dataset[i] for i in chosen], whose)
+        samples = predict_each(unwrap(runner.model), [dataset[i] for i in chosen], whose)
         backend = getattr(dataset, 'backend_args', None)
         images = []
         for i, sample in zip(chosen, samples, strict=True):
             info = dataset.get_data_info(i)
-            sample.gt_instances = _truth(info)
+            sample.gt_instances = truth_of(info)
             images.append(mmcv.imread(info['img_path'], channel_order='rgb', backend_args=backend))
         path = Path(runner.work_dir) / 'detections.png'
         draw_detections(images, samples, dataset.metainfo['classes'], path, self.score_thr)
 
 
-def _predict(model: Any, loaded: list[dict[str, Any]], whose: str) -> list[DetDataSample]:
-    """Predict one image at a time, and leave the model in the mode in which it was."""
+def predict_each(
+    model: Any, loaded: Iterable[dict[str, Any]], whose: str = 'teacher'
+) -> list[DetDataSample]:
+    """Predict one image at a time, and leave the model in the mode in which it was.
+
+    Args:
+        model: A :class:`~ssod.models.semi_supervised_detector.SemiSupervisedDetector`, or any
+            detector of mmdet's.
+        loaded: The images as a data set gives them.
+        whose: ``'teacher'`` or ``'student'``; any other detector has no choice.
+
+    Returns:
+        For each image its sample on the CPU, the boxes in pixels of its file.
+    """
     training = model.training
     model.eval()
     chosen = model.predicting_on(whose) if hasattr(model, 'predicting_on') else nullcontext()
@@ -193,12 +205,16 @@ def _table(scores: Mapping[str, float | None]) -> str:
     return '\n'.join(lines)
 
 
-def _truth(info: Mapping[str, Any]) -> InstanceData:
+def truth_of(info: Mapping[str, Any], ignored: bool = False) -> InstanceData:
     """The boxes of the annotation file, in pixels of the image as it is on the disk.
 
     Those of the loaded sample will not do: the pipeline may have resized them with the image.
+
+    Args:
+        info: Of one image, as ``get_data_info`` of a data set gives it.
+        ignored: Whether those that do not count, such as crowds, are wanted, or the others.
     """
-    instances = [x for x in info.get('instances', []) if not x.get('ignore_flag')]
+    instances = [x for x in info.get('instances', []) if bool(x.get('ignore_flag')) == ignored]
     boxes = torch.tensor([x['bbox'] for x in instances], dtype=torch.float32).reshape(-1, 4)
     labels = torch.tensor([x['bbox_label'] for x in instances], dtype=torch.long)
     return InstanceData(bboxes=boxes, labels=labels)

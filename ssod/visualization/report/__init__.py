@@ -1,0 +1,6 @@
+"""The page that shows a run, and the page that shows what a run would be taught."""
+
+from ssod.visualization.report.page import write_report
+from ssod.visualization.report.views import write_views
+
+__all__ = ['write_report', 'write_views']

@@ -1,0 +1,315 @@
+"""What a checkpoint's models say of some images: the part of a report that needs data and weights.
+
+Images are spread evenly over their data set, and their views are the same at each call.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import numpy.typing as npt
+import torch
+from mmdet.registry import DATASETS, HOOKS, MODELS, TASK_UTILS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from ssod.checkpoints import load_checkpoint
+from ssod.checks.data_sets import DataSet, data_sets_of
+from ssod.checks.findings import Role
+from ssod.data.branches import Branch
+from ssod.evaluation.summary import predict_each, truth_of
+from ssod.pseudo_labels.offline import StoredLabels
+from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
+from ssod.pseudo_labels.quality import HiddenTruth
+from ssod.pseudo_labels.selectors import ScoreSelector, Selector, restore
+from ssod.recipes.stac import NAME, OfflineTeacherHook
+from ssod.seeds import seed_all
+from ssod.teachers.box_counts import BoxCounts, count_labels
+from ssod.visualization.report.mistakes import Verdict, judge
+from ssod.visualization.report.state import Run, teacher_settings
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class View:
+    """A view of an image.
+
+    Attributes:
+        inputs: The image as it is loaded, BGR, (3, H, W) in 0..255; an augmentation may have made
+            it one of floating point numbers.
+        sample: What is known of it.
+        truth: The true boxes in its pixels; ``None`` if they are not known.
+    """
+
+    inputs: Tensor
+    sample: DetDataSample
+    truth: InstanceData | None
+
+    @property
+    def image(self) -> Pixels:
+        """The image as it is drawn, RGB, (H, W, 3)."""
+        rgb = self.inputs.flip(0).permute(1, 2, 0).float().round().clamp(0, 255)
+        pixels: Pixels = rgb.byte().contiguous().numpy()
+        return pixels
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """An unlabelled image as the student would be taught it.
+
+    Attributes:
+        found: All boxes of the teacher in the weak view.
+        chosen: Which of them the selector keeps, (N,) as booleans.
+        verdicts: Of each box of the teacher against the hidden truth; ``None`` if not known.
+        weak: The weak view.
+        strong: The strong view.
+        pseudo: The chosen boxes in the strong view.
+    """
+
+    found: InstanceData
+    chosen: Sequence[bool]
+    verdicts: Sequence[Verdict] | None
+    weak: View
+    strong: View
+    pseudo: InstanceData
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A validation image with its detections.
+
+    Attributes:
+        path: The image's file.
+        found: The detections in its pixels.
+        truth: The true boxes.
+        verdicts: Of each detection.
+        backend_args: How the file is read.
+    """
+
+    path: str
+    found: InstanceData
+    truth: InstanceData
+    verdicts: Sequence[Verdict]
+    backend_args: Any
+
+    def image(self) -> Pixels:
+        """The image, RGB."""
+        pixels: Pixels = mmcv.imread(self.path, channel_order='rgb', backend_args=self.backend_args)
+        return pixels
+
+
+class Checkpoint:
+    """A run's newest checkpoint, ready to predict; on the GPU if there is one.
+
+    Args:
+        run: The run.
+
+    Raises:
+        FileNotFoundError: If there is none yet.
+        ValueError: If it is damaged, or of another model than the config's.
+    """
+
+    def __init__(self, run: Run) -> None:
+        if run.problem:
+            raise ValueError(run.problem)
+        if run.checkpoint is None:
+            raise FileNotFoundError('There is no checkpoint yet.')
+        self.cfg = run.cfg
+        self.work_dir = run.work_dir
+        checkpoint = load_checkpoint(str(run.checkpoint), 'cpu')
+        self.model = MODELS.build(run.cfg.model)
+        try:
+            self.model.load_state_dict(checkpoint['state_dict'])
+        except RuntimeError as error:
+            reason = str(error).split('\n')[1].strip()
+            raise ValueError(f'{run.checkpoint} is of another model: {reason}') from None
+        self.model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+        self.iteration = int(checkpoint['meta']['iter'])
+        self.classes: Sequence[str] = checkpoint['meta']['dataset_meta']['classes']
+        self.step = self.iteration - run.burn_in
+        """Iterations since the teacher began; negative before."""
+        settings = teacher_settings(run.cfg) or {}
+        self.min_size = settings.get('min_size', 1.0)
+        self.selector: Selector | None = None
+        if 'selector' in settings:
+            self.selector = TASK_UTILS.build(settings['selector'])
+            restore(self.selector, checkpoint.get('teacher', {}).get('selector'))
+
+    @property
+    def threshold(self) -> float | None:
+        """The score from which on boxes are taught, where there is one for all."""
+        if isinstance(self.selector, ScoreSelector):
+            return self.selector.threshold(max(self.step, 0))
+        return None
+
+    @torch.no_grad()
+    def lessons(self, count: int) -> Iterator[Lesson]:
+        """What the teacher would teach now of unlabelled images, one after the other.
+
+        Args:
+            count: How many images at most.
+
+        Raises:
+            FileNotFoundError: If they are not on this machine.
+            ValueError: If the run has no teacher, or no unlabelled images.
+        """
+        if self.selector is None or not hasattr(self.model, 'teach'):
+            raise ValueError('The run has no teacher.')
+        self.model.step = max(self.step, 0)
+        stored = self._stored()
+        for weak, strong in views_of(self.cfg, count):
+            found = self._teach(weak) if stored is None else _stored_in_view(stored, weak.sample)
+            yield self._lesson(found, weak, strong, self.selector)
+
+    def _stored(self) -> StoredLabels | None:
+        """The file of a run whose pseudo-labels were made before."""
+        settings = teacher_settings(self.cfg) or {}
+        if not issubclass(HOOKS.get(settings['type']), OfflineTeacherHook):
+            return None
+        path = settings.get('ann_file') or self.work_dir / NAME
+        return StoredLabels(path, the_data(self.cfg, 'unlabeled').classes or ())
+
+    def _teach(self, weak: View) -> InstanceData:
+        # Of a copy, for the model writes into the sample.
+        branch = Branch(inputs=[weak.inputs], data_samples=[weak.sample.clone()])
+        return self.model.teach(branch)[0][0].cpu()
+
+    def _lesson(self, found: InstanceData, weak: View, strong: View, selector: Selector) -> Lesson:
+        numbered = found[:]
+        numbered.numbers = torch.arange(len(found))
+        chosen = selector(numbered, self.model.step)
+        matrix = view_to_view(weak.sample, strong.sample)
+        shape = strong.sample.img_shape
+        kept = set(chosen.numbers.tolist())
+        return Lesson(
+            found,
+            [i in kept for i in range(len(found))],
+            None if weak.truth is None else judge(found, weak.truth),
+            weak,
+            strong,
+            project_instances(chosen, matrix, shape, self.min_size),
+        )
+
+    def scored(self, count: int) -> list[Scored]:
+        """Detections on validation images: the teacher's, or those of a model that has none.
+
+        Args:
+            count: How many images at most.
+
+        Raises:
+            FileNotFoundError: If they are not on this machine.
+            ValueError: If the config has none.
+        """
+        dataset = DATASETS.build(the_data(self.cfg, 'val').cfg)
+        chosen = spread(len(dataset), count)
+        infos = [dataset.get_data_info(i) for i in chosen]
+        loaded = (dataset[i] for i in progress(chosen, 'validation images'))
+        samples = predict_each(self.model, loaded)
+        backend = getattr(dataset, 'backend_args', None)
+        scored = []
+        for info, sample in zip(infos, samples, strict=True):
+            found, truth = sample.pred_instances, truth_of(info)
+            verdicts = judge(found, truth, truth_of(info, ignored=True))
+            scored.append(Scored(info['img_path'], found, truth, verdicts, backend))
+        return scored
+
+
+def _stored_in_view(stored: StoredLabels, sample: DetDataSample) -> InstanceData:
+    found = stored.of(sample.img_path)
+    found.bboxes = project_boxes(found.bboxes, view_to_view(DetDataSample(), sample))
+    return found
+
+
+def views_of(cfg: Config, count: int) -> Iterator[tuple[View, View]]:
+    """The weak and the strong view of unlabelled images, with the hidden truth if it is known.
+
+    Args:
+        cfg: The config.
+        count: How many images at most.
+
+    Raises:
+        FileNotFoundError: If they are not on this machine.
+        ValueError: If the config has none with :class:`~ssod.data.views.TwoViews`.
+    """
+    dataset = DATASETS.build(the_data(cfg, 'unlabeled').cfg)
+    quality = (cfg.get('default_hooks') or {}).get('quality') or {}
+    path = quality.get('ann_file')
+    truth = None
+    if path and Path(path).is_file():
+        truth = HiddenTruth(path, dataset.metainfo['classes'])
+    for i in progress(spread(len(dataset), count), 'unlabelled images'):
+        seed_all(i)
+        views = dataset[i]
+        if not isinstance(views['inputs'], dict) or 'weak' not in views['inputs']:
+            raise ValueError('The unlabelled images have no weak and strong view (TwoViews).')
+        yield _view(views, 'weak', truth), _view(views, 'strong', truth)
+
+
+def the_data(cfg: Config, role: Role) -> DataSet:
+    """The first data set of a role.
+
+    Args:
+        cfg: The config.
+        role: What it is used for.
+
+    Raises:
+        FileNotFoundError: If its annotation file or folder is not there.
+        ValueError: If there is none.
+    """
+    words = {'labeled': 'labelled', 'unlabeled': 'unlabelled', 'val': 'validation', 'test': 'test'}
+    found = [d for d in data_sets_of(cfg, ['train', 'val']) if d.role == role]
+    if not found:
+        raise ValueError(f'The config has no {words[role]} images.')
+    if found[0].is_local and not os.path.exists(found[0].file):
+        raise FileNotFoundError(
+            f'{found[0].file} does not exist here; relative paths begin in the current directory.'
+        )
+    return found[0]
+
+
+def labels_of(cfg: Config) -> tuple[BoxCounts, Sequence[str]]:
+    """How many boxes the labelled images have of each class, and the classes' names.
+
+    Args:
+        cfg: The config.
+
+    Raises:
+        FileNotFoundError: If they are not on this machine.
+        ValueError: If the config has none.
+    """
+    dataset = DATASETS.build(the_data(cfg, 'labeled').cfg)
+    names = dataset.metainfo['classes']
+    return count_labels(dataset, len(names)), names
+
+
+def spread(size: int, count: int) -> list[int]:
+    """At most ``count`` numbers below ``size``, evenly spread."""
+    chosen = np.linspace(0, size - 1, min(size, count)).round()
+    return [int(i) for i in chosen]
+
+
+def progress(items: Sequence[int], what: str) -> Iterable[int]:
+    """Go through items with a progress bar on stderr."""
+    return track(items, f'looking at {what}', console=Console(stderr=True), transient=True)
+
+
+def _view(views: dict[str, Any], branch: str, truth: HiddenTruth | None) -> View:
+    """One view, as it is drawn."""
+    sample = views['data_samples'][branch]
+    return View(views['inputs'][branch], sample, _truth(sample, truth))
+
+
+def _truth(sample: DetDataSample, truth: HiddenTruth | None) -> InstanceData | None:
+    if truth is None or not truth.knows(sample):
+        return None
+    boxes, labels = truth.in_view(sample)
+    return InstanceData(bboxes=boxes, labels=labels)

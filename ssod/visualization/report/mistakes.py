@@ -1,0 +1,86 @@
+"""Which detections are right, and what is wrong with the others.
+
+The kinds of errors are those of TIDE (Bolya et al., TIDE: A General Toolbox for Identifying Object
+Detection Errors, ECCV 2020, section 2.2), with its overlaps of 0.5 and 0.1.
+"""
+
+from typing import Literal, NamedTuple
+
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
+
+Kind = Literal['right', 'wrong class', 'wrong place', 'found twice', 'background', 'ignored']
+
+FOUND = 0.5
+"""Overlap from which on a box is an object's."""
+NEAR = 0.1
+"""Overlap below which a box has nothing to do with an object."""
+
+
+class Verdict(NamedTuple):
+    """What a detection is.
+
+    Args:
+        kind: ``right``; ``wrong class``: on an object of another class; ``wrong place``: beside an
+            object; ``found twice``: on one that a surer box has found; ``background``: on nothing;
+            ``ignored``: on a crowd, which is neither right nor wrong.
+        truth: Number of the true box that it is on or beside; ``None`` if there is none.
+    """
+
+    kind: Kind
+    truth: int | None
+
+
+def judge(
+    found: InstanceData, truth: InstanceData, crowds: InstanceData | None = None
+) -> list[Verdict]:
+    """Judge the detections of one image.
+
+    The surest box chooses first: of the true boxes of its class that nobody has chosen, the one
+    that it overlaps most.
+
+    Args:
+        found: With ``bboxes`` (N, 4), ``scores`` (N,) and ``labels`` (N,).
+        truth: With ``bboxes`` (M, 4) and ``labels`` (M,).
+        crowds: True boxes that are ignored; a detection of which half lies in one is.
+
+    Returns:
+        A verdict for each detection, in the order of ``found``.
+    """
+    overlaps = bbox_overlaps(found.bboxes.float(), truth.bboxes.float())
+    same = found.labels[:, None] == truth.labels
+    free = truth.labels >= 0
+    verdicts: list[Verdict] = [Verdict('background', None)] * len(found)
+    hidden = _inside(found, crowds)
+    for i in found.scores.argsort(descending=True, stable=True).tolist():
+        if not len(truth):
+            best, overlap = None, 0.0
+        else:
+            of_class = overlaps[i] * (same[i] & free)
+            if of_class.max() >= FOUND:
+                best = int(of_class.argmax())
+                free[best] = False
+                verdicts[i] = Verdict('right', best)
+                continue
+            best, overlap = int(overlaps[i].argmax()), float(overlaps[i].max())
+        if hidden[i]:
+            verdicts[i] = Verdict('ignored', None)
+        elif best is not None and overlap >= NEAR:
+            verdicts[i] = Verdict(_wrong(overlap, bool(same[i, best])), best)
+    return verdicts
+
+
+def _wrong(overlap: float, same: bool) -> Kind:
+    """What is wrong with a box that has to do with an object."""
+    if overlap < FOUND:
+        return 'wrong place'
+    return 'found twice' if same else 'wrong class'
+
+
+def _inside(found: InstanceData, crowds: InstanceData | None) -> list[bool]:
+    """Whether half of each detection lies in a crowd."""
+    if crowds is None or not len(crowds) or not len(found):
+        return [False] * len(found)
+    shares = bbox_overlaps(found.bboxes.float(), crowds.bboxes.float(), mode='iof')
+    inside: list[bool] = (shares.amax(dim=1) >= FOUND).tolist()
+    return inside

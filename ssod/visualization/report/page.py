@@ -1,0 +1,300 @@
+"""A run as one page of HTML that needs nothing else."""
+
+import os
+import platform
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from mmengine.registry import init_default_scope
+
+import ssod
+from ssod.files import write_whole
+from ssod.teachers.advice import remedy
+from ssod.visualization.curves import alarm_spans, values_of
+from ssod.visualization.report import figures, pictures
+from ssod.visualization.report.classes import ClassRow, LessonCounts
+from ssod.visualization.report.looks import Checkpoint, labels_of, spread
+from ssod.visualization.report.mistakes import Kind
+from ssod.visualization.report.pictures import Picture
+from ssod.visualization.report.state import Run, read_run, said_alarms, score_of, start_of
+from ssod.visualization.report.svg import Chart
+
+SAMPLE = 64
+"""Unlabelled images, and validation images, that are looked at."""
+LESSONS = 6
+"""Unlabelled images that are shown."""
+SCORED = 8
+"""Validation images that are shown."""
+MISTAKES = 12
+"""Mistakes that are shown."""
+DRAWN = 0.3
+"""Least score of detections that are drawn and counted on validation images."""
+
+T = TypeVar('T')
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What stands in the place of a part that cannot be shown.
+
+    Args:
+        why: The reason.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """An alarm of the run.
+
+    Args:
+        name: Its name.
+        spans: When it went on, as text.
+        on: Whether it still does.
+        said: What was seen, and the advice.
+    """
+
+    name: str
+    spans: str
+    on: bool
+    said: str
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the teacher would teach now.
+
+    Args:
+        images: Number of images.
+        teaching: Whether it has begun to.
+        rows: The classes; a reason if the labels are not here.
+        histogram: The scores.
+        pairs: Weak and strong views.
+    """
+
+    images: int
+    teaching: bool
+    rows: list[ClassRow] | Missing
+    histogram: Chart
+    pairs: list[tuple[Picture, Picture]]
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Detections on validation images.
+
+    Args:
+        images: Number of images.
+        verdicts: Number of detections by what they are.
+        shown: Some of the images.
+        mistakes: The surest mistakes of all.
+    """
+
+    images: int
+    verdicts: list[tuple[Kind, int]]
+    shown: list[Picture]
+    mistakes: list[Picture]
+
+
+def write_report(
+    work_dir: str | os.PathLike[str], path: str | os.PathLike[str] | None = None
+) -> Path:
+    """Write the page of a run; works at any time, during a run as well.
+
+    What needs weights and images is looked at now, with the newest checkpoint and at most
+    64 unlabelled and 64 validation images, on the GPU if there is one. What is missing is left out,
+    and the page says why.
+
+    Args:
+        work_dir: The run's folder.
+        path: The page; ``report.html`` in the folder if ``None``. Its folder is made if missing.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        FileNotFoundError: If ``work_dir`` is not a folder.
+        OSError: If the page cannot be written.
+    """
+    run = read_run(work_dir)
+    path = Path(path or run.work_dir / 'report.html')
+    init_default_scope(run.cfg.get('default_scope') or 'mmdet')
+    labels = attempt(lambda: _with_config(run, labels_of))
+    checkpoint = attempt(lambda: Checkpoint(run))
+    usual = None
+    if not isinstance(labels, Missing) and labels[0].images:
+        usual = labels[0].boxes / labels[0].images
+    content = {
+        'command': 'tools/report.py',
+        'run': run,
+        'name': run.work_dir.resolve().name,
+        'teacher': score_of(run.records, 'teacher'),
+        'student': score_of(run.records, 'student'),
+        'plain': score_of(run.records, ''),
+        'start': start_of(run),
+        'boxes_now': next(iter(values_of(run.records, ['pseudo_boxes'])[-1:]), None),
+        'alarms': alarms_of(run),
+        'charts': figures.charts_of(run.records, run.iteration, usual),
+        'ramps': attempt(lambda: figures.ramps_of(run.records, run.cfg, run.burn_in)),
+        'validations': _validations(run),
+        'lessons': _look(checkpoint, lambda c: _lessons(c, labels)),
+        'validated': _look(checkpoint, _validated),
+        'drawn': DRAWN,
+        'shown': pictures.SHOWN,
+        'commands': _commands(run),
+        'versions': _versions(),
+        'config': attempt(lambda: _config_text(run)),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, render('report.html', content).encode())
+    return path
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """Fill in one of the pages; all text in it is escaped.
+
+    Args:
+        template: The file beside this module.
+        content: Its variables.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters['duration'] = duration
+    environment.tests['missing'] = lambda value: isinstance(value, Missing)
+    made = f'{datetime.now():%Y-%m-%d %H:%M}'
+    text = environment.get_template(template).render({'made': made, **content})
+    # Names of files may hold what is no character.
+    return text.encode('utf-8', 'replace').decode()
+
+
+def attempt(make: Callable[[], T]) -> T | Missing:
+    """Make a part of a page, or say why it cannot be made.
+
+    Whatever fails, an old checkpoint, data of another machine or a full GPU: a report of a run that
+    went wrong is wanted most of all.
+    """
+    try:
+        return make()
+    except Exception as error:
+        text = ' '.join(str(error).split())
+        ours = isinstance(error, OSError | ValueError) and text
+        return Missing(text if ours else f'{type(error).__name__}: {text}')
+
+
+def duration(seconds: float) -> str:
+    """A time in words, such as ``2 h 05 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f'{seconds:.0f} s'
+    if minutes < 60:
+        return f'{minutes} min'
+    return f'{minutes // 60} h {minutes % 60:02d} min'
+
+
+def alarms_of(run: Run) -> list[Alarm]:
+    """The alarms of a run, in the order in which they began first."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for name, begin, end in alarm_spans(run.records, run.iteration):
+        spans.setdefault(name, []).append((begin, end))
+    said = said_alarms(run.work_dir)
+    alarms = []
+    for name, times in spans.items():
+        goes_on = bool(values_of(run.records, [f'alarm/{name}'])[-1][1])
+        text = ', '.join(f'{begin:,}–{end:,}' for begin, end in times[:5])
+        more = f' and {len(times) - 5} more times' if len(times) > 5 else ''
+        # The log has what was seen as well; it may have been left behind.
+        alarms.append(Alarm(name, text + more, goes_on, said.get(name) or remedy(name, {})))
+    return alarms
+
+
+def _with_config(run: Run, look: Callable[[Any], T]) -> T:
+    if run.problem:
+        raise ValueError(run.problem)
+    return look(run.cfg)
+
+
+def _look(checkpoint: Checkpoint | Missing, look: Callable[[Checkpoint], T]) -> T | Missing:
+    """Look at images, if there is a checkpoint to look with."""
+    return checkpoint if isinstance(checkpoint, Missing) else attempt(lambda: look(checkpoint))
+
+
+def _lessons(checkpoint: Checkpoint, labels: Any) -> Lessons:
+    counts = LessonCounts(checkpoint.classes)
+    shown = []
+    for lesson in checkpoint.lessons(SAMPLE):
+        # The first ones: nobody knows yet how many there are, and they are in no order.
+        if counts.images < LESSONS:
+            shown.append(pictures.lesson_pictures(lesson, checkpoint.classes))
+        counts.add(lesson)
+    rows = labels if isinstance(labels, Missing) else counts.rows(labels[0])
+    teaching = checkpoint.step >= 0
+    return Lessons(counts.images, teaching, rows, counts.histogram(checkpoint.threshold), shown)
+
+
+def _validated(checkpoint: Checkpoint) -> Validated:
+    images = checkpoint.scored(SAMPLE)
+    classes = checkpoint.classes
+    chosen = [images[i] for i in spread(len(images), SCORED)]
+    return Validated(
+        len(images),
+        pictures.verdict_counts(images, DRAWN),
+        [pictures.scored_picture(image, classes, DRAWN) for image in chosen],
+        pictures.mistake_pictures(images, classes, MISTAKES),
+    )
+
+
+def _validations(run: Run) -> list[Mapping[str, Any]]:
+    """Validations with their scores in points."""
+    rows: list[Mapping[str, Any]] = []
+    for record in run.records:
+        scores = {
+            f'{who}_{name}': 100 * value
+            for who in ('teacher', 'student')
+            for name, key in (('mAP', 'bbox_mAP'), ('mAP50', 'bbox_mAP_50'))
+            if (value := record.get(f'{who}/coco/{key}', -1)) >= 0
+        }
+        if scores:
+            rows.append({'step': record['step'], **scores})
+    return rows
+
+
+def _commands(run: Run) -> list[tuple[str, str]]:
+    """What to type to go on with the run and to test it."""
+    if run.config is None:
+        return []
+    config, folder = shlex.quote(str(run.config)), shlex.quote(str(run.work_dir))
+    commands = [('Go on', f'python tools/train.py {config} --work-dir {folder} --resume')]
+    if run.checkpoint is not None:
+        checkpoint = shlex.quote(str(run.checkpoint))
+        commands.append(('Test', f'python tools/test.py {config} {checkpoint}'))
+    commands.append(('This page', f'python tools/report.py {folder}'))
+    return commands
+
+
+def _versions() -> list[tuple[str, str]]:
+    packages = ('mmdetection', 'mmengine', 'mmcv')
+    return [
+        ('ssod', ssod.__version__),
+        ('Python', platform.python_version()),
+        ('torch', torch.__version__),
+        *((name, version(f'onedl-{name}')) for name in packages),
+    ]
+
+
+def _config_text(run: Run) -> str:
+    if run.config is None:
+        raise FileNotFoundError(run.problem)
+    return run.config.read_text(encoding='utf-8', errors='replace')

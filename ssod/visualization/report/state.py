@@ -1,0 +1,204 @@
+"""What a run's folder tells of it, without data or weights."""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.config import Config
+
+from ssod.checkpoints import latest_checkpoint
+from ssod.teachers.hook import TeacherHook
+from ssod.visualization.curves import MAP, Record, read_scalars, teacher_begin, values_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its folder shows it.
+
+    Attributes:
+        work_dir: The folder.
+        records: See :func:`~ssod.visualization.curves.read_scalars`.
+        summary: Content of ``summary.json`` if the run has ended; else empty.
+        config: The file with its whole config; ``None`` if there is none.
+        cfg: The config; empty if there is none or it cannot be read.
+        problem: Why there is no config; empty if there is one.
+        checkpoint: The newest; ``None`` if there is none yet.
+    """
+
+    work_dir: Path
+    records: Sequence[Record]
+    summary: Mapping[str, Any]
+    config: Path | None
+    cfg: Config
+    problem: str
+    checkpoint: Path | None
+
+    @property
+    def iteration(self) -> int:
+        """The last iteration that is known of."""
+        logged = max((record['step'] for record in self.records), default=0)
+        return max(logged, int(self.summary.get('iterations', 0)))
+
+    @property
+    def total(self) -> int | None:
+        """Iterations that the config asks for, if it says so."""
+        return (self.cfg.get('train_cfg') or {}).get('max_iters')
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training has come to its end."""
+        return bool(self.summary) or (self.total is not None and self.iteration >= self.total)
+
+    @property
+    def seconds(self) -> float:
+        """Time taken: the summary's if the run has ended, else what the logged iterations took."""
+        if self.summary:
+            return float(self.summary['seconds'])
+        done = 0
+        taken = 0.0
+        for step, time in self._times():
+            taken += (step - done) * time
+            done = step
+        return taken
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the iterations that are left take at the last pace; ``None`` if not known."""
+        times = self._times()
+        if self.finished or self.total is None or not times:
+            return None
+        return (self.total - self.iteration) * times[-1][1]
+
+    @property
+    def burn_in(self) -> int:
+        """Iterations before the teacher begins."""
+        return int((teacher_settings(self.cfg) or {}).get('burn_in', 0))
+
+    def _times(self) -> list[tuple[int, float]]:
+        """Iterations with the mean time of those before; validations log times of their own."""
+        return values_of([record for record in self.records if 'iter' in record], ['time'])
+
+
+@dataclass(frozen=True)
+class Score:
+    """The mAP of one of the models, in points (0-100).
+
+    Attributes:
+        last: Of the last validation.
+        best: The highest one.
+        at: The iteration of the highest one.
+    """
+
+    last: float
+    best: float
+    at: int
+
+
+def read_run(work_dir: str | os.PathLike[str]) -> Run:
+    """Look into a run's folder; works at any time, during a run as well.
+
+    Args:
+        work_dir: The folder.
+
+    Raises:
+        FileNotFoundError: If it is not a folder.
+    """
+    root = Path(work_dir)
+    records = read_scalars(root)
+    config = _config_of(root)
+    cfg, problem = Config(), 'There is no config in the folder.'
+    if config is not None:
+        try:
+            cfg, problem = Config.fromfile(config), ''
+        # A config is a program, which can fail in any way.
+        except Exception as error:
+            problem = f'{config.name} cannot be read: {error}'
+    last = max((record['step'] for record in records), default=0)
+    summary = _summary_of(root, last)
+    return Run(root, records, summary, config, cfg, problem, _checkpoint_of(root))
+
+
+def score_of(records: Sequence[Record], name: str) -> Score | None:
+    """How good a model has been.
+
+    Args:
+        records: See :func:`~ssod.visualization.curves.read_scalars`.
+        name: ``'teacher'``, ``'student'``, or ``''`` for a validation that names none.
+
+    Returns:
+        Its scores; ``None`` before the first validation.
+    """
+    key = f'{name}/{MAP}' if name else MAP
+    # COCO's own score for a set without any true box is -1.
+    scores = [(step, 100 * score) for step, score in values_of(records, [key]) if score >= 0]
+    if not scores:
+        return None
+    at, best = max(scores, key=lambda pair: pair[1])
+    return Score(scores[-1][1], best, at)
+
+
+def start_of(run: Run) -> float | None:
+    """The mAP of the weights that the teacher began with, in points; ``None`` if not measured."""
+    begin = teacher_begin(run.records)
+    if begin is not None and begin[1] >= 0:
+        return 100 * begin[1]
+    start: float | None = run.summary.get('start_mAP')
+    return start
+
+
+def teacher_settings(cfg: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The settings of a config's teacher hook; ``None`` if it has none."""
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    for hook in hooks:
+        cls = HOOKS.get(hook['type']) if isinstance(hook, Mapping) else None
+        if cls is not None and issubclass(cls, TeacherHook):
+            return hook
+    return None
+
+
+_SAID = re.compile(r'- WARNING - watch, (\w+): (.*)$')
+
+
+def said_alarms(work_dir: Path) -> dict[str, str]:
+    """What the log says of each alarm, with the advice; the last time if it says it often.
+
+    Args:
+        work_dir: The run's folder.
+    """
+    said: dict[str, str] = {}
+    for path in sorted(work_dir.glob('*/*.log')):
+        with path.open(encoding='utf-8', errors='replace') as file:
+            for line in file:
+                if found := _SAID.search(line):
+                    said[found[1]] = found[2]
+    return said
+
+
+def _config_of(root: Path) -> Path | None:
+    """The config of the last start that logged anything, else the newest one of the folder."""
+    starts = sorted(root.glob('*/vis_data/config.py'))
+    logged = [path for path in starts if path.with_name('scalars.json').is_file()]
+    others = sorted(root.glob('*.py'), key=lambda path: path.stat().st_mtime)
+    return next(iter([*logged[-1:], *others[-1:], *starts[-1:]]), None)
+
+
+def _checkpoint_of(root: Path) -> Path | None:
+    """The newest checkpoint; the folder's own where it is the copy of another one."""
+    latest = latest_checkpoint(root)
+    if latest is not None and (root / latest.name).is_file():
+        return root / latest.name
+    return latest
+
+
+def _summary_of(root: Path, iteration: int) -> Mapping[str, Any]:
+    """The summary of the run's end; empty if it has not ended, or has gone on since."""
+    try:
+        summary = json.loads((root / 'summary.json').read_text(encoding='utf-8'))
+        return summary if summary['iterations'] >= iteration and summary['seconds'] >= 0 else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

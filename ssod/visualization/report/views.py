@@ -1,0 +1,101 @@
+"""What a config's images look like after augmentation, as a page, before anything is trained."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import DATASETS
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from ssod.files import write_whole
+from ssod.seeds import seed_all
+from ssod.visualization.report.looks import View, spread, the_data, views_of
+from ssod.visualization.report.page import attempt, render
+from ssod.visualization.report.pictures import Picture, view_picture
+
+
+def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> Path:
+    """Write a page that shows what a training with a config would see.
+
+    Labelled images with their boxes after augmentation; of unlabelled images the weak and the
+    strong view, and where the hidden truth is known (``default_hooks.quality.ann_file``) its boxes
+    carried into both. They must sit on the objects in both, or pseudo-boxes would not either. The
+    images are spread evenly over their data sets, and their views are the same at each call.
+
+    Args:
+        cfg: The config.
+        path: The page; its folder is made if missing.
+        number: Images of each kind, at least 1.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        ValueError: If ``number`` is below 1.
+    """
+    if number < 1:
+        raise ValueError(f'number is {number}, but must be at least 1')
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    path = Path(path)
+    content = {
+        'command': 'tools/browse_views.py',
+        'name': Path(cfg.filename or 'config').stem,
+        'labeled': attempt(lambda: labeled_pictures(cfg, number)),
+        'unlabeled': attempt(lambda: unlabeled_pictures(cfg, number)),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, render('views.html', content).encode())
+    return path
+
+
+def labeled_pictures(cfg: Config, number: int) -> list[Picture]:
+    """Labelled images with their boxes as the student sees them.
+
+    Args:
+        cfg: The config.
+        number: How many images at most.
+    """
+    dataset = DATASETS.build(the_data(cfg, 'labeled').cfg)
+    classes = dataset.metainfo['classes']
+    shown = []
+    for i in spread(len(dataset), number):
+        seed_all(i)
+        view = _labeled_view(dataset[i])
+        shown.append(_picture(view, classes, ''))
+    return shown
+
+
+def unlabeled_pictures(cfg: Config, number: int) -> list[tuple[Picture, Picture]]:
+    """Both views of unlabelled images, with the boxes of the hidden truth if it is known.
+
+    Args:
+        cfg: The config.
+        number: How many images at most.
+    """
+    classes = the_data(cfg, 'unlabeled').classes or ()
+    return [
+        (_picture(weak, classes, 'weak view'), _picture(strong, classes, 'strong view'))
+        for weak, strong in views_of(cfg, number)
+    ]
+
+
+def _picture(view: View, classes: Sequence[str], what: str) -> Picture:
+    height, width = view.image.shape[:2]
+    count = '' if view.truth is None else f'{len(view.truth)} true boxes'
+    facts = [what, f'{width}×{height}', 'flipped' if view.sample.get('flip') else '', count]
+    title = '' if what == 'strong view' else Path(view.sample.img_path).name
+    return view_picture(view, classes, title, ', '.join(filter(None, facts)))
+
+
+def _labeled_view(item: Any) -> View:
+    """A labelled image after its pipeline, which may be mmdet's own and thus have no branches."""
+    inputs, sample = item['inputs'], item['data_samples']
+    if isinstance(inputs, dict):
+        inputs, sample = inputs['labeled'], sample['labeled']
+    truth = sample.gt_instances
+    boxes = InstanceData(bboxes=get_box_tensor(truth.bboxes), labels=truth.labels)
+    return View(inputs, sample, boxes)

@@ -1,0 +1,45 @@
+"""Write a page that shows what a training would see: labelled images, weak and strong views.
+
+Where the hidden truth is known (default_hooks.quality.ann_file), its boxes are carried into both
+views of an unlabelled image: they must sit on the objects in both.
+
+Examples:
+    python tools/browse_views.py configs/mt_fasterrcnn_digits10pct.py
+    python tools/browse_views.py CONFIG --number 20 --out views.html
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from ssod import runs
+from ssod.errors import errors_in_one_line
+from ssod.visualization.report import write_views
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--number', type=int, default=8, help='images of each kind; default: %(default)s'
+    )
+    parser.add_argument('--out', metavar='FILE', help='default: work_dirs/<config name>/views.html')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    with errors_in_one_line():
+        cfg = runs.load_config(args.config, options=args.cfg_options)
+        out = Path(args.out or Path(cfg.work_dir, 'views.html'))
+        print(write_views(cfg, out, args.number))
+
+
+if __name__ == '__main__':
+    main()

@@ -5,13 +5,11 @@ import platform
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mmengine.registry import init_default_scope
 
 import ssod
@@ -20,9 +18,11 @@ from ssod.teachers.advice import remedy
 from ssod.visualization.curves import alarm_spans, values_of
 from ssod.visualization.report import figures, pictures
 from ssod.visualization.report.classes import ClassRow, LessonCounts
-from ssod.visualization.report.looks import Checkpoint, labels_of, spread
+from ssod.visualization.report.images import labels_of, spread
+from ssod.visualization.report.looks import Checkpoint
 from ssod.visualization.report.mistakes import Kind
 from ssod.visualization.report.pictures import Picture
+from ssod.visualization.report.rendering import Missing, attempt, render
 from ssod.visualization.report.state import Run, read_run, said_alarms, score_of, start_of
 from ssod.visualization.report.svg import Chart
 
@@ -38,17 +38,6 @@ DRAWN = 0.3
 """Least score of detections that are drawn and counted on validation images."""
 
 T = TypeVar('T')
-
-
-@dataclass(frozen=True)
-class Missing:
-    """What stands in the place of a part that cannot be shown.
-
-    Args:
-        why: The reason.
-    """
-
-    why: str
 
 
 @dataclass(frozen=True)
@@ -126,13 +115,20 @@ def write_report(
     """
     run = read_run(work_dir)
     path = Path(path or run.work_dir / 'report.html')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, render('report.html', _content(run)).encode())
+    return path
+
+
+def _content(run: Run) -> dict[str, Any]:
+    """All that the page shows."""
     init_default_scope(run.cfg.get('default_scope') or 'mmdet')
     labels = attempt(lambda: _with_config(run, labels_of))
     checkpoint = attempt(lambda: Checkpoint(run))
     usual = None
     if not isinstance(labels, Missing) and labels[0].images:
         usual = labels[0].boxes / labels[0].images
-    content = {
+    return {
         'command': 'tools/report.py',
         'run': run,
         'name': run.work_dir.resolve().name,
@@ -153,55 +149,6 @@ def write_report(
         'versions': _versions(),
         'config': attempt(lambda: _config_text(run)),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, render('report.html', content).encode())
-    return path
-
-
-def render(template: str, content: Mapping[str, Any]) -> str:
-    """Fill in one of the pages; all text in it is escaped.
-
-    Args:
-        template: The file beside this module.
-        content: Its variables.
-    """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters['duration'] = duration
-    environment.tests['missing'] = lambda value: isinstance(value, Missing)
-    made = f'{datetime.now():%Y-%m-%d %H:%M}'
-    text = environment.get_template(template).render({'made': made, **content})
-    # Names of files may hold what is no character.
-    return text.encode('utf-8', 'replace').decode()
-
-
-def attempt(make: Callable[[], T]) -> T | Missing:
-    """Make a part of a page, or say why it cannot be made.
-
-    Whatever fails, an old checkpoint, data of another machine or a full GPU: a report of a run that
-    went wrong is wanted most of all.
-    """
-    try:
-        return make()
-    except Exception as error:
-        text = ' '.join(str(error).split())
-        ours = isinstance(error, OSError | ValueError) and text
-        return Missing(text if ours else f'{type(error).__name__}: {text}')
-
-
-def duration(seconds: float) -> str:
-    """A time in words, such as ``2 h 05 min``."""
-    minutes = round(seconds / 60)
-    if seconds < 60:
-        return f'{seconds:.0f} s'
-    if minutes < 60:
-        return f'{minutes} min'
-    return f'{minutes // 60} h {minutes % 60:02d} min'
 
 
 def alarms_of(run: Run) -> list[Alarm]:
@@ -240,7 +187,7 @@ def _lessons(checkpoint: Checkpoint, labels: Any) -> Lessons:
             shown.append(pictures.lesson_pictures(lesson, checkpoint.classes))
         counts.add(lesson)
     rows = labels if isinstance(labels, Missing) else counts.rows(labels[0])
-    teaching = checkpoint.step >= 0
+    teaching = checkpoint.step > 0
     return Lessons(counts.images, teaching, rows, counts.histogram(checkpoint.threshold), shown)
 
 

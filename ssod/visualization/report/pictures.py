@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from mmengine.structures import InstanceData
 from PIL import Image
 
@@ -19,7 +17,8 @@ from ssod.visualization.detections import (
     draw_boxes,
     found_boxes,
 )
-from ssod.visualization.report.looks import Lesson, Scored, View
+from ssod.visualization.report.images import Pixels, View
+from ssod.visualization.report.looks import Lesson, Scored
 from ssod.visualization.report.mistakes import Kind
 
 LEFT_OUT = (190, 190, 190)
@@ -165,9 +164,7 @@ def _moved(boxes: Boxes, left: float, top: float) -> Boxes:
     return boxes._replace(boxes=moved)
 
 
-def crop(
-    image: npt.NDArray[np.uint8], box: Sequence[float]
-) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
+def crop(image: Pixels, box: Sequence[float]) -> tuple[Pixels, tuple[int, int]]:
     """Cut a square around a box, three times as large as it, as far as the image reaches.
 
     Args:

@@ -1,5 +1,6 @@
 """What a run's folder tells of it, without data or weights."""
 
+import inspect
 import json
 import os
 import re
@@ -154,11 +155,14 @@ def start_of(run: Run) -> float | None:
 def teacher_settings(cfg: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The settings of a config's teacher hook; ``None`` if it has none."""
     hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    for hook in hooks:
-        cls = HOOKS.get(hook['type']) if isinstance(hook, Mapping) else None
-        if cls is not None and issubclass(cls, TeacherHook):
-            return hook
-    return None
+    return next((hook for hook in hooks if is_hook(hook, TeacherHook)), None)
+
+
+def is_hook(settings: Any, wanted: type) -> bool:
+    """Whether settings of a config are those of a hook of some kind."""
+    kind = settings.get('type') if isinstance(settings, Mapping) else None
+    cls = HOOKS.get(kind) if isinstance(kind, str) else kind
+    return inspect.isclass(cls) and issubclass(cls, wanted)
 
 
 _SAID = re.compile(r'- WARNING - watch, (\w+): (.*)$')

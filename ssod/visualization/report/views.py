@@ -13,9 +13,9 @@ from mmengine.structures import InstanceData
 
 from ssod.files import write_whole
 from ssod.seeds import seed_all
-from ssod.visualization.report.looks import View, spread, the_data, views_of
-from ssod.visualization.report.page import attempt, render
+from ssod.visualization.report.images import View, spread, the_data, views_of
 from ssod.visualization.report.pictures import Picture, view_picture
+from ssod.visualization.report.rendering import attempt, render
 
 
 def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> Path:

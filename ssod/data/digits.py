@@ -25,7 +25,7 @@ from ssod.strict import check_keys
 Objects = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 """COCO's ``images`` and ``annotations``."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever the same settings would give other files."""
 
 VAL_SHARE = 0.2
@@ -41,8 +41,9 @@ def make_digits(root: str | Path, scenes: DigitsScenes | None = None) -> Path:
 
     Args:
         root: The data set's directory: ``images/{train,val}/000000.png`` and
-            ``annotations/{labeled,unlabeled,unlabeled_truth,val}.json``. ``unlabeled.json`` has no
-            annotations; those of its images are in ``unlabeled_truth.json``, for diagnosis only.
+            ``annotations/{labeled,unlabeled,unlabeled_truth,train,val}.json``. ``unlabeled.json``
+            has no annotations; those of its images are in ``unlabeled_truth.json``, for diagnosis
+            only, and in ``train.json``, all training images, for studies that split by themselves.
         scenes: The settings; the defaults if ``None``.
 
     Returns:
@@ -167,6 +168,7 @@ def _write_annotations(
         'labeled': (with_labels, shown),
         'unlabeled': (without, []),
         'unlabeled_truth': (without, hidden),
+        'train': coco['train'],
         'val': coco['val'],
     }
     categories = [{'id': digit + 1, 'name': str(digit)} for digit in range(10)]

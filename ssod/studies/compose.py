@@ -85,8 +85,8 @@ class Composer:
         aside = self.splits / source.name / 'held_out.txt'
         held_out_names(aside, read_coco(val)['images'])
         scored = write_validation(aside, val, made)[held_out]
-        images = root / source.images
-        return OwnData(labeled, images, unlabeled, scored, truth=truth)
+        images, val_images = root / source.images, root / (source.val_images or source.images)
+        return OwnData(labeled, images, unlabeled, scored, val_images, truth=truth)
 
     def _start(self, run: Run) -> Path:
         """The detector that all methods start from; the baseline's, of this data set and seed."""

@@ -19,7 +19,8 @@ class DataSource:
         percents: Label budgets: shares of the training images, of a hundred.
         train: COCO JSON of the training images, from its folder.
         val: COCO JSON of the validation images, from its folder.
-        images: Folder of the images that both name.
+        images: Folder of the images that both name, from its folder.
+        val_images: Folder of those that ``val`` names, if it is another.
         settings: Config values for this data set alone, with dotted keys.
     """
 
@@ -28,6 +29,7 @@ class DataSource:
     train: str = 'annotations/instances_train.json'
     val: str = 'annotations/instances_val.json'
     images: str = 'images'
+    val_images: str | None = None
     settings: Mapping[str, Any] | None = None
 
 

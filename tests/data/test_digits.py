@@ -67,6 +67,11 @@ def test_split(small):
     assert {a['image_id'] for a in labeled['annotations']} == ids[0]
     assert {a['image_id'] for a in truth['annotations']} == ids[1]
     assert [c['name'] for c in unlabeled['categories']] == [str(d) for d in range(10)]
+    # For those who split by themselves.
+    whole = read(small, 'train')
+    assert {i['id'] for i in whole['images']} == ids[0] | ids[1]
+    both = labeled['annotations'] + truth['annotations']
+    assert whole['annotations'] == sorted(both, key=lambda a: a['id'])
 
 
 def test_same_settings_give_the_same_bytes(small, tmp_path):

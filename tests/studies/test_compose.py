@@ -36,6 +36,7 @@ def test_a_config(study_file, data_root, tmp_path):
     assert cfg.val_evaluator.ann_file.endswith('cells/val.json')
     # The splits lie beside the study; as many as the largest budget needs.
     assert len(read_names(study_file.parent / 'splits/cells/fold2.txt')) == 6
+    assert cfg.val_dataloader.dataset.data_prefix.img == f'{data_root}/cells/images/'
     held_out = composer.config(run, held_out=True)
     assert held_out.val_evaluator.ann_file.endswith('cells/held_out.json')
 

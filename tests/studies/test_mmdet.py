@@ -1,8 +1,12 @@
 """What studies compare with is mmdet's own, as shipped, on our detector and schedule."""
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 from mmengine.hub import get_config
+
+from ssod.studies.plan import read_study
 
 SHIPPED = 'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
 
@@ -25,6 +29,26 @@ def test_settings_are_those_shipped(configs):
     assert soft_teacher.custom_hooks == shipped.custom_hooks
     assert soft_teacher.val_cfg == shipped.val_cfg
     assert soft_teacher.train_dataloader.sampler.type == 'GroupMultiSourceSampler'
+
+
+@pytest.mark.parametrize('path', sorted(Path('studies').glob('*.py')))
+def test_a_study_of_the_house_is_fair(path):
+    """All its methods have the baseline's detector, schedule, labelled images and optimizer."""
+    study = read_study(path)
+    baseline, *others = (Config.fromfile(method.config) for method in study.methods)
+    labeled = images_of_each_kind(baseline)[0]
+    for cfg, method in zip(others, study.methods[1:], strict=True):
+        assert cfg.model.detector == baseline.model.detector, method.name
+        for part in ('optim_wrapper', 'param_scheduler'):
+            assert cfg[part] == baseline[part], method.name
+        assert cfg.train_cfg.max_iters == baseline.train_cfg.max_iters
+        assert images_of_each_kind(cfg)[0] == labeled, method.name
+
+
+def images_of_each_kind(cfg):
+    loader = cfg.train_dataloader
+    ratio = loader.sampler.source_ratio
+    return [loader.batch_size * share // sum(ratio) for share in ratio]
 
 
 def resizes(pipeline):

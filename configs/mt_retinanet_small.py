@@ -1,0 +1,12 @@
+# Mean teacher of a dense detector on own photographs made 256 pixels large, on two cores.
+_base_ = [
+    './_base_/models/mt_retinanet_mobilenetv2_small.py',
+    './_base_/datasets/semi_small.py',
+    './_base_/schedules/small.py',
+    './_base_/runtime/mean_teacher.py',
+]
+
+two_phases = dict(_delete_=True, type='stepwise', values=[0.99, 0.995], milestones=[300])
+model = dict(pseudo_weight=dict(_delete_=True, type='sigmoid', end=1.0, steps=200))
+teacher = dict(burn_in=300, decay=dict(decay=two_phases), selector=dict(threshold=0.4))
+default_hooks = dict(teacher=teacher, checkpoint=dict(interval=400))

@@ -21,7 +21,7 @@ from ssod import (
 )
 
 if TYPE_CHECKING:
-    from ssod.api import publish
+    from ssod.api import predict, publish
 
 __version__ = '0.1.0'
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     'histories',
     'models',
     'ops',
+    'predict',
     'pseudo_labels',
     'publish',
     'recipes',
@@ -38,7 +39,7 @@ __all__ = [
     'teachers',
 ]
 
-_VERBS = ('publish',)
+_VERBS = ('predict', 'publish')
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,96 @@
+"""Images and videos that a user names: files, and folders of images."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssod.data.folder import EXTENSIONS, look_into
+
+VIDEO_EXTENSIONS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
+"""What a video's name ends with, in any case."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was found, in order and each file once.
+
+    Args:
+        images: The images.
+        videos: The videos.
+        unreadable: Folders that cannot be looked into.
+        root: The folder that all are in.
+    """
+
+    images: list[Path]
+    videos: list[Path]
+    unreadable: list[Path]
+    root: Path
+
+    def name(self, path: Path) -> str:
+        """The path of a file within ``root``."""
+        return path.relative_to(self.root).as_posix()
+
+
+def find_inputs(given: Sequence[str | Path], leave_out: Path) -> Inputs:
+    """Find images and videos.
+
+    Args:
+        given: Images, videos, and folders whose images are meant, in sub-folders too.
+        leave_out: A folder that nothing is taken from.
+
+    Raises:
+        FileNotFoundError: If one does not exist, or there is no image in a folder.
+        ValueError: If a file is neither an image nor a video, or nothing is given.
+    """
+    left_out = Path(os.path.abspath(leave_out))
+    inputs = Inputs([], [], [], _common_folder(given))
+    for name in given:
+        path = Path(os.path.abspath(name))
+        if path.is_dir():
+            images = [image for image in _look_into(path, inputs) if left_out not in image.parents]
+            if not images:
+                raise FileNotFoundError(
+                    f'{name}: no image in this folder or its sub-folders; looked for '
+                    f'{", ".join(EXTENSIONS)}; give videos by their own names'
+                )
+            inputs.images.extend(images)
+        elif left_out in path.parents:
+            raise ValueError(f'{name} is where pictures are written to; give another --out')
+        else:
+            _list_for(path, inputs).append(path)
+    for paths in (inputs.images, inputs.videos):
+        paths[:] = dict.fromkeys(paths)
+    return inputs
+
+
+def _common_folder(given: Sequence[str | Path]) -> Path:
+    if not given:
+        raise ValueError('inputs: give a list of images, folders of images, or videos')
+    for name in given:
+        if not Path(name).exists():
+            raise FileNotFoundError(
+                f'{name} does not exist; give images, folders of images, or videos'
+            )
+    paths = [Path(os.path.abspath(name)) for name in given]
+    return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths]))
+
+
+def _look_into(folder: Path, inputs: Inputs) -> list[Path]:
+    try:
+        content = look_into(folder)
+    except FileNotFoundError:
+        return []
+    inputs.unreadable.extend(content.unreadable)
+    return content.images
+
+
+def _list_for(path: Path, inputs: Inputs) -> list[Path]:
+    kinds = ((EXTENSIONS, inputs.images), (VIDEO_EXTENSIONS, inputs.videos))
+    for extensions, paths in kinds:
+        if path.suffix.lower() in extensions:
+            return paths
+    raise ValueError(
+        f'{path} is neither an image nor a video by its name, which should end with one of '
+        f'{", ".join(EXTENSIONS + VIDEO_EXTENSIONS)}'
+    )

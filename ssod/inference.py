@@ -1,0 +1,84 @@
+"""A trained detector in use."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from numpy.typing import NDArray
+
+from ssod.checkpoints import load_checkpoint
+from ssod.plain_detector import (
+    Whose,
+    build_detector,
+    classes_and_palette,
+    detector_cfg,
+    is_pair,
+    scored_loader,
+    weights_of,
+    weights_of_one,
+)
+
+Pixels = NDArray[np.uint8]
+"""An image, (height, width, 3), BGR."""
+
+
+class Detector:
+    """A trained detector that takes images as they are.
+
+    It works on the GPU if there is one, and prepares images as the config does for its test.
+
+    Args:
+        cfg: A run's config, or a plain detector's.
+        checkpoint: A checkpoint of it.
+        whose: Who of the two predicts; a plain detector counts as the teacher.
+
+    Raises:
+        FileNotFoundError: If the checkpoint does not exist.
+        ValueError: If config and checkpoint do not go together, or there is no such model.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str | Path, whose: Whose = 'teacher') -> None:
+        init_default_scope('mmdet')
+        loaded = load_checkpoint(str(checkpoint), 'cpu')
+        weights = weights_of(loaded)
+        if is_pair(weights):
+            weights = weights_of_one(weights, whose, checkpoint)
+        elif whose == 'student':
+            raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
+        self.classes: tuple[str, ...] = classes_and_palette(cfg, loaded, checkpoint)['classes']
+        self._prepare = Compose(_steps(cfg))
+        self._model = build_detector(detector_cfg(cfg), weights, checkpoint)
+        self._model.to('cuda' if torch.cuda.is_available() else 'cpu')
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[Pixels]) -> list[DetDataSample]:
+        """Detect objects in a batch of images.
+
+        Args:
+            images: BGR, (height, width, 3) each, uint8, of any sizes; padded to the largest.
+
+        Returns:
+            For each image ``pred_instances`` (bboxes, scores, labels), on the CPU, boxes as
+            (x1, y1, x2, y2) in the image's own pixels.
+        """
+        data = [self._prepare({'img': image, 'img_id': 0}) for image in images]
+        return [sample.cpu() for sample in self._model.test_step(pseudo_collate(data))]
+
+
+def _steps(cfg: Config) -> list[ConfigDict]:
+    """The config's preparation of images for a test, from where they are loaded."""
+    where, loader = scored_loader(cfg)
+    steps = loader.dataset.pipeline
+    names = [str(step['type']).rpartition('.')[2] for step in steps]
+    at = next((i for i, name in enumerate(names) if name.startswith('LoadImage')), None)
+    if at is None:
+        raise ValueError(f'{cfg.filename}: {where}.dataset.pipeline has no LoadImageFromFile')
+    first = ConfigDict(type='LoadImageFromNDArray', to_float32=steps[at].get('to_float32', False))
+    rest = zip(steps[at + 1 :], names[at + 1 :], strict=True)
+    return [first, *(step for step, name in rest if name != 'LoadAnnotations')]

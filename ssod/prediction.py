@@ -1,0 +1,172 @@
+"""What a trained detector finds in images and videos, as pictures and a COCO JSON."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mmcv
+import numpy as np
+from mmengine.config import Config
+from PIL import Image
+from rich.progress import Progress
+
+from ssod.data.coco_json import write_json
+from ssod.data.inputs import Inputs, find_inputs
+from ssod.data.load_image import BrokenImageError, LoadImage, printable
+from ssod.inference import Detector, Pixels
+from ssod.plain_detector import Whose
+from ssod.progress import progress_bar
+from ssod.pseudo_labels.offline import Entry, as_coco, entry_of
+from ssod.visualization.detections import draw_boxes, found_boxes
+from ssod.visualization.videos import VideoFile
+
+NAME = 'predictions.json'
+"""The COCO JSON that is written."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was found.
+
+    Args:
+        file: The COCO JSON.
+        pictures: The folder of the pictures.
+        content: What is in ``file``: ``info``, ``images`` (``id``, ``file_name``, ``height``,
+            ``width``), ``annotations`` (``id``, ``image_id``, ``category_id``, ``bbox`` as
+            (x, y, width, height) in pixels, ``area``, ``iscrowd`` 0, ``score``) and ``categories``.
+            A video's frames are images called ``<video>/<number from 000000>``.
+        passed_over: Why something was not predicted on, one line for each image, video or folder.
+    """
+
+    file: Path
+    pictures: Path
+    content: dict[str, Any]
+    passed_over: list[str]
+
+
+def predict(
+    cfg: Config,
+    checkpoint: str | Path,
+    inputs: Sequence[str | Path],
+    out: str | Path | None = None,
+    whose: Whose = 'teacher',
+    score_thr: float = 0.3,
+    batch_size: int = 1,
+    overwrite: bool = False,
+) -> Predictions:
+    """Detect objects in images and videos, and write pictures and a COCO JSON.
+
+    ``pictures`` has the folders and names of the inputs, from the folder that all are in; of a
+    video, an mp4. A progress bar on stderr tells rate and time left. What cannot be read is told
+    there and passed over.
+
+    Args:
+        cfg: A run's config, or a plain detector's.
+        checkpoint: A checkpoint of it.
+        inputs: Images, videos, and folders whose images are meant, in sub-folders too.
+        out: The folder for ``pictures`` and ``predictions.json``; ``predictions`` beside the
+            checkpoint if ``None``.
+        whose: Who predicts, ``'teacher'`` or ``'student'``.
+        score_thr: Boxes of lower scores are left out, in [0, 1].
+        batch_size: Images at once, at least 1; those of different sizes are padded to the largest,
+            which can change what is found a little.
+        overwrite: Whether a ``predictions.json`` that is there may be replaced.
+
+    Raises:
+        FileExistsError: If there is one and it may not.
+        FileNotFoundError: If the checkpoint or an input does not exist, or a folder has no image.
+        ValueError: If a setting is out of its range, config and checkpoint do not go together, or
+            nothing at all could be read.
+    """
+    if not 0 <= score_thr <= 1:
+        raise ValueError(f'score_thr is {score_thr}, but must be in [0, 1]')
+    if batch_size < 1:
+        raise ValueError(f'batch_size is {batch_size}, but must be at least 1')
+    out = Path(checkpoint).parent / 'predictions' if out is None else Path(out)
+    file, pictures = out / NAME, out / 'pictures'
+    if file.exists() and not overwrite:
+        raise FileExistsError(f'{file} exists; remove it, or pass --overwrite or another --out')
+    found = find_inputs(inputs, leave_out=pictures)
+    detector = Detector(cfg, checkpoint, whose)
+    with progress_bar() as bar:
+        work = _Work(detector, pictures, score_thr, batch_size, bar)
+        work.do(found)
+    if not work.entries:
+        raise ValueError(f'nothing could be read: {work.passed_over[0]}')
+    info = {'source': f'{whose} of {checkpoint}', 'min_score': score_thr, 'images': str(found.root)}
+    content = as_coco(work.entries, detector.classes, info)
+    write_json(file, content)
+    return Predictions(file, pictures, content, work.passed_over)
+
+
+class _Work:
+    """What one call of :func:`predict` does, and what it has done."""
+
+    def __init__(
+        self, detector: Detector, pictures: Path, score_thr: float, batch_size: int, bar: Progress
+    ) -> None:
+        self.detector = detector
+        self.pictures = pictures
+        self.score_thr = score_thr
+        self.batch_size = batch_size
+        self.bar = bar
+        self.entries: list[Entry] = []
+        self.passed_over: list[str] = []
+
+    def do(self, found: Inputs) -> None:
+        """Predict on all images, then on all videos."""
+        for folder in found.unreadable:
+            self._pass_over(f'{printable(str(folder))} cannot be looked into; see its permissions')
+        videos = {path: mmcv.VideoReader(str(path)) for path in found.videos}
+        total = len(found.images) + sum(max(0, video.frame_cnt) for video in videos.values())
+        self.task = self.bar.add_task('predicting', total=total)
+        for name, picture in self._drawn(self._images(found)):
+            path = self.pictures / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path, quality=95)
+        for path, video in videos.items():
+            self._video(path, found.name(path), video)
+
+    def _images(self, found: Inputs) -> Iterator[tuple[str, Pixels]]:
+        load = LoadImage()
+        for path in found.images:
+            try:
+                image = load.transform({'img_path': str(path)})['img']
+            except BrokenImageError as error:
+                self._pass_over(str(error))
+                self.bar.advance(self.task)
+            else:
+                yield found.name(path), image
+
+    def _video(self, path: Path, name: str, video: mmcv.VideoReader) -> None:
+        frames = ((f'{name}/{number:06d}', frame) for number, frame in enumerate(video))
+        # Its own name stays, for there may be clip.avi and clip.mov.
+        target = self.pictures / (name if path.suffix.lower() == '.mp4' else f'{name}.mp4')
+        with VideoFile(target, video.fps) as file:
+            for _, picture in self._drawn(frames):
+                frame = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)
+                file.write(np.asarray(frame, np.uint8))
+        if file.frames == 0:
+            self._pass_over(f'{printable(str(path))} is no video that can be read; save it anew')
+        elif file.frames < video.frame_cnt:
+            told = f'{file.frames} of {video.frame_cnt} frames could be read'
+            self._pass_over(f'{printable(str(path))} ends early: {told}')
+
+    def _drawn(self, images: Iterator[tuple[str, Pixels]]) -> Iterator[tuple[str, Image.Image]]:
+        """Predict on images; what was found is noted and drawn."""
+        while batch := list(islice(images, self.batch_size)):
+            samples = self.detector([image for _, image in batch])
+            for (name, image), sample in zip(batch, samples, strict=True):
+                self.entries.append(entry_of(sample, name, self.score_thr))
+                boxes = found_boxes(sample.pred_instances, self.detector.classes, self.score_thr)
+                rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+                yield name, draw_boxes(rgb, [boxes], own_size=True)
+                self.bar.advance(self.task)
+
+    def _pass_over(self, why: str) -> None:
+        self.passed_over.append(why)
+        told = f'passed over: {why}'
+        self.bar.console.print(told, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,83 @@
+"""Images and videos that a user names."""
+
+import os
+
+import pytest
+
+from ssod.data.inputs import find_inputs
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Files of which none is opened."""
+    for name in (
+        'photos/b.png',
+        'photos/sub/a.JPG',
+        'photos/sub/.hidden.png',
+        'photos/notes.txt',
+        'photos/clip.avi',
+        'more/b.png',
+        'more/found/pictures/b.png',
+        'one.jpeg',
+        'CLIP.MOV',
+        'empty/notes.txt',
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b'')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# What each row proves:
+@pytest.mark.parametrize(
+    ('given', 'images', 'videos'),
+    [
+        (['photos'], ['b.png', 'sub/a.JPG'], []),  # sub-folders, any case; videos by name alone
+        (['photos/'], ['b.png', 'sub/a.JPG'], []),  # however it is spelt
+        (['photos/../one.jpeg'], ['one.jpeg'], []),
+        (['one.jpeg'], ['one.jpeg'], []),  # a file is named within its folder
+        (['CLIP.MOV'], [], ['CLIP.MOV']),
+        # Files of one name stay apart, from the folder that all are in.
+        (['photos', 'more'], ['photos/b.png', 'photos/sub/a.JPG', 'more/b.png'], []),
+        (['photos/sub', 'one.jpeg', 'CLIP.MOV'], ['photos/sub/a.JPG', 'one.jpeg'], ['CLIP.MOV']),
+        # Each file once.
+        (['photos/b.png', 'photos', 'photos/b.png'], ['b.png', 'sub/a.JPG'], []),
+        (['more'], ['b.png'], []),  # without what was written before
+    ],
+)
+def test_what_is_found(place, given, images, videos):
+    found = find_inputs(given, leave_out='more/found/pictures')
+    assert [found.name(path) for path in found.images] == images
+    assert [found.name(path) for path in found.videos] == videos
+    assert all(path.is_file() for path in (*found.images, *found.videos))
+
+
+@pytest.mark.parametrize(
+    ('given', 'error', 'told'),
+    [
+        ([], ValueError, 'inputs: give a list of images'),
+        (['photo'], FileNotFoundError, '^photo does not exist; give images, folders of'),
+        (['one.jpeg', 'empty'], FileNotFoundError, '^empty: no image in this folder or its sub'),
+        (['photos/notes.txt'], ValueError, r'notes\.txt is neither an image nor a video by its'),
+        (['more/found'], FileNotFoundError, '^more/found: no image in this folder'),
+        (['more/found/pictures/b.png'], ValueError, r'b\.png is where pictures are written to'),
+    ],
+)
+def test_what_is_refused(place, given, error, told):
+    with pytest.raises(error, match=told):
+        find_inputs(given, leave_out='more/found/pictures')
+
+
+def test_folders_that_cannot_be_looked_into_are_told(place, monkeypatch):
+    # Whoever runs the tests may be allowed to look into everything.
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith('sub'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    found = find_inputs(['photos'], leave_out='out')
+    assert [found.name(path) for path in found.unreadable] == ['sub']
+    assert [found.name(path) for path in found.images] == ['b.png']

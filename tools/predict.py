@@ -1,0 +1,62 @@
+"""Detect objects in images, folders of images and videos; writes pictures and COCO JSON.
+
+Examples:
+    python tools/predict.py configs/mt_fasterrcnn_coco10pct.py work_dirs/.../iter_180000.pth photos/
+    python tools/predict.py published/x.py published/x.pth one.jpg clip.mp4 --out found
+    python tools/predict.py CONFIG CHECKPOINT INPUT --score-thr 0.5 --batch-size 8
+"""
+
+import argparse
+
+from ssod import api
+from ssod.errors import errors_in_one_line
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file of a run, or of a plain mmdet detector')
+    parser.add_argument('checkpoint', help='checkpoint that goes with it')
+    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, folder or video')
+    parser.add_argument(
+        '--out',
+        help='folder for pictures/ and predictions.json; default: predictions/ beside the '
+        'checkpoint',
+    )
+    parser.add_argument(
+        '--model', choices=['teacher', 'student'], default='teacher', help='who predicts'
+    )
+    parser.add_argument(
+        '--score-thr', type=float, default=0.3, help='least score of a box; %(default)s'
+    )
+    parser.add_argument(
+        '--batch-size', type=int, default=1, metavar='N', help='images at once; %(default)s'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace predictions.json if it is there'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    with errors_in_one_line():
+        found = api.predict(
+            args.config,
+            args.checkpoint,
+            args.inputs,
+            args.out,
+            args.model,
+            args.score_thr,
+            args.batch_size,
+            args.overwrite,
+        )
+        images, boxes = (len(found.content[part]) for part in ('images', 'annotations'))
+        print(f'{found.file}: {boxes} boxes in {images} images, drawn in {found.pictures}')
+        if found.passed_over:
+            print(f'passed over: {len(found.passed_over)}, told above')
+
+
+if __name__ == '__main__':
+    main()

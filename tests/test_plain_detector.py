@@ -1,0 +1,135 @@
+"""One detector taken out of a student and its teacher."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.datasets import CocoDataset
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+from ssod.plain_detector import (
+    build_detector,
+    classes_and_palette,
+    detector_cfg,
+    is_pair,
+    scored_loader,
+    weights_of,
+    weights_of_one,
+)
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+ONE, TWO = torch.tensor(1), torch.tensor(2)
+
+
+def dataset(**settings):
+    """A config whose test images are those of a data set of two classes."""
+    settings = {'type': 'CocoDataset', 'pipeline': [dict(type='LoadImageFromFile')], **settings}
+    return Config(dict(test_dataloader=dict(dataset=settings)))
+
+
+# What each row proves:
+@pytest.mark.parametrize(
+    'name',
+    [
+        'mt_fasterrcnn_coco10pct.py',  # a pair of ours
+        'mixpl_dino_digits10pct.py',  # its detector writes into its own config
+        # mmdet's own pair is taken apart alike.
+        'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
+        'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',  # a plain one is what it is
+    ],
+)
+def test_the_config(name):
+    cfg = get_config(name) if '::' in name else Config.fromfile(CONFIGS / name)
+    # The preprocessor of a pair goes before one of its detector.
+    used = cfg.model.data_preprocessor
+    used.get('data_preprocessor', used).pad_size_divisor = 7
+    before = cfg.model.to_dict()
+    detector = detector_cfg(cfg)
+    assert detector.data_preprocessor.type == 'DetDataPreprocessor'
+    assert detector.data_preprocessor.pad_size_divisor == 7
+    assert 'detector' not in detector
+    assert detector.backbone.type == 'ResNet'
+    assert (detector.backbone.get('init_cfg') or {}).get('type') != 'Pretrained'
+    assert cfg.model.to_dict() == before
+    # Some detectors write into their config when they are built.
+    state = MODELS.build(deepcopy(detector)).state_dict()
+    built = build_detector(detector, state, 'x.pth')
+    assert not built.training
+    assert all(value.equal(state[key]) for key, value in built.state_dict().items())
+    assert detector_cfg(cfg) == detector
+
+
+def test_weights():
+    # A checkpoint or weights alone; what distributed runs and older versions add is left out.
+    state = {'module.student.a': ONE, 'module.teacher.a': TWO, 'data_preprocessor.mean': ONE}
+    for checkpoint in (state, {'state_dict': state, 'meta': {}}):
+        weights = weights_of(checkpoint)
+        assert weights == {'student.a': ONE, 'teacher.a': TWO}
+        assert is_pair(weights)
+        assert weights_of_one(weights, 'teacher', 'x.pth') == {'a': TWO}
+        assert weights_of_one(weights, 'student', 'x.pth') == {'a': ONE}
+    assert not is_pair({'a': ONE})
+    assert not is_pair({})
+    with pytest.raises(ValueError, match=r'x\.pth has no teacher'):
+        weights_of_one({'student.a': ONE}, 'teacher', 'x.pth')
+
+
+# Of the test, of the validation where there is no test, or where that has no pipeline of its own.
+def test_the_loader():
+    cfg = dataset()
+    assert scored_loader(cfg) == ('test_dataloader', cfg.test_dataloader)
+    cfg.val_dataloader = cfg.test_dataloader
+    for nothing in (None, dict(dataset=dict(type='CocoDataset'))):
+        cfg.test_dataloader = nothing
+        assert scored_loader(cfg) == ('val_dataloader', cfg.val_dataloader)
+
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+@pytest.mark.parametrize(
+    ('metainfo', 'meta', 'classes', 'palette'),
+    [
+        # The config alone, the checkpoint alone, in each of mmdet's spellings.
+        (dict(classes=['a', 'b'], palette=[RED, BLUE]), None, ('a', 'b'), [RED, BLUE]),
+        (
+            dict(classes=['a', 'b'], palette=[RED, BLUE]),
+            {'dataset_meta': {'classes': ('a', 'b'), 'palette': [BLUE, RED]}},
+            ('a', 'b'),
+            [RED, BLUE],  # The config's colours, as in mmdet.
+        ),
+        (
+            dict(classes=['a']),
+            {'dataset_meta': {'CLASSES': ('a',), 'PALETTE': [RED]}},
+            ('a',),
+            [RED],
+        ),
+        (dict(classes=['a']), {'CLASSES': ('a',)}, ('a',), [CocoDataset.METAINFO['palette'][0]]),
+        (dict(classes=['a'], palette=[[1, 2, 3]]), {}, ('a',), [(1, 2, 3)]),
+        (None, {}, CocoDataset.METAINFO['classes'], CocoDataset.METAINFO['palette']),
+    ],
+)
+def test_classes_and_colours(metainfo, meta, classes, palette):
+    cfg = dataset() if metainfo is None else dataset(metainfo=metainfo)
+    checkpoint = {} if meta is None else {'meta': meta}
+    told = classes_and_palette(cfg, checkpoint, 'x.pth')
+    assert told == {'classes': classes, 'palette': palette}
+
+
+def test_colours_by_name_become_colours():
+    cfg = dataset(metainfo=dict(classes=['a', 'b'], palette='random'))
+    palette = classes_and_palette(cfg, {}, 'x.pth')['palette']
+    assert len({*palette}) == 2
+    assert all(type(part) is int and 0 <= part < 256 for colour in palette for part in colour)
+
+
+def test_classes_that_are_not_said():
+    cfg = dataset(type='BaseDetDataset')
+    with pytest.raises(ValueError, match='dataset.metainfo has no classes; list them'):
+        classes_and_palette(cfg, {}, 'x.pth')
+    # The checkpoint says them.
+    told = classes_and_palette(cfg, {'meta': {'dataset_meta': {'classes': ('a',)}}}, 'x.pth')
+    assert told['classes'] == ('a',)

@@ -80,15 +80,16 @@ class LessonCounts:
     def add(self, lesson: Lesson) -> None:
         """Count one image."""
         self.images += 1
-        labels, scores = lesson.found.labels.tolist(), lesson.found.scores.tolist()
-        for i, (label, score) in enumerate(zip(labels, scores, strict=True)):
+        columns = (lesson.found.labels, lesson.found.scores, lesson.chosen)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        for i, (label, score, chosen) in enumerate(rows):
             found = self._found[label]
             verdict = lesson.verdicts[i].kind if lesson.verdicts is not None else None
             right = verdict == 'right'
             bars = found.right if right else found.wrong
             bin_ = min(int(score * BINS), BINS - 1)
             (found.unknown if verdict is None else bars)[bin_] += 1
-            if lesson.chosen[i]:
+            if chosen:
                 found.taught += 1
                 found.taught_right += right
                 found.judged += verdict is not None

@@ -9,6 +9,7 @@ import torch
 from mmdet.registry import DATASETS, MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from ssod.checkpoints import load_checkpoint
 from ssod.data.branches import Branch
@@ -28,7 +29,7 @@ class Lesson:
 
     Attributes:
         found: All boxes of the teacher in the weak view.
-        chosen: Which of them the selector keeps, (N,) as booleans.
+        chosen: Which of them the selector keeps, (N,) of bool.
         verdicts: Of each box of the teacher against the hidden truth; ``None`` if not known.
         weak: The weak view.
         strong: The strong view.
@@ -36,7 +37,7 @@ class Lesson:
     """
 
     found: InstanceData
-    chosen: Sequence[bool]
+    chosen: Tensor
     verdicts: Sequence[Verdict] | None
     weak: View
     strong: View
@@ -149,10 +150,11 @@ class Checkpoint:
         chosen = selector(numbered, self.model.step)
         matrix = view_to_view(weak.sample, strong.sample)
         shape = strong.sample.img_shape
-        kept = set(chosen.numbers.tolist())
+        kept = torch.zeros(len(found), dtype=torch.bool)
+        kept[chosen.numbers] = True
         return Lesson(
             found,
-            [i in kept for i in range(len(found))],
+            kept,
             None if weak.truth is None else judge(found, weak.truth),
             weak,
             strong,

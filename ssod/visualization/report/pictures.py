@@ -61,10 +61,9 @@ def picture_of(image: Image.Image, title: str, note: str = '') -> Picture:
 
 def lesson_pictures(lesson: Lesson, classes: Sequence[str]) -> tuple[Picture, Picture]:
     """The weak view with the teacher's boxes, and the strong one with the pseudo-boxes."""
-    found, keep = lesson.found, lesson.chosen
-    taught = found[[i for i, chosen in enumerate(keep) if chosen]]
-    rest = found[[i for i, chosen in enumerate(keep) if not chosen]]
-    rest = rest[rest.scores >= SHOWN]
+    found = lesson.found
+    taught = found[lesson.chosen]
+    rest = found[~lesson.chosen & (found.scores >= SHOWN)]
     others = Boxes(boxes_of(rest), LEFT_OUT, 1)
     weak = draw_boxes(
         lesson.weak.image, [others, found_boxes(taught, classes), truth_boxes(lesson.weak.truth)]

@@ -127,7 +127,7 @@ def draw_boxes(
     """
     height, width = image.shape[:2]
     longer = max(height, width)
-    scale, growth = (1.0, max(longer, 500) / 1000) if own_size else (SIDE / longer, 1.0)
+    scale, growth = (1.0, max(longer, 400) / 1000) if own_size else (SIDE / longer, 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     picture = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
@@ -139,7 +139,7 @@ def draw_boxes(
             _draw_box(draw, box, kind.colour, max(1, round(growth * kind.line)))
         texts = zip(boxes, kind.texts, strict=False)
         labelled += [(box, text, kind.colour) for box, text in texts]
-    _draw_labels(draw, size, labelled, max(11, round(growth * 15)))
+    _draw_labels(draw, size, labelled, max(9, round(growth * 15)))
     return picture
 
 
@@ -189,16 +189,16 @@ def _draw_labels(
     draw: ImageDraw.ImageDraw, size: tuple[int, int], labelled: Sequence[Label], text_size: int
 ) -> None:
     """Write each label at its box, the first ones (the most certain) choosing their place first."""
-    font = _font(text_size)
+    font, pad = _font(text_size), max(1, round(text_size * 4 / 15))
     taken: list[Rectangle] = []
     for box, text, colour in labelled:
-        width, height = font.getlength(text) + 8, text_size + 5
+        width, height = font.getlength(text) + 2 * pad, round(text_size * 4 / 3)
         places = list(_places(box, width, height, size))
         free = [p for p in places if not any(_overlap(p, other) for other in taken)]
         place = (free or places)[0]
         taken.append(place)
         draw.rectangle(place, fill=colour)
-        draw.text((place[0] + 4, place[1] + height / 2), text, 'black', font, anchor='lm')
+        draw.text((place[0] + pad, place[1] + height / 2), text, 'black', font, anchor='lm')
 
 
 def _places(

@@ -28,6 +28,7 @@ from ssod.plain_detector import (
 
 EQUIVALENTS = {
     'DigitsDataset': ('CocoDataset', ('scenes',)),
+    'FastCocoMetric': ('CocoMetric', ()),
     'LoadImage': ('LoadImageFromFile', ()),
     'SoftmaxFocalLoss': ('CrossEntropyLoss', ('gamma',)),
     'TwoHeadBBoxHead': ('Shared2FCBBoxHead', ('logit_distance',)),

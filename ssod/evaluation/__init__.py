@@ -1,6 +1,7 @@
 """Scores of teacher and student, while training and at its end."""
 
+from ssod.evaluation.fast_coco import FastCocoMetric
 from ssod.evaluation.loops import SemiSupervisedTestLoop, SemiSupervisedValLoop
 from ssod.evaluation.summary import SummaryHook
 
-__all__ = ['SemiSupervisedTestLoop', 'SemiSupervisedValLoop', 'SummaryHook']
+__all__ = ['FastCocoMetric', 'SemiSupervisedTestLoop', 'SemiSupervisedValLoop', 'SummaryHook']

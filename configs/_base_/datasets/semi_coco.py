@@ -82,6 +82,6 @@ test_dataset = dict(val_dataloader['dataset'], pipeline=[dict(type='LoadImageFro
 test_dataloader = dict(val_dataloader, dataset=test_dataset)
 
 val_evaluator = dict(
-    type='CocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric='bbox'
+    type='FastCocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric='bbox'
 )
 test_evaluator = val_evaluator

@@ -75,5 +75,7 @@ val_dataloader = dict(
 test_dataset = dict(val_dataloader['dataset'], pipeline=[dict(type='LoadImageFromFile'), *score])
 test_dataloader = dict(val_dataloader, dataset=test_dataset)
 
-val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/val.json', metric='bbox')
+val_evaluator = dict(
+    type='FastCocoMetric', ann_file=data_root + 'annotations/val.json', metric='bbox'
+)
 test_evaluator = val_evaluator

@@ -1,0 +1,120 @@
+"""COCO's scores, against mmdet's own metric with pycocotools."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmdet.evaluation import CocoMetric
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from ssod.evaluation.fast_coco import FastCocoMetric
+
+CLASSES = ('a', 'b', 'c')
+
+
+def write_truth(path, images=12, seed=0):
+    """Boxes of all sizes, some crowds, an image without any; ids that do not begin at 1."""
+    rng = np.random.default_rng(seed)
+    annotations = []
+    for image in range(1, images):
+        for _ in range(rng.integers(1, 6)):
+            w, h = np.exp(rng.uniform(1.5, 5.5, 2)).round(2)
+            x, y = rng.uniform(0, 200, 2).round(2)
+            annotations.append(
+                {
+                    'id': len(annotations) + 1,
+                    'image_id': 7 + image,
+                    'category_id': int(rng.integers(0, 3)) * 4 + 2,
+                    'bbox': [x, y, w, h],
+                    'area': w * h,
+                    'iscrowd': int(rng.random() < 0.1),
+                }
+            )
+    sizes = {'width': 500, 'height': 500}
+    content = {
+        'images': [{'id': 7 + i, 'file_name': f'{i}.png', **sizes} for i in range(images)],
+        'annotations': annotations,
+        'categories': [{'id': 4 * i + 2, 'name': name} for i, name in enumerate(CLASSES)],
+    }
+    path.write_text(json.dumps(content))
+    return content
+
+
+def detections(content, noise, seed=1):
+    """Truths that were moved, and boxes out of nowhere."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for image in content['images']:
+        own = [a for a in content['annotations'] if a['image_id'] == image['id']]
+        boxes = [np.array(a['bbox']) * (1 + rng.normal(0, noise, 4)) for a in own]
+        labels = [(a['category_id'] - 2) // 4 for a in own]
+        for _ in range(3):
+            boxes.append(rng.uniform(5, 200, 4))
+            labels.append(int(rng.integers(0, 3)))
+        boxes = np.abs(np.stack(boxes)).astype(np.float32)
+        boxes[:, 2:] += boxes[:, :2]
+        sample = DetDataSample(metainfo={'img_id': image['id'], 'ori_shape': (500, 500)})
+        sample.pred_instances = InstanceData(
+            bboxes=torch.from_numpy(boxes),
+            scores=torch.from_numpy(rng.random(len(boxes)).astype(np.float32)),
+            labels=torch.tensor(labels),
+        )
+        samples.append(sample.to_dict())
+    return samples
+
+
+def scores(metric, samples):
+    metric.dataset_meta = {'classes': CLASSES}
+    metric.process({}, samples)
+    return metric.evaluate(len(samples))
+
+
+@pytest.mark.parametrize('noise', [0.0, 0.05, 0.3])
+def test_equal_to_mmdets(tmp_path, noise):
+    path = tmp_path / 'truth.json'
+    samples = detections(write_truth(path), noise)
+    ours, theirs = (
+        scores(cls(ann_file=str(path)), samples) for cls in (FastCocoMetric, CocoMetric)
+    )
+    assert ours == theirs
+    assert 0 < ours['coco/bbox_mAP'] < 1
+
+
+def test_twice_with_one_metric(tmp_path):
+    # A validation in the middle of a run must not change the next one.
+    path = tmp_path / 'truth.json'
+    content = write_truth(path)
+    metric = FastCocoMetric(ann_file=str(path))
+    first = scores(metric, detections(content, 0.05))
+    assert scores(metric, detections(content, 0.3)) != first
+    assert scores(metric, detections(content, 0.05)) == first
+
+
+def test_nothing_detected(tmp_path):
+    path = tmp_path / 'truth.json'
+    samples = detections(write_truth(path), 0.0)
+    for sample in samples:
+        sample['pred_instances'] = {k: v[:0] for k, v in sample['pred_instances'].items()}
+    ours = scores(FastCocoMetric(ann_file=str(path)), samples)
+    assert ours['coco/bbox_mAP'] == ours['coco/bbox_mAP_50'] == 0
+    assert len(ours) == 6
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(classwise=True),
+        dict(metric_items=['mAP', 'AR@100']),
+        dict(iou_thrs=np.array([0.5, 0.75])),
+        dict(proposal_nums=(100, 200, 300)),
+    ],
+)
+def test_what_is_left_to_mmdet(tmp_path, settings):
+    path = tmp_path / 'truth.json'
+    samples = detections(write_truth(path), 0.05)
+    metrics = [cls(ann_file=str(path), **settings) for cls in (FastCocoMetric, CocoMetric)]
+    ours, theirs = (scores(metric, samples) for metric in metrics)
+    assert repr(ours) == repr(theirs)
+    assert not hasattr(metrics[0]._truth, 'dataset')

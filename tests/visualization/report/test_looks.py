@@ -1,0 +1,94 @@
+"""What a checkpoint says of images: lessons as the hook would give them."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from ssod.pseudo_labels.projection import project_boxes, view_to_view
+from ssod.visualization.report.images import spread
+from ssod.visualization.report.looks import Checkpoint
+from ssod.visualization.report.state import read_run
+
+
+@pytest.mark.parametrize(
+    ('size', 'count', 'expected'),
+    [
+        (0, 5, []),
+        (1, 5, [0]),
+        (3, 5, [0, 1, 2]),  # no image twice
+        (9, 3, [0, 4, 8]),  # from the first to the last
+        (9, 1, [0]),
+    ],
+)
+def test_spread(size, count, expected):
+    assert spread(size, count) == expected
+
+
+def changed(folder, **teacher):
+    """The run with other settings of its teacher."""
+    run = read_run(folder)
+    for name, value in teacher.items():
+        run.cfg.default_hooks.teacher[name] = value
+    return run
+
+
+def test_the_selector_chooses_and_the_boxes_are_carried_over(trained):
+    run = changed(trained, selector=dict(type='TopSelector', count=2), min_size=3.0)
+    checkpoint = Checkpoint(run)
+    assert (checkpoint.iteration, checkpoint.step, checkpoint.threshold) == (4, 2, None)
+    lessons = list(checkpoint.lessons(3))
+    assert len(lessons) == 3
+    for lesson in lessons:
+        best = lesson.found.scores.sort(descending=True).values[:2]
+        assert lesson.found.scores[lesson.chosen].sort(descending=True).values.tolist() == (
+            best.tolist()
+        )
+        matrix = view_to_view(lesson.weak.sample, lesson.strong.sample)
+        shape = lesson.strong.sample.img_shape
+        assert lesson.strong.image.shape == (*shape, 3)
+        carried = project_boxes(lesson.found.bboxes[lesson.chosen], matrix, shape)
+        carried = carried[(carried[:, 2:] - carried[:, :2] >= 3).all(dim=1)]
+        assert torch.equal(lesson.pseudo.bboxes, carried)
+        assert len(lesson.verdicts) == len(lesson.found)
+
+
+def test_the_same_images_have_the_same_views(trained):
+    first, second = (next(Checkpoint(read_run(trained)).lessons(1)) for _ in range(2))
+    assert (first.strong.image == second.strong.image).all()
+    assert torch.equal(first.found.bboxes, second.found.bboxes)
+
+
+def test_stored_pseudo_labels_are_shown_as_they_are_stored(trained, odd_digits, tmp_path):
+    content = json.loads((odd_digits / 'annotations/unlabeled.json').read_text())
+    image = content['images'][0]
+    box = {'id': 1, 'image_id': image['id'], 'category_id': 4, 'bbox': [10, 20, 30, 40]}
+    content['annotations'] = [{**box, 'score': 0.75, 'area': 1200, 'iscrowd': 0}]
+    path = tmp_path / 'stored.json'
+    path.write_text(json.dumps(content))
+    run = changed(trained, type='OfflineTeacherHook', ann_file=str(path))
+    lesson = next(Checkpoint(run).lessons(1))
+    assert lesson.found.bboxes.tolist() == [[10, 20, 40, 60]]
+    assert lesson.found.labels.tolist() == [3]
+    assert lesson.found.scores.tolist() == [0.75]
+
+
+def test_a_model_without_a_teacher_says_so(trained):
+    run = read_run(trained)
+    run.cfg.default_hooks.pop('teacher')
+    with pytest.raises(ValueError, match='The run has no teacher'):
+        next(Checkpoint(run).lessons(1))
+
+
+def test_a_checkpoint_of_another_model_is_named(trained):
+    run = read_run(trained)
+    run.cfg.model.detector.neck.out_channels = 32
+    with pytest.raises(ValueError, match=r'iter_4\.pth is of another model: size mismatch'):
+        Checkpoint(run)
+
+
+def test_before_the_first_checkpoint(trained):
+    run = dataclasses.replace(read_run(trained), checkpoint=None)
+    with pytest.raises(FileNotFoundError, match='There is no checkpoint yet'):
+        Checkpoint(run)

@@ -1,6 +1,7 @@
 """The curves of a run as charts of its page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ssod.schedules import build_schedule
@@ -36,25 +37,24 @@ def charts_of(records: Sequence[Record], iteration: int, usual: float | None = N
         usual: Boxes in a labelled image, if that is known.
     """
     spans = [(begin, end) for _, begin, end in alarm_spans(records, iteration)]
-    quality = 'No hidden truth, or no pseudo-boxes yet.'
     boxes = [(step, value) for step, value in values_of(records, ['pseudo_boxes'])]
     lines = [Line('pseudo-boxes', boxes, 'teacher', digits='.2f')]
     if usual is not None and boxes:
         ends = [(boxes[0][0], usual), (boxes[-1][0], usual)]
         lines.append(Line('boxes in a labelled image', ends, 'muted', ':', '.2f'))
+    draw = partial(line_chart, spans=spans, last=iteration)
     return [
-        line_chart('mAP', 'points', _scores(records), 'No validation yet.', spans),
-        _losses(records, spans),
-        line_chart('Pseudo-boxes', 'per image', lines, 'No pseudo-boxes yet.', spans),
-        line_chart(
+        draw('mAP', 'points', _scores(records), 'No validation yet.'),
+        _losses(records, draw),
+        draw('Pseudo-boxes', 'per image', lines, 'No pseudo-boxes yet.'),
+        draw(
             'Pseudo-boxes against the hidden truth',
             'fraction',
             [
                 Line('precision', values_of(records, ['pseudo_precision']), 'teacher'),
                 Line('recall', values_of(records, ['pseudo_recall']), 'student', '--'),
             ],
-            quality,
-            spans,
+            'No hidden truth, or no pseudo-boxes yet.',
             top=1.0,
         ),
     ]
@@ -108,7 +108,7 @@ def in_points(series: Series) -> list[tuple[float, float]]:
     return [(step, 100 * value) for step, value in series if value >= 0]
 
 
-def _losses(records: Sequence[Record], spans: Sequence[tuple[float, float]]) -> Chart:
+def _losses(records: Sequence[Record], draw: Callable[..., Chart]) -> Chart:
     groups = loss_groups(records)
     log = bool(groups) and wide([value for series in groups.values() for _, value in series])
     lines = [
@@ -116,7 +116,7 @@ def _losses(records: Sequence[Record], spans: Sequence[tuple[float, float]]) -> 
         for name, series in groups.items()
     ]
     unit = 'sums by kind, logarithmic' if log else 'sums by kind'
-    return line_chart('Losses', unit, lines, 'No losses yet.', spans, log)
+    return draw('Losses', unit, lines, 'No losses yet.', log=log)
 
 
 def _weights(cfg: Mapping[str, Any] | None, burn_in: int) -> Chart:

@@ -99,6 +99,7 @@ def line_chart(
     log: bool = False,
     top: float | None = None,
     size: tuple[float, float] = SIZE,
+    last: int = 1,
 ) -> Chart:
     """Draw curves over the iterations; those without a point are left out.
 
@@ -111,6 +112,7 @@ def line_chart(
         log: Whether the values' axis is logarithmic; else it begins at 0.
         top: Its end, if it is to have a fixed one.
         size: :data:`SIZE` or :data:`SMALL`.
+        last: Iteration that the axis reaches at least, so that charts can be compared.
     """
     lines = [line for line in lines if line.series]
     if not lines:
@@ -121,8 +123,7 @@ def line_chart(
             _draw(axes, line)
         for begin, end in spans:
             axes.axvspan(begin, end, color=ALARM, alpha=0.15, linewidth=1)
-        last = max(x for line in lines for x, _ in line.series)
-        axes.set_xlim(0, 1.02 * max(last, 1))
+        axes.set_xlim(0, 1.02 * max(last, *(line.series[-1][0] for line in lines)))
         axes.xaxis.set_major_locator(MaxNLocator(round(1.3 * size[0]), integer=True))
         axes.xaxis.set_major_formatter('{x:,.0f}')
         if log:

@@ -130,3 +130,11 @@ def test_weights_are_the_schedules_from_the_burn_in_on():
     assert names(weights[0]) == {'λ, pseudo-labels': '1', 'α, consistency': '0.5'}
     assert names(weights[1]) == {'decay': '0.75'}
     assert names(weights[2]) == {'learning rate': '0.5'}
+
+
+def test_charts_of_a_run_end_where_it_is():
+    """A single validation at the beginning is not drawn at the right border."""
+    score = {'teacher/coco/bbox_mAP': 0.2, 'step': 100}
+    early, late = (charts_of([score], last)[0].svg for last in (100, 1_000))
+    assert '>1,000<' in late
+    assert '>1,000<' not in early

@@ -1,0 +1,1 @@
+"""What a training step costs, beside its floor and beside mmdet's own."""

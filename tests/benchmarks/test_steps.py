@@ -1,0 +1,169 @@
+"""Steps of a benchmark: real ones, on the same weights, and what they consist of."""
+
+import copy
+import sys
+import traceback
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from mmengine.config import Config
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ssod.benchmarks.phases import PHASES, phases_of
+from ssod.benchmarks.pictures import digits
+from ssod.benchmarks.stepping import set_threshold
+from ssod.benchmarks.steps import Bench, step_calls
+
+ROOT = Path(__file__).parents[2]
+OURS = ROOT / 'configs/mt_fasterrcnn_digits10pct.py'
+MMDETS = ROOT / 'studies/mmdet/semibase_fasterrcnn_digits.py'
+SMALL = {
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'train_dataloader.batch_size': 4,
+}
+
+
+@pytest.fixture(scope='module')
+def bench(digits_root, tmp_path_factory):
+    return Bench(digits(digits_root), tmp_path_factory.mktemp('bench'), SMALL)
+
+
+@pytest.fixture(scope='module')
+def digits_root(tmp_path_factory):
+    return tmp_path_factory.mktemp('data') / 'digits'
+
+
+def weights(model):
+    return {k: v.clone() for k, v in model.named_parameters()}
+
+
+def test_steps(bench):
+    calls = step_calls(bench, [OURS])
+    assert list(calls) == ['floor', str(OURS.with_suffix(''))]
+    for call in calls.values():
+        call()
+
+
+def test_weights_stay(bench):
+    trainer = bench.trainer(OURS, bench.start(OURS), 0.1)
+    before = weights(trainer.model.student)
+    trainer.step()
+    # All is computed, moments too, but the learning rate is 0.
+    assert len(trainer.runner.optim_wrapper.optimizer.state) == len(before)
+    after = weights(trainer.model.student)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_mmdets_own_steps(bench):
+    options = {**SMALL, 'train_dataloader.sampler.batch_size': 4}
+    options['train_dataloader.sampler.source_ratio'] = [1, 3]
+    theirs = Bench(bench.data, bench.work_dir, options)
+    trainer = theirs.trainer(MMDETS, theirs.start(MMDETS), 0.1)
+    trainer.step()
+    assert type(trainer.model).__name__ == 'SemiBaseDetector'
+
+
+def test_phases_are_the_whole(bench):
+    trainer = bench.trainer(OURS, bench.start(OURS), 0.1)
+    seconds = phases_of(trainer, 1)
+    assert tuple(seconds) == PHASES
+    assert all(value > 0 for value in seconds.values())
+    # Nothing is left of the stopwatches.
+    assert not {'predict', 'update_teacher'} & vars(trainer.runner.hooks[0]).keys()
+
+
+@pytest.mark.parametrize(
+    ('path', 'expected'),
+    [
+        ('configs/mt_fasterrcnn_digits10pct.py', {'threshold': 0.25}),
+        (
+            'configs/softteacher_fasterrcnn_digits10pct.py',
+            {'threshold': 0.25, 'score_threshold': 0.25, 'min_score': 0.25},
+        ),
+        (
+            'studies/mmdet/softteacher_fasterrcnn_digits.py',
+            {
+                'pseudo_label_initial_score_thr': 0.25,
+                'rpn_pseudo_thr': 0.25,
+                'cls_pseudo_thr': 0.25,
+                # No score.
+                'reg_pseudo_thr': 0.02,
+            },
+        ),
+    ],
+)
+def test_a_threshold_for_all(path, expected):
+    cfg = Config.fromfile(ROOT / path)
+    set_threshold(cfg, 0.25)
+    model, teacher = cfg.model, cfg.default_hooks.get('teacher', {})
+    parts = [model, model.get('semi_train_cfg'), model.get('box_jitter'), teacher.get('selector')]
+    found = {k: v for part in parts for k, v in (part or {}).items() if k in expected}
+    assert found == expected
+    # Thresholds of the detector are none of ours.
+    assert cfg.model.detector.test_cfg.rcnn.score_thr == 0.05
+
+
+class Reads(TorchDispatchMode):
+    """Notes who asks for a tensor's value: where there is a GPU, the host waits for it there."""
+
+    def __init__(self):
+        super().__init__()
+        self.by = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            self.by[caller()] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def caller():
+    """The file of this package, if any, that asked for what happens now."""
+    files = [Path(frame.filename) for frame in traceback.extract_stack()]
+    asked = next(f for f in reversed(files) if 'torch' not in f.parts and f != Path(__file__))
+    return asked.relative_to(ROOT).as_posix() if asked.is_relative_to(ROOT / 'ssod') else 'others'
+
+
+@contextmanager
+def counting(monkeypatch, counts, key, owner, name):
+    original = getattr(owner, name)
+
+    def count(*args, **kwargs):
+        counts[key, caller() if key == 'copied' else ''] += 1
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, count)
+        yield
+
+
+def test_what_a_step_consists_of(bench, monkeypatch):
+    """Guards the structure of a step, whatever the clock says."""
+    trainer = bench.trainer(OURS, bench.start(OURS), 0.1)
+    trainer.step()
+    counts, model = Counter(), trainer.model
+    with counting(monkeypatch, counts, 'decoded', cv2, 'imdecode'):
+        batch = trainer.load()
+    copying = [m for m in sys.modules.values() if vars(m).get('deepcopy') is copy.deepcopy]
+    with ExitStack() as stack:
+        for owner in copying:
+            stack.enter_context(counting(monkeypatch, counts, 'copied', owner, 'deepcopy'))
+        for name in ('student', 'teacher'):
+            backbone = model.get_submodule(name).backbone
+            stack.enter_context(counting(monkeypatch, counts, name, backbone, 'forward'))
+        reads = stack.enter_context(Reads())
+        trainer.runner.train_loop.step(batch)
+    # One labelled image and three others, which are not decoded anew for their second view.
+    assert counts.pop(('decoded', '')) == 4
+    # Labelled images and strong views pass together.
+    assert counts.pop(('student', '')) == counts.pop(('teacher', '')) == 1
+    # mmdet copies some settings and records; we copy nothing.
+    assert counts.keys() <= {('copied', 'others')}
+    # The watch reads losses after mmengine has; operators on a CPU choose by the regions' sizes.
+    ours = {file for file in reads.by if not file.startswith('ssod/ops/')}
+    assert ours <= {'others', 'ssod/teachers/watch.py', 'ssod/teachers/step_guard.py'}
+    assert reads.by['others'] > 0

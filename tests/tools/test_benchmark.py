@@ -1,0 +1,33 @@
+"""The benchmark from the command line."""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_benchmark(bench):
+    (bench.place / 'configs').symlink_to(ROOT / 'configs')
+    options = ['train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False']
+    options += ['train_dataloader.batch_size=4']
+    printed = bench.run(
+        sys.executable,
+        ROOT / 'tools/benchmark.py',
+        'configs/mt_fasterrcnn_digits10pct.py',
+        '--parts',
+        *('steps', 'phases', 'ema', 'data'),
+        *('--rounds', 1, '--out', 'times.json'),
+        *('--pictures', '96x96', '--cfg-options', *options),
+        log='first.txt',
+    )
+    times = json.loads((bench.place / 'times.json').read_text())
+    assert list(times['seconds']) == ['steps', 'phases', 'ema', 'data']
+    steps = times['seconds']['steps']
+    assert list(steps) == ['floor', 'configs/mt_fasterrcnn_digits10pct']
+    assert all(len(values) == 1 and values[0] > 0 for values in steps.values())
+    assert times['machine']['cores'] >= 1
+    for name in (*steps, 'selection and projection', 'mmdet'):
+        assert f'| {name} | ' in printed
+    # Made for the benchmark alone.
+    assert not (bench.place / 'data').exists()

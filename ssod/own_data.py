@@ -1,7 +1,7 @@
 """Data sets put into a semi-supervised config by their paths."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,48 +59,52 @@ def use_data(cfg: Config, data: OwnData) -> None:
         FileNotFoundError: If the JSON of the labelled images does not exist.
         ValueError: If it is none, or has no categories.
     """
-    if data.val is None:
-        data = with_validation(data, Path(cfg.work_dir))
+    labeled, val = data.labeled, data.val
+    if val is None:
+        labeled, val = part_validation(labeled, Path(cfg.work_dir))
     classes = class_names(data.labeled)
     sources = cfg.train_dataloader.dataset.datasets
-    sources[0] = _coco(sources[0], data.labeled, data.images, classes)
+    sources[0] = _coco(sources[0], labeled, data.images, classes)
     if len(sources) > 1:
         sources[1] = _unlabeled(sources[1], data, classes)
     images = data.val_images or data.images
     for part in ('val', 'test'):
         loader = cfg[f'{part}_dataloader']
-        loader.dataset = _coco(loader.dataset, data.val, images, classes)
-        cfg[f'{part}_evaluator'].ann_file = str(data.val)
+        loader.dataset = _coco(loader.dataset, val, images, classes)
+        cfg[f'{part}_evaluator'].ann_file = str(val)
     quality = cfg.default_hooks.get('quality')
     if quality is not None:
         quality.ann_file = None if data.truth is None else str(data.truth)
     set_number_of_classes(cfg.model, len(classes))
 
 
-def with_validation(data: OwnData, out_dir: Path) -> OwnData:
-    """Take a fifth of the labelled images for validation; the same files are parted alike.
+def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
+    """Take a fifth of the labelled images for validation; the same file is parted alike.
 
     Args:
-        data: Where the data are; ``val`` is not given.
+        labeled: COCO JSON of the labelled images.
         out_dir: Where the JSON files of both parts go, ``labeled.json`` and ``val.json``; made if
             missing.
+
+    Returns:
+        The file of what is learnt from, and that of what is scored on.
 
     Raises:
         ValueError: If there are too few images to part.
     """
-    val, _, train = split_coco(read_coco(data.labeled), 100 * VAL_SHARE, fold=0)
+    val, _, train = split_coco(read_coco(labeled), 100 * VAL_SHARE, fold=0)
     out_dir.mkdir(parents=True, exist_ok=True)
-    files = {'labeled': out_dir / 'labeled.json', 'val': out_dir / 'val.json'}
-    write_json(files['labeled'], train)
-    write_json(files['val'], val)
+    files = out_dir / 'labeled.json', out_dir / 'val.json'
+    for file, content in zip(files, (train, val), strict=True):
+        write_json(file, content)
     counts = len(val['images']), len(val['images']) + len(train['images'])
     print_log(
         f'no validation images given: {counts[0]} of the {counts[1]} labelled images are scored on '
-        f'and not learnt from, see {files["val"]}',
+        f'and not learnt from, see {files[1]}',
         'current',
         logging.WARNING,
     )
-    return replace(data, **files)
+    return files
 
 
 def class_names(ann_file: Path) -> tuple[str, ...]:

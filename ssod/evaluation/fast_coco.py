@@ -33,8 +33,9 @@ class FastCocoMetric(CocoMetric):
         has_truth = self._coco_api is not None and self.metrics == ['bbox']
         others = self.classwise or self.metric_items or self.format_only
         limited = any(kwargs.get(name) is not None for name in ('iou_thrs', 'proposal_nums'))
-        self._is_fast = has_truth and not (others or limited)
-        self._truth = hotcoco.COCO(self._coco_api.dataset) if self._is_fast else None
+        self._truth: hotcoco.COCO | None = None
+        if has_truth and not (others or limited):
+            self._truth = hotcoco.COCO(self._coco_api.dataset)
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
         """Score all images; rounded to three digits, as by mmdet.
@@ -42,7 +43,7 @@ class FastCocoMetric(CocoMetric):
         Args:
             results: For each image its truth, which the file has as well, and its detections.
         """
-        if not self._is_fast:
+        if self._truth is None:
             return super().compute_metrics(results)
         categories = self._coco_api.get_cat_ids(cat_names=self.dataset_meta['classes'])
         detections = self._truth.load_res(_rows([found for _, found in results], categories))

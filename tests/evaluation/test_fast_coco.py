@@ -117,4 +117,4 @@ def test_what_is_left_to_mmdet(tmp_path, settings):
     metrics = [cls(ann_file=str(path), **settings) for cls in (FastCocoMetric, CocoMetric)]
     ours, theirs = (scores(metric, samples) for metric in metrics)
     assert repr(ours) == repr(theirs)
-    assert not hasattr(metrics[0]._truth, 'dataset')
+    assert metrics[0]._truth is None

@@ -78,6 +78,22 @@ def use_data(cfg: Config, data: OwnData) -> None:
     set_number_of_classes(cfg.model, len(classes))
 
 
+def use_folder(cfg: Config, folder: Path) -> None:
+    """Put a folder in the place of a config's unlabelled images.
+
+    Args:
+        cfg: A config that trains on a labelled and an unlabelled source; it is changed.
+        folder: Images, in sub-folders too.
+
+    Raises:
+        ValueError: If the config has no unlabelled source.
+    """
+    sources = cfg.train_dataloader.dataset.datasets
+    if len(sources) < 2:
+        raise ValueError(f'{cfg.filename}: it has no unlabelled images that {folder} could replace')
+    sources[1] = _folder(sources[1], folder, sources[0].get('metainfo', {}).get('classes'))
+
+
 def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
     """Take a fifth of the labelled images for validation; the same file is parted alike.
 
@@ -133,16 +149,20 @@ def _coco(old: ConfigDict, ann_file: Path, images: Path, classes: tuple[str, ...
 
 def _unlabeled(old: ConfigDict, data: OwnData, classes: tuple[str, ...]) -> ConfigDict:
     if data.unlabeled.is_dir():
-        return ConfigDict(
-            type='UnlabeledFolder',
-            data_root=str(data.unlabeled),
-            metainfo=dict(classes=classes),
-            pipeline=old.pipeline,
-        )
+        return _folder(old, data.unlabeled, classes)
     images = data.unlabeled_images or data.images
     made = _coco(old, data.unlabeled, images, classes)
     made.filter_cfg = dict(filter_empty_gt=False)
     return made
+
+
+def _folder(old: ConfigDict, folder: Path, classes: tuple[str, ...]) -> ConfigDict:
+    return ConfigDict(
+        type='UnlabeledFolder',
+        data_root=str(folder),
+        metainfo=dict(classes=classes),
+        pipeline=old.pipeline,
+    )
 
 
 def _kept(old: ConfigDict) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 import pytest
 from mmengine.config import Config
 
-from ssod.own_data import OwnData, class_names, use_data
+from ssod.own_data import OwnData, class_names, use_data, use_folder
 
 CONFIG = 'configs/mt_fasterrcnn_digits10pct.py'
 
@@ -129,3 +129,13 @@ def test_classes(tmp_path):
         class_names(empty)
     with pytest.raises(FileNotFoundError, match='none.json does not exist'):
         class_names(tmp_path / 'none.json')
+
+
+def test_another_folder(tmp_path):
+    cfg = Config.fromfile(CONFIG)
+    use_folder(cfg, tmp_path)
+    unlabeled = cfg.train_dataloader.dataset.datasets[1]
+    assert (unlabeled.type, unlabeled.data_root) == ('UnlabeledFolder', str(tmp_path))
+    alone = Config.fromfile('configs/supervised_fasterrcnn_digits10pct.py')
+    with pytest.raises(ValueError, match='it has no unlabelled images that'):
+        use_folder(alone, tmp_path)

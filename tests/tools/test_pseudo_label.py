@@ -37,3 +37,10 @@ def test_three_commands(digits_cfg, bench):
         'pseudo_labels.json exists; remove it, or pass --overwrite'
         in (bench.place / '4.txt').read_text()
     )
+    # Any folder, and which thresholds suit.
+    options = ['--out', 'folder.json', '--sweep', '--score-thr', '0.01']
+    images = Path(digits_cfg.val_dataloader.dataset.data_root) / 'images/val'
+    told = bench.run(*label, images, *options, log='5.txt')
+    assert 'folder.json: pseudo-labels of 4 images' in told
+    assert '| class | labels | threshold | precision | recall |' in told
+    assert "selector = dict(type='ClassScoreSelector', thresholds=[" in told

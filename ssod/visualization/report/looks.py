@@ -14,12 +14,12 @@ from torch import Tensor
 from ssod.checkpoints import load_checkpoint
 from ssod.data.branches import Branch
 from ssod.evaluation.summary import predict_each, truth_of
+from ssod.evaluation.verdicts import Verdict, judge
 from ssod.pseudo_labels.offline import StoredLabels
 from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
 from ssod.pseudo_labels.selectors import ScoreSelector, Selector, restore
 from ssod.recipes.stac import NAME, OfflineTeacherHook
 from ssod.visualization.report.images import Pixels, View, progress, spread, the_data, views_of
-from ssod.visualization.report.mistakes import Verdict, judge
 from ssod.visualization.report.state import Run, is_hook, teacher_settings
 
 

@@ -13,6 +13,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 import ssod
+from ssod.evaluation.verdicts import Kind
 from ssod.files import write_whole
 from ssod.teachers.advice import remedy
 from ssod.visualization.curves import alarm_spans, values_of
@@ -20,7 +21,6 @@ from ssod.visualization.report import figures, pictures
 from ssod.visualization.report.classes import ClassRow, LessonCounts
 from ssod.visualization.report.images import labels_of, spread
 from ssod.visualization.report.looks import Checkpoint
-from ssod.visualization.report.mistakes import Kind
 from ssod.visualization.report.pictures import Picture
 from ssod.visualization.report.rendering import Missing, attempt, render
 from ssod.visualization.report.state import Run, read_run, said_alarms, score_of, start_of

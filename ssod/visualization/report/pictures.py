@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mmengine.structures import InstanceData
 from PIL import Image
 
+from ssod.evaluation.verdicts import Kind
 from ssod.visualization.detections import (
     TRUTH,
     Boxes,
@@ -19,7 +20,6 @@ from ssod.visualization.detections import (
 )
 from ssod.visualization.report.images import Pixels, View
 from ssod.visualization.report.looks import Lesson, Scored
-from ssod.visualization.report.mistakes import Kind
 
 LEFT_OUT = (190, 190, 190)
 """Colour of the teacher's boxes that are not taught."""

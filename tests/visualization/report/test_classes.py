@@ -3,10 +3,10 @@
 import torch
 from mmengine.structures import InstanceData
 
+from ssod.evaluation.verdicts import Verdict
 from ssod.teachers.box_counts import BoxCounts
 from ssod.visualization.report.classes import BINS, LessonCounts
 from ssod.visualization.report.looks import Lesson
-from ssod.visualization.report.mistakes import Verdict
 
 LABELS = BoxCounts(images=4, with_boxes=4, classes=[2, 6])
 

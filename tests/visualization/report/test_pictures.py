@@ -9,9 +9,9 @@ import torch
 from mmengine.structures import InstanceData
 from PIL import Image
 
+from ssod.evaluation.verdicts import Verdict
 from ssod.visualization.detections import DETECTION, TRUTH
 from ssod.visualization.report.looks import Scored
-from ssod.visualization.report.mistakes import Verdict
 from ssod.visualization.report.pictures import (
     crop,
     mistake_pictures,

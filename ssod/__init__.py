@@ -21,10 +21,11 @@ from ssod import (
 )
 
 if TYPE_CHECKING:
-    from ssod.api import predict, publish
+    from ssod.api import OwnData, predict, pseudo_label, publish, sweep_thresholds, train
 
 __version__ = '0.1.0'
 __all__ = [
+    'OwnData',
     'checkpoints',
     'data',
     'evaluation',
@@ -32,14 +33,17 @@ __all__ = [
     'models',
     'ops',
     'predict',
+    'pseudo_label',
     'pseudo_labels',
     'publish',
     'recipes',
     'seeds',
+    'sweep_thresholds',
     'teachers',
+    'train',
 ]
 
-_VERBS = ('predict', 'publish')
+_VERBS = ('OwnData', 'predict', 'pseudo_label', 'publish', 'sweep_thresholds', 'train')
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,144 @@
 """What the tools do, as functions: ``import ssod; ssod.predict(...)``."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from ssod import runs
+from ssod.checkpoints import load_checkpoint
+from ssod.models import SemiSupervisedDetector
+from ssod.own_data import OwnData, use_folder
 from ssod.plain_detector import Whose
 from ssod.prediction import Predictions
 from ssod.prediction import predict as predict_on_inputs
+from ssod.pseudo_labels.offline import label_images
+from ssod.pseudo_labels.sweep import ClassSweep, sweep_validation
 from ssod.publishing import Published
 from ssod.publishing import publish as publish_detector
+from ssod.recipes.stac import NAME
 
-__all__ = ['predict', 'publish']
+__all__ = ['OwnData', 'predict', 'pseudo_label', 'publish', 'sweep_thresholds', 'train']
+
+
+def train(
+    config: str | Path,
+    data: OwnData | None = None,
+    work_dir: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    detector: str | None = None,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Train a detector from labelled and unlabelled images, in this process.
+
+    Args:
+        config: The config file.
+        data: Data that take the place of the config's.
+        work_dir: Where results go; ``work_dirs/`` and the config's name if ``None``.
+        options: Values that replace the config's, with dotted keys.
+        detector: Another config, whose detector takes the place of this one's, such as
+            ``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``.
+        resume: Whether to go on from the last checkpoint in the work directory, if there is one.
+
+    Returns:
+        What :class:`~ssod.evaluation.summary.SummaryHook` writes into ``summary.json``.
+
+    Raises:
+        OSError: If data, weights or the config do not exist.
+        ValueError: If a setting is wrong, or data would crash the run or teach it something wrong.
+    """
+    cfg = runs.load_config(config, work_dir, options, detector=detector, data=data)
+    if resume:
+        runs.set_resume(cfg, 'auto')
+    runs.build_runner(cfg).train()
+    summary: dict[str, Any] = json.loads(Path(cfg.work_dir, 'summary.json').read_text())
+    return summary
+
+
+def pseudo_label(
+    config: str | Path,
+    checkpoint: str | Path,
+    folder: str | Path | None = None,
+    out: str | Path | None = None,
+    model: Whose = 'teacher',
+    score_thr: float = 0.2,
+    overwrite: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Path:
+    """Label images with a trained model: COCO JSON with scores, to correct or to train on.
+
+    Shows a progress bar on stderr. What an interrupted call has done is not done again.
+
+    Args:
+        config: The config file of a run.
+        checkpoint: A checkpoint of a run with the same detector.
+        folder: Images, in sub-folders too; the config's own unlabelled images if ``None``.
+        out: The file; ``pseudo_labels.json`` in the config's work directory if ``None``.
+        model: Who predicts, ``'teacher'`` or ``'student'``.
+        score_thr: Boxes of lower scores are left out, in [0, 1].
+        overwrite: Whether the file may be replaced if it is there.
+        options: Values that replace the config's, with dotted keys.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileExistsError: If the file is there and may not be replaced.
+        FileNotFoundError: If the config, the checkpoint or the folder does not exist.
+        ValueError: If config and checkpoint do not go together.
+    """
+    cfg = runs.load_config(config, options=options)
+    file = Path(out or Path(cfg.work_dir, NAME))
+    if file.exists() and not overwrite:
+        raise FileExistsError(f'{file} exists; remove it, or pass --overwrite')
+    if folder is not None:
+        use_folder(cfg, Path(folder))
+    labeler = _trained(cfg, checkpoint, model)
+    label_images(cfg, labeler, file, f'{model} of {checkpoint}', score_thr)
+    return file
+
+
+def sweep_thresholds(
+    config: str | Path,
+    checkpoint: str | Path,
+    model: Whose = 'teacher',
+    options: Mapping[str, Any] | None = None,
+) -> list[ClassSweep]:
+    """Try score thresholds on the validation images of a config; see :class:`ClassSweep`.
+
+    Args:
+        config: The config file of a run.
+        checkpoint: A checkpoint of a run with the same detector.
+        model: Who predicts, ``'teacher'`` or ``'student'``.
+        options: Values that replace the config's, with dotted keys.
+
+    Returns:
+        For each class, how many boxes are right from each threshold on, and the best threshold.
+
+    Raises:
+        FileNotFoundError: If the config or the checkpoint does not exist.
+        ValueError: If they do not go together.
+    """
+    cfg = runs.load_config(config, options=options)
+    return sweep_validation(cfg, _trained(cfg, checkpoint, model))
+
+
+def _trained(cfg: Config, checkpoint: str | Path, whose: Whose) -> SemiSupervisedDetector:
+    """A model with the weights of a checkpoint, on the GPU if there is one."""
+    init_default_scope('mmdet')
+    model: SemiSupervisedDetector = MODELS.build(cfg.model)
+    try:
+        model.load_state_dict(load_checkpoint(str(checkpoint), 'cpu')['state_dict'])
+    except RuntimeError as error:
+        reason = str(error).split('\n')[1].strip()
+        raise ValueError(f'{checkpoint} is of another detector: {reason}') from None
+    model.predict_on = whose
+    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
 
 
 def predict(

@@ -14,17 +14,12 @@ Examples:
 import argparse
 from pathlib import Path
 
-import torch
-from mmdet.registry import MODELS
 from mmengine.config import DictAction
-from mmengine.registry import init_default_scope
 
-from ssod import runs
-from ssod.checkpoints import load_checkpoint
+from ssod import api
+from ssod.data.coco_json import read_coco
 from ssod.errors import errors_in_one_line
-from ssod.own_data import use_folder
-from ssod.pseudo_labels.offline import label_images
-from ssod.pseudo_labels.sweep import selector_of, sweep_table, sweep_validation
+from ssod.pseudo_labels.sweep import selector_of, sweep_table
 from ssod.recipes.stac import NAME
 
 
@@ -45,7 +40,7 @@ def parse_args() -> argparse.Namespace:
         '--score-thr', type=float, default=0.2, help='least score of a box; %(default)s'
     )
     parser.add_argument(
-        '--sweep', action='store_true', help='try score thresholds on the validation images first'
+        '--sweep', action='store_true', help='then try score thresholds on the validation images'
     )
     parser.add_argument('--overwrite', action='store_true', help='replace the file if it is there')
     parser.add_argument(
@@ -56,28 +51,21 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    given = dict(model=args.model, options=args.cfg_options)
     with errors_in_one_line():
-        cfg = runs.load_config(args.config, options=args.cfg_options)
-        out = Path(args.out or Path(cfg.work_dir, NAME))
-        if out.exists() and not args.overwrite:
-            raise FileExistsError(f'{out} exists; remove it, or pass --overwrite')
-        if args.folder:
-            use_folder(cfg, args.folder)
-        init_default_scope('mmdet')
-        model = MODELS.build(cfg.model)
-        state = load_checkpoint(args.checkpoint, 'cpu')['state_dict']
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            reason = str(error).split('\n')[1].strip()
-            raise ValueError(f'{args.checkpoint} is of another detector: {reason}') from None
-        model.predict_on = args.model
-        model.to('cuda' if torch.cuda.is_available() else 'cpu')
+        file = api.pseudo_label(
+            args.config,
+            args.checkpoint,
+            args.folder,
+            args.out,
+            score_thr=args.score_thr,
+            overwrite=args.overwrite,
+            **given,
+        )
+        print(f'{file}: pseudo-labels of {len(read_coco(file)["images"])} images', flush=True)
         if args.sweep:
-            rows = sweep_validation(cfg, model)
-            print(f'{sweep_table(rows)}\n\n{selector_of(rows)}', flush=True)
-        count = label_images(cfg, model, out, f'{args.model} of {args.checkpoint}', args.score_thr)
-        print(f'{out}: pseudo-labels of {count} images')
+            rows = api.sweep_thresholds(args.config, args.checkpoint, **given)
+            print(f'\n{sweep_table(rows)}\n\n{selector_of(rows)}')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,81 @@
+"""What the tools do, as functions of the package."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import ssod
+
+CONFIG = Path(__file__).parents[1] / 'configs/mt_fasterrcnn_digits10pct.py'
+SHORT = {
+    'train_cfg.max_iters': 2,
+    'train_cfg.val_interval': 2,
+    'train_dataloader.batch_size': 4,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'default_hooks.teacher.burn_in': 1,
+    'default_hooks.checkpoint.interval': 1,
+    'model.detector.test_cfg.rcnn.score_thr': 0.01,
+    'experiment_name': 'api',
+}
+
+
+@pytest.fixture(scope='module')
+def trained(digits, tmp_path_factory):
+    """The folder of a run, and what training returned."""
+    place = tmp_path_factory.mktemp('api')
+    data = ssod.OwnData(
+        digits / 'annotations/val.json',
+        digits / 'images/val',
+        digits / 'images/train',
+        digits / 'annotations/labeled.json',
+        digits / 'images/train',
+    )
+    options = {**SHORT, 'visualizer.name': str(place)}
+    return place, ssod.train(CONFIG, data, str(place), options), data
+
+
+def test_training(trained):
+    place, summary, data = trained
+    assert summary == json.loads((place / 'summary.json').read_text())
+    assert (summary['iterations'], summary['teacher_mAP'] is None) == (2, False)
+    # There is nothing left to do.
+    options = {**SHORT, 'visualizer.name': f'{place}/again'}
+    again = ssod.train(CONFIG, data, str(place), options, resume=True)
+    assert again['iterations'] == 2
+    assert (place / 'iter_2.pth').exists()
+
+
+def test_labels_of_a_folder(trained, digits):
+    place, _, _ = trained
+    config, checkpoint = place / CONFIG.name, place / 'iter_2.pth'
+    out = place / 'labels.json'
+    given = dict(folder=digits / 'images/val', out=out, score_thr=0.01)
+    assert ssod.pseudo_label(config, checkpoint, **given) == out
+    content = json.loads(out.read_text())
+    assert len(content['images']) == 4
+    assert [c['name'] for c in content['categories']] == [str(d) for d in range(10)]
+    with pytest.raises(FileExistsError, match='labels.json exists'):
+        ssod.pseudo_label(config, checkpoint, **given)
+    ssod.pseudo_label(config, checkpoint, **given, model='student', overwrite=True)
+    assert json.loads(out.read_text())['info']['source'].startswith('student of')
+
+
+def test_thresholds(trained, digits):
+    place, _, _ = trained
+    rows = ssod.sweep_thresholds(place / CONFIG.name, place / 'iter_2.pth')
+    labels = json.loads((digits / 'annotations/labeled.json').read_text())['annotations']
+    assert sum(row.truths for row in rows) == len(labels)
+
+
+def test_another_detectors_checkpoint(trained):
+    place, _, _ = trained
+    other = CONFIG.with_name('mixpl_fcos_digits10pct.py')
+    with pytest.raises(ValueError, match='iter_2.pth is of another detector: '):
+        ssod.pseudo_label(other, place / 'iter_2.pth', out=place / 'other.json')
+
+
+def test_what_the_package_does_not_have():
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = ssod.trian

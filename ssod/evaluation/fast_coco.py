@@ -45,8 +45,13 @@ class FastCocoMetric(CocoMetric):
         """
         if self._truth is None:
             return super().compute_metrics(results)
-        categories = self._coco_api.get_cat_ids(cat_names=self.dataset_meta['classes'])
-        detections = self._truth.load_res(_rows([found for _, found in results], categories))
+        found = [detected for _, detected in results]
+        categories = self.cat_ids = self._coco_api.get_cat_ids(
+            cat_names=self.dataset_meta['classes']
+        )
+        if self.outfile_prefix is not None:
+            self.results2json(found, self.outfile_prefix)
+        detections = self._truth.load_res(_rows(found, categories))
         scores = hotcoco.COCOeval(self._truth, detections, 'bbox')
         scores.params.cat_ids = categories
         scores.params.img_ids = self._coco_api.get_img_ids()

@@ -92,6 +92,17 @@ def test_twice_with_one_metric(tmp_path):
     assert scores(metric, detections(content, 0.05)) == first
 
 
+def test_the_file_of_detections(tmp_path):
+    path = tmp_path / 'truth.json'
+    samples = detections(write_truth(path), 0.05)
+    files = []
+    for name, cls in (('ours', FastCocoMetric), ('theirs', CocoMetric)):
+        scores(cls(ann_file=str(path), outfile_prefix=str(tmp_path / name)), samples)
+        files.append((tmp_path / f'{name}.bbox.json').read_text())
+    assert files[0] == files[1]
+    assert len(json.loads(files[0])) > 12
+
+
 def test_nothing_detected(tmp_path):
     path = tmp_path / 'truth.json'
     samples = detections(write_truth(path), 0.0)

@@ -5,22 +5,14 @@ _base_ = [
     './_base_/small.py',
     '../../configs/_base_/schedules/small.py',
     './_base_/runtime.py',
+    './_base_/methods.py',
 ]
 
-model = dict(
-    _delete_=True,
-    type='SemiBaseDetector',
-    detector=_base_.model.detector,
-    data_preprocessor=dict(
-        type='MultiBranchDataPreprocessor',
-        data_preprocessor=_base_.model.data_preprocessor.data_preprocessor,
-    ),
-    semi_train_cfg=dict(
-        freeze_teacher=True,
-        sup_weight=1.0,
-        unsup_weight=1.0,
-        cls_pseudo_thr=0.4,
-        min_pseudo_bbox_wh=(0.01, 0.01),
-    ),
-    semi_test_cfg=dict(predict_on='teacher'),
+branches = dict(
+    type='MultiBranchDataPreprocessor',
+    data_preprocessor=_base_.model.data_preprocessor.data_preprocessor,
 )
+pair = dict(detector=_base_.model.detector, data_preprocessor=branches)
+semi_base = _base_.semi_base
+semi_base.semi_train_cfg.cls_pseudo_thr = 0.4
+model = dict(semi_base, _delete_=True, **pair)

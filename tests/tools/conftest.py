@@ -1,5 +1,6 @@
 """Tools started as a user starts them, in a directory of their own."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -55,3 +56,17 @@ class Bench:
 def bench(tmp_path_factory):
     """One directory for all tests of a file, for starting a tool takes seconds."""
     return Bench(tmp_path_factory.mktemp('bench'))
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Calls the ``main`` of a tool in this process, given its name and arguments."""
+
+    def main(name, *arguments):
+        monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
+        spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/{name}.py')
+        tool = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(tool)
+        tool.main()
+
+    return main

@@ -1,6 +1,5 @@
 """``tools/report.py`` and ``tools/browse_views.py`` as a user calls them."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -9,15 +8,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/mt_fasterrcnn_digits10pct.py'
-
-
-def call(monkeypatch, name, *arguments):
-    """The ``main`` of a tool, in this process."""
-    monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
-    spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/{name}.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    tool.main()
 
 
 @pytest.fixture
@@ -35,20 +25,20 @@ def test_the_report_is_a_page_in_the_folder(bench, run):
     assert 'iteration 50' in (run / 'report.html').read_text()
 
 
-def test_the_report_goes_where_it_is_wanted(monkeypatch, capsys, run, tmp_path):
+def test_the_report_goes_where_it_is_wanted(call, capsys, run, tmp_path):
     out = tmp_path / 'new/page.html'
-    call(monkeypatch, 'report', run, '--out', out)
+    call('report', run, '--out', out)
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     assert 'iteration 50' in out.read_text()
     assert not (run / 'report.html').exists()
 
 
-def test_views_are_a_page_in_the_work_directory(monkeypatch, capsys, digits_cfg, tmp_path):
+def test_views_are_a_page_in_the_work_directory(call, monkeypatch, capsys, digits_cfg, tmp_path):
     monkeypatch.chdir(tmp_path)
     digits_cfg.pop('work_dir')
     digits_cfg.dump('own.py')
     erase = 'train_dataloader.dataset.datasets.1.pipeline.1.strong=[]'
-    call(monkeypatch, 'browse_views', 'own.py', '--number', 2, '--cfg-options', erase)
+    call('browse_views', 'own.py', '--number', 2, '--cfg-options', erase)
     assert capsys.readouterr().out.splitlines()[-1] == 'work_dirs/own/views.html'
     page = Path('work_dirs/own/views.html').read_text()
     # Two labelled images, two others in two views, which are of one size without augmentation.
@@ -64,10 +54,12 @@ def test_views_are_a_page_in_the_work_directory(monkeypatch, capsys, digits_cfg,
         ('browse_views', [CONFIG, '--number', '0'], 'number is 0, but must be at least 1'),
     ],
 )
-def test_a_mistake_is_told_in_one_line(monkeypatch, capsys, tmp_path, tool, arguments, message):
+def test_a_mistake_is_told_in_one_line(
+    call, monkeypatch, capsys, tmp_path, tool, arguments, message
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:
-        call(monkeypatch, tool, *arguments)
+        call(tool, *arguments)
     assert left.value.code == 1
     (line,) = (line for line in capsys.readouterr().err.splitlines() if 'error: ' in line)
     assert message in line

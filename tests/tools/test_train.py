@@ -1,6 +1,5 @@
 """What ``tools/train.py`` and ``tools/test.py`` say of mistakes, and mmdet's own training tool."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -14,15 +13,6 @@ from ssod.checkpoints import load_checkpoint
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/mt_fasterrcnn_digits10pct.py'
 SCENES = {'train_images': 20, 'val_images': 2}
-
-
-def call(monkeypatch, name, *arguments):
-    """The ``main`` of a tool, in this process."""
-    monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
-    spec = importlib.util.spec_from_file_location(name, ROOT / f'tools/{name}.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    tool.main()
 
 
 @pytest.fixture
@@ -58,13 +48,15 @@ def no_gpu(monkeypatch):
         ('train', [ROOT / 'configs/mt_fasterrcnn_coco10pct.py'], 'instances_train2017.1@10.json'),
     ],
 )
-def test_a_mistake_is_told_in_one_line(monkeypatch, capsys, tmp_path, tool, arguments, message):
+def test_a_mistake_is_told_in_one_line(
+    call, monkeypatch, capsys, tmp_path, tool, arguments, message
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'plain.py').write_text(
         f"_base_ = '{CONFIG}'\nauto_scale_lr = dict(_delete_=True)\n"
     )
     with pytest.raises(SystemExit) as left:
-        call(monkeypatch, tool, *arguments)
+        call(tool, *arguments)
     assert left.value.code == 1
     # What comes before it is the log.
     printed = capsys.readouterr().err.splitlines()
@@ -173,8 +165,8 @@ def test_own_data_from_the_command_line(bench, digits):
         (['--val', 'a.json'], '--labeled'),
     ],
 )
-def test_own_data_go_together(monkeypatch, capsys, arguments, missing):
+def test_own_data_go_together(call, capsys, arguments, missing):
     with pytest.raises(SystemExit) as caught:
-        call(monkeypatch, 'train', CONFIG, *arguments)
+        call('train', CONFIG, *arguments)
     assert caught.value.code == 2
     assert f'own data need {missing} too' in capsys.readouterr().err

@@ -20,7 +20,7 @@ from mmengine.config import DictAction
 from ssod.errors import errors_in_one_line
 from ssod.files import write_whole
 from ssod.studies.compose import Composer
-from ssod.studies.execution import LOG, remaining, score_held_out, train_all
+from ssod.studies.execution import LOG, left, remaining, score_held_out, train_all
 from ssod.studies.plan import read_study
 from ssod.studies.plot import plot_gains
 from ssod.studies.results import Results, rows_of, table
@@ -53,19 +53,18 @@ def parse_args() -> argparse.Namespace:
 
 def train(composer: Composer, results: Results, jobs: int) -> int:
     """Train what is left, and tell of each run; returns how many failed."""
-    runs = composer.study.runs()
-    left = sum(results.find(run, composer.digest(run)) is None for run in runs)
-    print(f'{composer.study.file}: {len(runs)} runs, {left} of them to do', flush=True)
+    total, todo = len(composer.study.runs()), len(left(composer, results))
+    print(f'{composer.study.file}: {total} runs, {todo} of them to do', flush=True)
     began, failed = time.monotonic(), 0
     ended = train_all(composer, results, Path(__file__).with_name('train.py'), jobs)
     for done, (run, result) in enumerate(ended, 1):
-        place = f'[{done}/{left}] {run.name}'
+        place = f'[{done}/{todo}] {run.name}'
         if result is None:
             failed += 1
             print(f'{place}: failed, see {composer.place(run) / LOG}', flush=True)
             continue
         scores = f'student {result.student}, teacher {result.teacher} ({result.seconds:.0f} s)'
-        rest = f'; {remaining(done, left, began)} left' if done < left else ''
+        rest = f'; {remaining(done, todo, began)} left' if done < todo else ''
         print(f'{place}: {scores}{rest}', flush=True)
     return failed
 

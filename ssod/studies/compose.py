@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +37,29 @@ class Composer:
         self.work_dir = work_dir
         self.options = dict(options)
         self.splits = study.file.parent / 'splits'
-        self._digests: dict[tuple[str, str], str] = {}
+        self._settings: dict[tuple[str, str], Config] = {}
 
     def digest(self, run: Run) -> str:
         """Eight hexadecimal digits that change with a run's settings, whatever the machine.
 
-        Seed and budget are no settings.
+        Seed and budget are no settings; those of the training that it starts from are.
         """
-        key = run.data.name, run.method.name
-        if key not in self._digests:
-            content = self._settled(run.data, run.method).to_dict()
-            text = json.dumps(content, sort_keys=True, default=str)
-            self._digests[key] = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return self._digests[key]
+        methods = [run.method]
+        start = self.study.start_of(run)
+        if start:
+            methods.append(start.method)
+        content = [self._settled(run.data, method).to_dict() for method in methods]
+        text = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def place(self, run: Run) -> Path:
         """Where a run's results go."""
         return self.work_dir / run.name
+
+    def weights(self, run: Run) -> Path:
+        """The checkpoint at the end of a run."""
+        last: int = self._settled(run.data, run.method).train_cfg.max_iters
+        return self.place(run) / f'iter_{last}.pth'
 
     def config(self, run: Run, held_out: bool = False) -> Config:
         """The whole config of a run.
@@ -70,7 +77,8 @@ class Composer:
         cfg.default_hooks.checkpoint.max_keep_ckpts = 1
         cfg.merge_from_dict({'randomness.seed': run.seed})
         cfg.work_dir = str(self.place(run))
-        cfg.load_from = str(self._start(run))
+        start = self.study.start_of(run)
+        cfg.load_from = str(self.weights(start) if start else self._initialized(run))
         return cfg
 
     def _data(self, run: Run, held_out: bool) -> OwnData:
@@ -88,11 +96,11 @@ class Composer:
         images, val_images = root / source.images, root / (source.val_images or source.images)
         return OwnData(labeled, images, unlabeled, scored, val_images, truth=truth)
 
-    def _start(self, run: Run) -> Path:
-        """The detector that all methods start from; the baseline's, of this data set and seed."""
-        path = self.work_dir / run.data.name / f'start{run.seed}.pth'
+    def _initialized(self, run: Run) -> Path:
+        """A detector that is not trained yet, of this data set and seed; one for all methods."""
+        path = self.work_dir / run.data.name / f'initialized{run.seed}.pth'
         if not path.exists():
-            cfg = self._settled(run.data, self.study.methods[0])
+            cfg = self._settled(run.data, self.study.trained[0])
             cfg.merge_from_dict(self.options)
             use_data(cfg, self._data(run, held_out=False))
             init_default_scope('mmdet')
@@ -104,7 +112,10 @@ class Composer:
 
     def _settled(self, data: DataSource, method: Method) -> Config:
         """A method's config with the settings of the study, the data set and its own."""
-        cfg = Config.fromfile(method.config)
-        for settings in (self.study.settings, data.settings, method.settings):
-            cfg.merge_from_dict(dict(settings or {}))
-        return cfg
+        key = data.name, method.name
+        if key not in self._settings:
+            cfg = Config.fromfile(method.config)
+            for settings in (self.study.settings, data.settings, method.settings):
+                cfg.merge_from_dict(dict(settings or {}))
+            self._settings[key] = cfg
+        return deepcopy(self._settings[key])

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from ssod.checkpoints import latest_checkpoint
@@ -25,7 +25,7 @@ def train_all(
     """Train what is not done yet.
 
     A run that was interrupted goes on from its last checkpoint. A run that fails does not keep the
-    others from being trained.
+    others from being trained, but for those that start from its weights.
 
     Args:
         composer: Makes the configs.
@@ -36,13 +36,16 @@ def train_all(
     Yields:
         Each run as it ends, with its result; ``None`` if it failed: its output is in ``train.log``.
     """
-    study = composer.study
-    todo = [run for run in study.runs() if results.find(run, composer.digest(run)) is None]
+    futures: dict[Future[int], Run] = {}
+    begun: dict[str, Future[int]] = {}
     with ThreadPoolExecutor(jobs) as pool:
         # Configs are written here, for what they name is made only once.
-        futures = {
-            pool.submit(_train, composer.place(r), train_tool): r for r in _written(composer, todo)
-        }
+        for run in _written(composer, left(composer, results)):
+            # In the order of the runs: who waits for a start waits for one that is at work.
+            start = composer.study.start_of(run)
+            first = begun.get(start.name) if start else None
+            future = pool.submit(_train, composer.place(run), train_tool, first)
+            futures[future], begun[run.name] = run, future
         for future in as_completed(futures):
             run = futures[future]
             if future.result() != 0:
@@ -53,6 +56,20 @@ def train_all(
             result = _result(run, place, composer.digest(run), seconds)
             results.add(result)
             yield run, result
+
+
+def left(composer: Composer, results: Results) -> list[Run]:
+    """What is to be trained: what has no result, and starts that are needed but gone.
+
+    Args:
+        composer: Makes the configs.
+        results: Of finished runs.
+    """
+    runs = composer.study.runs()
+    todo = [run for run in runs if results.find(run, composer.digest(run)) is None]
+    starts = [start for run in todo if (start := composer.study.start_of(run))]
+    gone = [start for start in starts if not composer.weights(start).exists()]
+    return [run for run in runs if run in todo or run in gone]
 
 
 def score_held_out(
@@ -108,7 +125,10 @@ def _written(composer: Composer, runs: list[Run]) -> Iterator[Run]:
         yield run
 
 
-def _train(place: Path, train_tool: Path) -> int:
+def _train(place: Path, train_tool: Path, start: Future[int] | None) -> int:
+    if start and start.result() != 0:
+        (place / LOG).write_text('what it starts from was not trained\n', encoding='utf-8')
+        return 1
     command = [sys.executable, str(train_tool), str(place / 'config.py')]
     with (place / LOG).open('a', encoding='utf-8') as log:
         return subprocess.run(

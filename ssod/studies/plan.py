@@ -1,13 +1,16 @@
 """What a study trains: read from one small file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from ssod.strict import check_keys
+
+START = 'start'
+"""Name of what trains the weights that all methods start from."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Run:
         data: The data set.
         percent: Share of its training images that is labelled, of a hundred.
         seed: Seed of the run, and number of the fold that draws its labelled images.
-        method: What is done with them.
+        method: What is done with them; also what trains the weights that others start from.
     """
 
     data: DataSource
@@ -80,6 +83,8 @@ class Study:
         methods: Methods; the first is what the others are measured against.
         seeds: Seeds, each also a fold.
         settings: Config values for all runs, with dotted keys.
+        start: What trains the weights that all methods start from, for each data set, budget and
+            seed; if there is none, they start from one that is initialized.
     """
 
     file: Path
@@ -87,21 +92,40 @@ class Study:
     methods: tuple[Method, ...]
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
+    start: Method | None = None
 
     @property
     def baseline(self) -> str:
         """Name of the method that the others are measured against."""
         return self.methods[0].name
 
+    @property
+    def trained(self) -> tuple[Method, ...]:
+        """What is trained: the start, if it is, and the methods."""
+        return (self.start, *self.methods) if self.start else self.methods
+
     def runs(self) -> list[Run]:
-        """All trainings, those of the first seed first, so that there is a whole table early."""
-        return [
-            Run(data, percent, seed, method)
-            for seed in self.seeds
-            for data in self.data
-            for percent in data.percents
-            for method in self.methods
-        ]
+        """All trainings, those of the first seed first, so that there is a whole table early.
+
+        Of each seed the starts come before what needs them.
+        """
+        runs = []
+        for seed in self.seeds:
+            cells = [(data, percent) for data in self.data for percent in data.percents]
+            if self.start:
+                runs += [Run(data, percent, seed, self.start) for data, percent in cells]
+            runs += [
+                Run(data, percent, seed, method)
+                for data, percent in cells
+                for method in self.methods
+            ]
+        return runs
+
+    def start_of(self, run: Run) -> Run | None:
+        """The training that a run begins with the weights of, if there is one."""
+        if self.start is None or run.method == self.start:
+            return None
+        return replace(run, method=self.start)
 
 
 def read_study(path: str | Path) -> Study:
@@ -116,7 +140,9 @@ def read_study(path: str | Path) -> Study:
             slower=dict(config='configs/mt_fasterrcnn_small.py', settings={...}),
         )
         seeds = [1, 2, 3]
-        settings = {'train_cfg.max_iters': 600}  # of all runs; may be left out
+        # These may be left out. Settings are of all runs, the start's too, but for its own.
+        settings = {'default_hooks.teacher.burn_in': 0}
+        start = dict(config='configs/supervised_fasterrcnn_small.py', settings={...})
 
     Raises:
         FileNotFoundError: If the file, or the config of a method, does not exist.
@@ -126,16 +152,23 @@ def read_study(path: str | Path) -> Study:
     if not path.is_file():
         raise FileNotFoundError(f'study {path} does not exist; see studies/ for those that do')
     content = Config.fromfile(path).to_dict()
-    check_keys(str(path), content, ('data', 'methods', 'seeds', 'settings'))
+    check_keys(str(path), content, ('data', 'methods', 'seeds', 'settings', START))
     for name in ('data', 'methods', 'seeds'):
         if not content.get(name):
             raise ValueError(f'{path}: {name} is missing or empty; see ssod.studies.read_study')
+    if START in content['methods']:
+        raise ValueError(f'{path}: no method can have the name {START!r}; choose another')
+    start = content.get(START)
     return Study(
         file=path,
         data=tuple(_data(path, name, given) for name, given in content['data'].items()),
-        methods=tuple(_method(path, name, given) for name, given in content['methods'].items()),
+        methods=tuple(
+            _method(f'{path}: methods.{name}', name, given)
+            for name, given in content['methods'].items()
+        ),
         seeds=tuple(content['seeds']),
         settings=content.get('settings', {}),
+        start=_method(f'{path}: {START}', START, start) if start else None,
     )
 
 
@@ -150,10 +183,10 @@ def _data(path: Path, name: str, given: Mapping[str, Any]) -> DataSource:
     return DataSource(name, **{**given, 'percents': percents})
 
 
-def _method(path: Path, name: str, given: str | Mapping[str, Any]) -> Method:
+def _method(where: str, name: str, given: str | Mapping[str, Any]) -> Method:
     given = {'config': given} if isinstance(given, str) else given
-    check_keys(f'{path}: methods.{name}', given, ('config', 'settings'))
+    check_keys(where, given, ('config', 'settings'))
     config = Path(given.get('config', ''))
     if not config.is_file():
-        raise FileNotFoundError(f'{path}: methods.{name}.config {config} does not exist')
+        raise FileNotFoundError(f'{where}.config {config} does not exist')
     return Method(name, config, given.get('settings'))

@@ -7,6 +7,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ssod.studies.plan import START
 from ssod.studies.results import Row, half_width
 
 
@@ -20,7 +21,7 @@ def plot_gains(rows: Sequence[Row], baseline: str, path: Path) -> None:
         baseline: The method that the others are measured against.
         path: The picture.
     """
-    rows = [row for row in rows if row.method != baseline and row.gain is not None]
+    rows = [r for r in rows if r.method not in (baseline, START) and r.gain is not None]
     methods = list(dict.fromkeys(row.method for row in rows))
     cells = list(dict.fromkeys((row.data, row.percent) for row in rows))
     figure = Figure(figsize=(2 + 2.2 * max(len(cells), 1), 1.2 + 0.35 * len(methods)), dpi=120)

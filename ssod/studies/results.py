@@ -8,7 +8,7 @@ from statistics import mean, stdev
 
 from scipy.stats import t as student_t
 
-from ssod.studies.plan import Run, Study
+from ssod.studies.plan import START, Run, Study
 
 LEVEL = 0.95
 """Of confidence intervals."""
@@ -118,7 +118,7 @@ def rows_of(study: Study, found: Sequence[Result]) -> list[Row]:
         for percent in data.percents:
             cell = [r for r in found if (r.data, r.percent) == (data.name, percent)]
             base = {r.seed: r.student for r in cell if r.method == study.baseline}
-            for method in study.methods:
+            for method in study.trained:
                 own = [r for r in cell if r.method == method.name]
                 if own:
                     students = tuple(r.student for r in own)
@@ -145,10 +145,11 @@ def table(rows: Sequence[Row], baseline: str) -> str:
     for row in rows:
         cells = [row.data, f'{row.percent:g} %', row.method, str(len(row.students))]
         cells += [_spread(row.students), _spread(row.teachers)]
-        cells += ['', ''] if row.method == baseline else _gain(row.gains)
+        cells += ['', ''] if row.method in (baseline, START) else _gain(row.gains)
         lines.append(f'| {" | ".join(cells)} |')
     lines += ['', '| method | mean gain | sets × budgets | of these worse |', '|' + ' --- |' * 4]
-    for method in dict.fromkeys(row.method for row in rows if row.method != baseline):
+    others = (row.method for row in rows if row.method not in (baseline, START))
+    for method in dict.fromkeys(others):
         gains = [row.gain for row in rows if row.method == method and row.gain is not None]
         if gains:
             worse = sum(gain < 0 for gain in gains)

@@ -73,3 +73,11 @@ def study_file(tmp_path):
     path.parent.mkdir()
     path.write_text(STUDY)
     return path
+
+
+@pytest.fixture
+def started_study_file(study_file):
+    """The same, but all methods start from what the labels gave in one more iteration."""
+    start = f"start = dict(config='{CONFIGS}/supervised_fasterrcnn_digits10pct.py', settings="
+    study_file.write_text(f"{STUDY}{start}{{'default_hooks.teacher.burn_in': 4}})\n")
+    return study_file

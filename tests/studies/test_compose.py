@@ -53,6 +53,22 @@ def test_all_methods_start_alike(study_file, data_root, tmp_path):
     assert not torch.equal(one['rpn_head.rpn_conv.weight'], two['rpn_head.rpn_conv.weight'])
 
 
+def test_all_methods_start_from_one_training(started_study_file, data_root, tmp_path):
+    composer = composer_of(started_study_file, data_root, tmp_path)
+    start = find(composer, 'scenes/25pct/start/2')
+    assert composer.config(start).load_from.endswith('scenes/initialized2.pth')
+    work = tmp_path / 'work'
+    for name, last in [('scenes/25pct', 3), ('cells/50pct', 2), ('cells/25pct', 2)]:
+        run = find(composer, f'{name}/teacher/2')
+        assert composer.config(run).load_from == str(work / f'{name}/start/2/iter_{last}.pth')
+    # What the start does is part of what the others do.
+    before = {run.name: composer.digest(run) for run in composer.study.runs()}
+    text = started_study_file.read_text().replace("burn_in': 4", "burn_in': 5")
+    started_study_file.write_text(text)
+    after = composer_of(started_study_file, data_root, tmp_path)
+    assert all(after.digest(run) != before[run.name] for run in after.study.runs())
+
+
 def test_a_digest_is_of_the_settings(study_file, data_root, tmp_path):
     before = composer_of(study_file, data_root, tmp_path)
     digests = {run.name: before.digest(run) for run in before.study.runs()}

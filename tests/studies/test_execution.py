@@ -3,7 +3,7 @@
 import pytest
 
 from ssod.studies.compose import Composer
-from ssod.studies.execution import LOG, remaining, score_held_out, train_all
+from ssod.studies.execution import LOG, left, remaining, score_held_out, train_all
 from ssod.studies.plan import read_study
 from ssod.studies.results import Result, Results
 
@@ -59,6 +59,35 @@ def test_what_is_left_is_trained(composer, tmp_path):
     # Only the failed ones are tried again.
     again = list(train_all(composer, results, tool(tmp_path)))
     assert [run.method.name for run, _ in again] == ['eager', 'eager']
+
+
+def test_a_start_comes_before_what_needs_it(started_study_file, data_root, tmp_path):
+    text = started_study_file.read_text().replace('seeds = [1, 2]', 'seeds = [1]')
+    started_study_file.write_text(text)
+    composer = Composer(read_study(started_study_file), data_root, tmp_path / 'work', {})
+    runs = {run.name: run for run in composer.study.runs()}
+    # One start fails, and with it what would begin with its weights; the others do not.
+    train = tool(tmp_path)
+    train.write_text(train.read_text().replace("'eager' in", "'cells/50pct/start' in"))
+    results = Results(tmp_path / 'results.jsonl')
+    failed = {run.name for run, result in train_all(composer, results, train, 2) if result is None}
+    cell = {'start', 'supervised', 'teacher', 'eager'}
+    assert failed == {f'cells/50pct/{method}/1' for method in cell}
+    log = composer.place(runs['cells/50pct/teacher/1']) / LOG
+    assert log.read_text() == 'what it starts from was not trained\n'
+    # A start whose weights are gone is trained again, but only where something needs it.
+    results.path.write_text(
+        ''.join(line for line in results.path.read_text().splitlines(True) if 'eager' not in line)
+    )
+    again = [run.name for run in left(composer, Results(results.path))]
+    assert {name for name in again if 'scenes' in name} == {
+        'scenes/25pct/start/1',
+        'scenes/25pct/eager/1',
+    }
+    weights = composer.weights(runs['scenes/25pct/start/1'])
+    weights.touch()
+    again = [run.name for run in left(composer, Results(results.path))]
+    assert 'scenes/25pct/start/1' not in again
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,25 @@ def test_the_runs_of_a_study(study_file):
     assert (scenes.train, scenes.images) == ('train.json', 'pictures')
 
 
+def test_the_starts_of_a_seed_come_first(started_study_file):
+    study = read_study(started_study_file)
+    names = [run.name for run in study.runs()]
+    # One for each data set, budget and seed.
+    assert len(names) == len(set(names)) == 18 + 6
+    assert names[:4] == [
+        'cells/50pct/start/1',
+        'cells/25pct/start/1',
+        'scenes/25pct/start/1',
+        'cells/50pct/supervised/1',
+    ]
+    starts = [study.start_of(run) for run in study.runs()]
+    assert [start.name if start else None for start in starts[2:7]] == [
+        None,
+        *3 * ['cells/50pct/start/1'],
+        'cells/25pct/start/1',
+    ]
+
+
 @pytest.mark.parametrize(
     ('old', 'new', 'error', 'message'),
     [
@@ -33,6 +52,7 @@ def test_the_runs_of_a_study(study_file):
         # A fraction is not meant where shares are of a hundred, but cannot be told from 0.25 %.
         ('percents=[25]', 'percents=[250]', ValueError, r'data.scenes.percents is \[250\]'),
         ('percents=[25], ', '', ValueError, r'data.scenes.percents is \[\]'),
+        ('    eager=', '    start=', ValueError, "no method can have the name 'start'"),
         ('config=', 'cfg=', ValueError, "methods.eager: unknown setting 'cfg'"),
         (
             'supervised_fast',

@@ -1,0 +1,172 @@
+"""Labels in Pascal VOC's or YOLO's format as COCO JSON."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from ssod.data.coco_json import read_coco, write_json
+from ssod.data.labeled_images import LabeledSplits, coco_of, image_root, look_for_labeled
+from ssod.data.voc import read_voc
+from ssod.data.yolo import read_yolo
+
+YAML = ('.yaml', '.yml')
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A split as COCO JSON.
+
+    Args:
+        file: The JSON.
+        images: The folder of its images.
+        told: How much it holds, for people.
+    """
+
+    file: Path
+    images: Path
+    told: str
+
+
+def is_coco(path: str | Path) -> bool:
+    """Whether a path is named like a COCO JSON, so that nothing is to be converted."""
+    return Path(path).suffix.lower() == '.json'
+
+
+def read_labels(path: str | Path) -> LabeledSplits:
+    """Read labelled images in Pascal VOC's or YOLO's format.
+
+    Args:
+        path: A folder with Pascal VOC's XML files in it or its sub-folders, a YOLO data.yaml, or a
+            folder that has one.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder, or no image.
+        ValueError: If it is neither format, or a file or a value in it is wrong.
+    """
+    path = Path(path)
+    if path.suffix.lower() in YAML and path.is_file():
+        return read_yolo(path)
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f'{path} is neither a folder nor a data.yaml; give a Pascal VOC folder or a YOLO '
+            f'data.yaml'
+        )
+    yamls = sorted(file for file in path.iterdir() if file.suffix.lower() in YAML)
+    named = [file for file in yamls if file.stem == 'data'] or yamls
+    if len(named) == 1:
+        return read_yolo(named[0])
+    content = look_for_labeled(path)
+    if any(file.suffix.lower() == '.xml' for file in content.others):
+        return read_voc(path, content)
+    raise ValueError(
+        f'{path} has neither one data.yaml (YOLO) nor XML files (Pascal VOC) beside its images; '
+        f'give the folder or the data.yaml of labelled images'
+    )
+
+
+def convert(
+    path: str | Path, out_dir: str | Path, overwrite: bool = False
+) -> tuple[dict[str, Converted], list[str]]:
+    """Write labels as COCO JSON, a file for each split; the images stay where they are.
+
+    Args:
+        path: See :func:`read_labels`.
+        out_dir: Where ``train.json``, ``val.json`` and ``test.json`` go, as far as there are such
+            splits; made if missing.
+        overwrite: Whether files with other content may be replaced.
+
+    Returns:
+        What was written, or was there already, for each split; and remarks on what was understood
+        in one way but might be meant in another.
+
+    Raises:
+        FileExistsError: If a file with other content is in the way; nothing is written then.
+        FileNotFoundError: If there is no such file or folder, or no image.
+        ValueError: If it is neither format, or a file or a value in it is wrong.
+    """
+    labels, out = read_labels(path), Path(out_dir)
+    files = {split: out / f'{split}.json' for split in labels.splits}
+    contents = {s: coco_of(images, labels.classes) for s, images in labels.splits.items()}
+    for split, file in files.items():
+        if file.exists() and not overwrite and read_coco(file) != contents[split]:
+            raise FileExistsError(
+                f'{file} exists with other content; remove it, or pass --overwrite'
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for split, content in contents.items():
+        write_json(files[split], content)
+        told = ', '.join(
+            f'{len(content[part])} {name}'
+            for part, name in (
+                ('images', 'images'),
+                ('annotations', 'boxes'),
+                ('categories', 'classes'),
+            )
+        )
+        written[split] = Converted(files[split], image_root(labels.splits[split]), told)
+    return written, labels.remarks
+
+
+def convert_for_run(path: str | Path, out_dir: str | Path) -> dict[str, Converted]:
+    """Write labels as COCO JSON for a run, and log what they were taken for in one line.
+
+    Args:
+        path: See :func:`read_labels`.
+        out_dir: As for :func:`convert`; files that are there are replaced.
+
+    Returns:
+        What was written, for each split.
+
+    Raises:
+        FileNotFoundError: As for :func:`convert`.
+        ValueError: As for :func:`convert`.
+    """
+    written, remarks = convert(path, out_dir, overwrite=True)
+    told = [f'{split}: {made.told}' for split, made in written.items()]
+    print_log(
+        f'{path} is read as COCO, see {out_dir}: {"; ".join(told + remarks)}',
+        'current',
+        logging.WARNING if remarks else logging.INFO,
+    )
+    return written
+
+
+def split_of(written: Mapping[str, Converted], split: str, path: str | Path) -> Converted:
+    """One split; all, of a data set that is not split.
+
+    Args:
+        written: What was written for each split.
+        split: Its name.
+        path: What was converted, for the message.
+
+    Raises:
+        ValueError: If there are others, but not this one.
+    """
+    if split in written:
+        return written[split]
+    if len(written) == 1:
+        return next(iter(written.values()))
+    raise ValueError(f'{path} has no split {split!r}, only {", ".join(written)}; add it')
+
+
+def as_coco(path: str | Path, work_dir: str | Path, split: str = 'train') -> tuple[Path, Path]:
+    """Labels in Pascal VOC's or YOLO's format as a COCO JSON.
+
+    Args:
+        path: See :func:`read_labels`.
+        work_dir: Where the JSON goes; one that is there is replaced.
+        split: Which images; all, of a data set that is not split.
+
+    Returns:
+        The JSON, and the folder of its images.
+
+    Raises:
+        FileNotFoundError: As for :func:`convert`.
+        ValueError: As for :func:`convert`, or if there are other splits, but not this one.
+    """
+    chosen = split_of(convert_for_run(path, work_dir), split, path)
+    return chosen.file, chosen.images

@@ -1,0 +1,163 @@
+"""Images and their boxes, whatever format they were labelled in, and the same as COCO JSON."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ssod.data.folder import FolderContent, look_into
+from ssod.data.load_image import ORIENTATION, printable
+
+DIGITS = 4
+"""Decimals of a pixel that are written."""
+
+Corners = tuple[float, float, float, float]
+"""A box as (x1, y1, x2, y2) in pixels, where the image begins at 0."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A labelled object.
+
+    Args:
+        label: Its class, counted from 0.
+        corners: Where it is.
+        ignored: Whether it is too hard to be learnt from or scored on.
+    """
+
+    label: int
+    corners: Corners
+    ignored: bool = False
+
+
+@dataclass(frozen=True)
+class LabeledImage:
+    """An image and what is in it.
+
+    Args:
+        path: Its file.
+        size: Width and height in pixels, as it is loaded.
+        boxes: What is in it.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    boxes: Sequence[Box]
+
+
+@dataclass(frozen=True)
+class LabeledSplits:
+    """A labelled data set.
+
+    Args:
+        kind: The format that it was labelled in.
+        classes: Their names, in the order of the labels.
+        splits: The images of ``train``, ``val`` and ``test``, as far as there are any.
+        remarks: What was understood in one way but might be meant in another, a line each.
+    """
+
+    kind: str
+    classes: Sequence[str]
+    splits: dict[str, list[LabeledImage]]
+    remarks: list[str] = field(default_factory=list)
+
+
+def look_for_labeled(folder: Path) -> FolderContent:
+    """Find images and other files in a folder and its sub-folders.
+
+    Raises:
+        FileNotFoundError: If there is no image.
+        PermissionError: If the folder cannot be looked into.
+    """
+    try:
+        return look_into(folder)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(str(error).removeprefix('UnlabeledFolder: ')) from None
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image as it is loaded: turned as its EXIF orientation says.
+
+    Raises:
+        ValueError: If it cannot be opened.
+    """
+    try:
+        with Image.open(path) as header:
+            width, height = header.size
+            # OpenCV does not turn WebP.
+            turn = 1 if header.format == 'WEBP' else header.getexif().get(ORIENTATION, 1)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f'{printable(str(path))} cannot be opened as an image ({error}); save it anew or '
+            f'remove it with its labels'
+        ) from None
+    return (height, width) if turn in (5, 6, 7, 8) else (width, height)
+
+
+def clip(corners: Corners, size: tuple[int, int], where: str) -> tuple[Corners, bool]:
+    """Cut off what of a box is outside of its image.
+
+    Args:
+        corners: The box.
+        size: Width and height of the image.
+        where: File and place of the box, for the message.
+
+    Returns:
+        What is left, and whether more than a pixel, by which rounding errs, was cut off.
+
+    Raises:
+        ValueError: If nothing is left.
+    """
+    width, height = size
+    x1, y1, x2, y2 = corners
+    left = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+    if left[0] >= left[2] or left[1] >= left[3]:
+        shown = ', '.join(f'{value:g}' for value in corners)
+        raise ValueError(
+            f'{where}: the box from x1, y1 to x2, y2 = {shown} has no area in its image of '
+            f'{width} x {height}; correct or remove it'
+        )
+    return left, max(abs(a - b) for a, b in zip(corners, left, strict=True)) > 1
+
+
+def image_root(images: Sequence[LabeledImage]) -> Path:
+    """The folder that all images are in."""
+    return Path(os.path.commonpath([image.path.absolute().parent for image in images]))
+
+
+def coco_of(images: Sequence[LabeledImage], classes: Sequence[str]) -> dict[str, Any]:
+    """Labelled images as the content of a COCO JSON.
+
+    Args:
+        images: At least one; their names are those within :func:`image_root`.
+        classes: All classes, which keep their order. What is ignored becomes a crowd, with which
+            COCO, mmdet and this package do the same.
+    """
+    root = image_root(images)
+    entries, annotations = [], []
+    for number, image in enumerate(images, 1):
+        name = image.path.absolute().relative_to(root).as_posix()
+        width, height = image.size
+        entries.append({'id': number, 'file_name': name, 'width': width, 'height': height})
+        for box in image.boxes:
+            annotations.append({'id': len(annotations) + 1, 'image_id': number, **_entry(box)})
+    return {
+        'info': {'images': str(root)},
+        'images': entries,
+        'annotations': annotations,
+        'categories': [{'id': i, 'name': name} for i, name in enumerate(classes, 1)],
+    }
+
+
+def _entry(box: Box) -> dict[str, Any]:
+    x1, y1, x2, y2 = box.corners
+    width, height = x2 - x1, y2 - y1
+    return {
+        'category_id': box.label + 1,
+        'bbox': [round(value, DIGITS) for value in (x1, y1, width, height)],
+        'area': round(width * height, DIGITS),
+        'iscrowd': int(box.ignored),
+    }

@@ -1,0 +1,228 @@
+"""YOLO: a text file for each labelled image, and a data.yaml for all.
+
+Source: the layout of Ultralytics, https://docs.ultralytics.com/datasets/detect/.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from ssod.data.folder import EXTENSIONS
+from ssod.data.labeled_images import (
+    Box,
+    Corners,
+    LabeledImage,
+    LabeledSplits,
+    clip,
+    image_size,
+    look_for_labeled,
+)
+
+SPLITS = ('train', 'val', 'test')
+"""Its keys of splits."""
+
+OUTSIDE = 1.01
+"""The largest share of an image that rounding may give, as for Ultralytics."""
+
+_BOX = 5
+_SHORTEST_POLYGON = 7
+
+
+class _Counts:
+    """What is worth a remark."""
+
+    def __init__(self) -> None:
+        self.without_file = 0
+        self.polygons = 0
+        self.clipped = 0
+
+    def remarks(self) -> list[str]:
+        told = {
+            'images without a label file, taken to have no object in them': self.without_file,
+            'polygons, of which the boxes around them are left': self.polygons,
+            'boxes that left their images, clipped': self.clipped,
+        }
+        return [f'{what}: {count}' for what, count in told.items() if count]
+
+
+def read_yolo(file: Path) -> LabeledSplits:
+    """Read a data set in YOLO's format.
+
+    The labels of ``.../images/a/b.jpg`` are ``.../labels/a/b.txt``. A line is a class and a box as
+    the shares x, y of its centre, width and height; a class and a polygon, which becomes the box
+    around it; or, where data.yaml has ``kpt_shape``, a box and keypoints, which are left out. An
+    image whose file is empty or missing has no object in it.
+
+    Args:
+        file: The data.yaml: ``names`` (a list, or a dict from 0 on), ``train``, ``val`` and
+            ``test``, each a folder, a text file that lists images, or a list of those, in the
+            folder ``path``.
+
+    Raises:
+        FileNotFoundError: If a folder or list that it names does not exist or has no image.
+        ValueError: If a file or a value in it is wrong.
+    """
+    settings = _settings(file)
+    classes = _classes(settings, file)
+    keypoints = _keypoints(settings, file)
+    counts, splits = _Counts(), {}
+    for split in SPLITS:
+        if settings.get(split):
+            paths = _images(settings, split, file)
+            splits[split] = [_labeled(path, classes, keypoints, counts) for path in paths]
+    if not splits:
+        raise ValueError(f'{file}: there is no train, val or test; name a folder of images')
+    return LabeledSplits('YOLO', classes, splits, counts.remarks())
+
+
+def _settings(file: Path) -> Mapping[str, Any]:
+    try:
+        settings = yaml.safe_load(file.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise ValueError(f'{file} is no YAML: {reason}; write it anew') from None
+    if not isinstance(settings, dict):
+        raise ValueError(f'{file} has no settings such as names and train; add them')
+    return settings
+
+
+def _classes(settings: Mapping[str, Any], file: Path) -> list[str]:
+    names = settings.get('names')
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise ValueError(
+                f'{file}: names has the keys {", ".join(map(str, names))}; number the classes '
+                f'from 0 on without a gap'
+            )
+        names = [names[label] for label in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise ValueError(f'{file}: names is {names!r}; list the classes')
+    if settings.get('nc', len(names)) != len(names):
+        raise ValueError(
+            f'{file}: nc is {settings["nc"]}, but names has {len(names)} classes; correct one'
+        )
+    return [str(name) for name in names]
+
+
+def _keypoints(settings: Mapping[str, Any], file: Path) -> int:
+    """How many values follow a box."""
+    shape = settings.get('kpt_shape')
+    if shape is None:
+        return 0
+    if not isinstance(shape, list) or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(f'{file}: kpt_shape is {shape!r}; write [keypoints, 2 or 3], or remove it')
+    return math.prod(shape)
+
+
+def _images(settings: Mapping[str, Any], split: str, file: Path) -> list[Path]:
+    """The images of a split, in order, each once."""
+    given = settings[split]
+    found: dict[Path, None] = {}
+    for place in given if isinstance(given, list) else [given]:
+        path = _place(settings, str(place), f'{file}: {split}')
+        found.update(dict.fromkeys(_found(path)))
+    return list(found)
+
+
+def _place(settings: Mapping[str, Any], place: str, where: str) -> Path:
+    """A folder or list, where Ultralytics looks for it and where exporters mean it."""
+    here = Path(where.split(': ')[0]).parent
+    roots = [here / str(settings['path'])] if settings.get('path') else []
+    for root in (*roots, here):
+        # Roboflow writes ../train/images for what lies beside the data.yaml.
+        for name in (place, place.removeprefix('../')):
+            if (root / name).exists():
+                return root / name
+    raise FileNotFoundError(
+        f'{where} is {place}, which is not in {" or ".join(str(root) for root in (*roots, here))}; '
+        f'correct it or path'
+    )
+
+
+def _found(path: Path) -> Iterable[Path]:
+    return look_for_labeled(path).images if path.is_dir() else _listed(path)
+
+
+def _listed(file: Path) -> Iterator[Path]:
+    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
+        if not line.strip():
+            continue
+        path = file.parent / line.strip()
+        if not path.is_file():
+            raise FileNotFoundError(f'{file}, line {number}: {path} does not exist; correct it')
+        if path.suffix.lower() not in EXTENSIONS:
+            raise ValueError(
+                f'{file}, line {number}: {path} is not named like an image; correct it'
+            )
+        yield path
+
+
+def _labeled(path: Path, classes: list[str], keypoints: int, counts: _Counts) -> LabeledImage:
+    size, file = image_size(path), _label_file(path)
+    if not file.is_file():
+        counts.without_file += 1
+        return LabeledImage(path, size, [])
+    boxes = []
+    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
+        if line.strip():
+            where = f'{file}, line {number}'
+            values = [_number(text, where) for text in line.split()]
+            label = _label(values[0], classes, where)
+            corners = _corners(values, keypoints, where)
+            counts.polygons += len(values) not in (_BOX, _BOX + keypoints)
+            width, height = size
+            x1, y1, x2, y2 = corners
+            pixels = x1 * width, y1 * height, x2 * width, y2 * height
+            pixels, cut = clip(pixels, size, where)
+            counts.clipped += cut
+            boxes.append(Box(label, pixels))
+    return LabeledImage(path, size, boxes)
+
+
+def _label_file(path: Path) -> Path:
+    """The last ``images`` of a path becomes ``labels``."""
+    parts = list(path.with_suffix('.txt').parts)
+    for i in reversed(range(len(parts) - 1)):
+        if parts[i] == 'images':
+            parts[i] = 'labels'
+            break
+    return Path(*parts)
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f'{where}: {text!r} is no number; correct it')
+    return value
+
+
+def _label(value: float, classes: list[str], where: str) -> int:
+    if value not in range(len(classes)):
+        raise ValueError(f'{where}: there is no class {value:g}; names has 0 to {len(classes) - 1}')
+    return int(value)
+
+
+def _corners(values: list[float], keypoints: int, where: str) -> Corners:
+    """The box of a line, as shares of its image."""
+    count, shares = len(values), values[1:]
+    is_box = count in (_BOX, _BOX + keypoints)
+    if not is_box and (count < _SHORTEST_POLYGON or count % 2 == 0):
+        raise ValueError(
+            f'{where} has {count} values; a box has 5 (class, x, y, width, height), a polygon 7, 9 '
+            f'and so on'
+        )
+    seen = shares[:4] if is_box else shares
+    if wrong := [share for share in seen if not 0 <= share <= OUTSIDE]:
+        raise ValueError(
+            f'{where}: {wrong[0]:g} is no share of an image, from 0 to 1; YOLO has no pixels'
+        )
+    if not is_box:
+        return min(shares[::2]), min(shares[1::2]), max(shares[::2]), max(shares[1::2])
+    x, y, width, height = seen
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2

@@ -1,0 +1,169 @@
+"""Labels of other formats written as COCO JSON."""
+
+import json
+import logging
+
+import pytest
+from mmdet.datasets import CocoDataset
+from PIL import Image
+
+from ssod.checks.coco import check_coco
+from ssod.data.convert import as_coco, convert, is_coco
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new('RGB', (40, 20)).save(path)
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    """Two images to learn from, one of them without an object, and one to score on."""
+    root = tmp_path / 'yolo'
+    for name in ('train/sub/a', 'train/b', 'val/c'):
+        picture(root / f'images/{name}.jpg')
+        file = root / f'labels/{name}.txt'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('' if name == 'train/b' else '1 0.5 0.5 0.2 0.333\n')
+    (root / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [cat, dog]\n')
+    return root
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """One image with a cow that is easy and one that is not, and no splits."""
+    root = tmp_path / 'voc'
+    picture(root / 'JPEGImages/a.jpg')
+    box = '<bndbox><xmin>3</xmin><ymin>3</ymin><xmax>12</xmax><ymax>10</ymax></bndbox>'
+    objects = [
+        f'<object><name>cow</name><difficult>{hard}</difficult>{box}</object>' for hard in (0, 1)
+    ]
+    (root / 'Annotations').mkdir()
+    (root / 'Annotations/a.xml').write_text(f'<annotation>{"".join(objects)}</annotation>')
+    return root
+
+
+def test_all_splits(yolo, tmp_path):
+    written, remarks = convert(yolo, tmp_path / 'out')
+    assert remarks == []
+    assert {split: (made.file.name, made.told) for split, made in written.items()} == {
+        'train': ('train.json', '2 images, 1 boxes, 2 classes'),
+        'val': ('val.json', '1 images, 1 boxes, 2 classes'),
+    }
+    assert written['train'].images == yolo / 'images/train'
+    content = json.loads(written['train'].file.read_text())
+    assert content == {
+        'info': {'images': str(yolo / 'images/train')},
+        'images': [
+            {'id': 1, 'file_name': 'b.jpg', 'width': 40, 'height': 20},
+            {'id': 2, 'file_name': 'sub/a.jpg', 'width': 40, 'height': 20},
+        ],
+        'annotations': [
+            {
+                'id': 1,
+                'image_id': 2,
+                'category_id': 2,
+                # A third of 20, to a ten thousandth of a pixel.
+                'bbox': [16.0, 6.67, 8.0, 6.66],
+                'area': 53.28,
+                'iscrowd': 0,
+            }
+        ],
+        'categories': [{'id': 1, 'name': 'cat'}, {'id': 2, 'name': 'dog'}],
+    }
+    # Nothing else is in the folder.
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['train.json', 'val.json']
+
+
+def test_mmdet_reads_it(voc, tmp_path):
+    file, images = as_coco(voc, tmp_path)
+    data = CocoDataset(
+        ann_file=str(file),
+        data_prefix=dict(img=f'{images}/'),
+        metainfo=dict(classes=('cow',)),
+        pipeline=[],
+    )
+    (info,) = (data.get_data_info(i) for i in range(len(data)))
+    assert info['img_path'] == str(voc / 'JPEGImages/a.jpg')
+    assert [(i['bbox'], i['bbox_label'], i['ignore_flag']) for i in info['instances']] == [
+        ([2, 2, 12, 10], 0, 0),
+        ([2, 2, 12, 10], 0, 1),
+    ]
+
+
+def test_our_own_checks_find_nothing(voc, yolo, tmp_path):
+    for number, source in enumerate((voc, yolo)):
+        file, _ = as_coco(source, tmp_path / str(number))
+        content = json.loads(file.read_text())
+        assert check_coco(content, str(file), 'labeled') == []
+
+
+def test_other_files_are_not_replaced(yolo, tmp_path):
+    convert(yolo, tmp_path)
+    old = (tmp_path / 'train.json').read_text()
+    # What is the same may be there.
+    convert(yolo, tmp_path)
+    (tmp_path / 'val.json').write_text('{"images":[],"annotations":[],"categories":[]}')
+    (yolo / 'labels/train/b.txt').write_text('0 0.5 0.5 0.5 0.5')
+    for name in ('train', 'val'):
+        with pytest.raises(FileExistsError, match=r'\.json exists with other content'):
+            convert(yolo, tmp_path)
+        # Not the first of two either.
+        assert (tmp_path / 'train.json').read_text() == old
+        (tmp_path / f'{name}.json').unlink()
+        (tmp_path / 'train.json').write_text(old)
+    convert(yolo, tmp_path, overwrite=True)
+    assert len(json.loads((tmp_path / 'train.json').read_text())['annotations']) == 2
+
+
+def test_for_a_run(yolo, voc, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    file, images = as_coco(yolo / 'data.yaml', tmp_path / 'run', 'val')
+    assert (file, images) == (tmp_path / 'run/val.json', yolo / 'images/val')
+    # A data set that is not split is both.
+    for split in ('train', 'val'):
+        file, images = as_coco(voc, tmp_path / 'other', split)
+        assert (file.name, images) == ('train.json', voc / 'JPEGImages')
+    with pytest.raises(ValueError, match="yolo has no split 'test', only train, val; add it"):
+        as_coco(yolo, tmp_path / 'run', 'test')
+    # What changed since is converted anew.
+    (yolo / 'labels/val/c.txt').write_text('')
+    file, _ = as_coco(yolo, tmp_path / 'run', 'val')
+    assert json.loads(file.read_text())['annotations'] == []
+
+
+def test_it_is_told_in_one_line(voc, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr('ssod.data.convert.print_log', lambda text, *_: told.append(text))
+    as_coco(voc, tmp_path)
+    assert told == [
+        f'{voc} is read as COCO, see {tmp_path}: train: 1 images, 2 boxes, 1 classes; '
+        f'difficult, ignored: 1'
+    ]
+
+
+@pytest.mark.parametrize(
+    ('name', 'error', 'message'),
+    [
+        ('none', FileNotFoundError, 'none is neither a folder nor a data.yaml'),
+        ('none.yaml', FileNotFoundError, 'none.yaml is neither a folder nor a data.yaml'),
+        ('empty', FileNotFoundError, 'no image in .*empty or its sub-folders'),
+        # Images alone, or two files of which none is called data.yaml.
+        ('images', ValueError, r'images has neither one data.yaml \(YOLO\) nor XML files'),
+        ('two', ValueError, r'two has neither one data.yaml'),
+    ],
+)
+def test_what_is_none_of_them(tmp_path, name, error, message):
+    (tmp_path / 'empty').mkdir()
+    for folder in ('images', 'two'):
+        picture(tmp_path / folder / 'a.jpg')
+    for file in ('one.yaml', 'other.yaml'):
+        (tmp_path / 'two' / file).write_text('names: [a]')
+    with pytest.raises(error, match=message):
+        convert(tmp_path / name, tmp_path / 'out')
+
+
+def test_what_is_coco_already():
+    assert is_coco('a/b.JSON')
+    assert not is_coco('a/data.yaml')
+    assert not is_coco('a')

@@ -1,0 +1,255 @@
+"""Labels in Pascal VOC's format."""
+
+import pytest
+from PIL import Image
+
+from ssod.data.convert import read_labels
+
+OBJECT = (
+    '<object><name>{name}</name>{extra}<bndbox><xmin>{0}</xmin><ymin>{1}</ymin>'
+    '<xmax>{2}</xmax><ymax>{3}</ymax></bndbox></object>'
+)
+
+
+def picture(path, size=(40, 30), turn=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new('RGB', size)
+    exif = image.getexif()
+    if turn:
+        exif[0x112] = turn
+    image.save(path, exif=exif)
+
+
+def entry(name, *corners, extra=''):
+    return OBJECT.format(*corners, name=name, extra=extra)
+
+
+def label(path, *objects, head=''):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'<annotation>{head}{"".join(objects)}</annotation>')
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """A dog that fills its picture but for a pixel, in VOC's own folders."""
+    root = tmp_path / 'voc'
+    picture(root / 'JPEGImages/a.jpg')
+    label(root / 'Annotations/a.xml', entry('dog', 1, 1, 39, 29))
+    return root
+
+
+def only_image(root):
+    labels = read_labels(root)
+    (images,) = labels.splits.values()
+    (image,) = images
+    return labels, image
+
+
+def test_pixels_count_from_1(voc):
+    labels, image = only_image(voc)
+    assert (labels.kind, labels.classes, labels.remarks) == ('Pascal VOC', ['dog'], [])
+    assert (image.path, image.size) == (voc / 'JPEGImages/a.jpg', (40, 30))
+    # The first 39 of 40 columns: from the left edge of the first to the right edge of the last.
+    assert [box.corners for box in image.boxes] == [(0, 0, 39, 29)]
+
+
+def test_pixels_that_count_from_0(voc):
+    # One box that begins at 0 shows how all of them are meant.
+    picture(voc / 'JPEGImages/b.jpg')
+    label(voc / 'Annotations/b.xml', entry('dog', 0, 5, 10, 10))
+    labels = read_labels(voc)
+    corners = [image.boxes[0].corners for image in labels.splits['train']]
+    assert corners == [(1, 1, 39, 29), (0, 5, 10, 10)]
+    assert labels.remarks == [
+        'a box begins at pixel 0, so pixels are taken to count from 0, not from 1'
+    ]
+
+
+def test_an_image_without_objects(voc):
+    label(voc / 'Annotations/a.xml')
+    labels, image = only_image(voc)
+    assert (labels.classes, image.boxes) == ([], [])
+
+
+def test_one_pixel(voc):
+    label(voc / 'Annotations/a.xml', entry('dog', 7, 8, 7, 8))
+    assert only_image(voc)[1].boxes[0].corners == (6, 7, 7, 8)
+
+
+def test_difficult_objects_are_ignored(voc):
+    # A part's box is not the object's.
+    part = '<part><name>head</name><bndbox><xmin>2</xmin></bndbox></part>'
+    hard, easy = (part + f'<difficult>{flag}</difficult>' for flag in (1, 0))
+    label(
+        voc / 'Annotations/a.xml',
+        entry('dog', 1, 1, 9, 9, extra=hard),
+        entry('cat', 2, 2, 8.5, 9, extra=easy),
+    )
+    labels, image = only_image(voc)
+    # In the order of the alphabet, whoever comes first.
+    assert labels.classes == ['cat', 'dog']
+    assert [(box.label, box.ignored) for box in image.boxes] == [(1, True), (0, False)]
+    assert image.boxes[1].corners == (1, 1, 8.5, 9)
+    assert labels.remarks == ['difficult, ignored: 1']
+
+
+def test_boxes_are_clipped(voc):
+    # By one pixel, as rounding does, and by ten.
+    label(voc / 'Annotations/a.xml', entry('dog', 1, 1, 41, 30), entry('dog', 31, 1, 50, 30))
+    labels, image = only_image(voc)
+    assert [box.corners for box in image.boxes] == [(0, 0, 40, 30), (30, 0, 40, 30)]
+    assert labels.remarks == ['boxes that left their images, clipped: 1']
+
+
+def test_images_without_labels_are_left_out(voc):
+    picture(voc / 'JPEGImages/b.jpg')
+    labels, image = only_image(voc)
+    assert image.path.name == 'a.jpg'
+    assert labels.remarks == ['images without an XML file, left out: 1']
+
+
+@pytest.mark.parametrize(
+    ('pictures', 'xml', 'head', 'meant'),
+    [
+        # Beside the image, and an extension in capitals.
+        (['x/b.JPG'], 'x/b.xml', '', 'x/b.JPG'),
+        # In sub-folders that correspond, though the same name is in another.
+        (['JPEGImages/s/b.png', 'JPEGImages/t/b.png'], 'Annotations/t/b.xml', '', 't/b.png'),
+        # VOC's masks are called like its images: the extension that is named decides.
+        (['JPEGImages/b.jpg', 'Masks/b.png'], 'Annotations/b.xml', 'b.jpg', 'JPEGImages/b.jpg'),
+        # An XML file that is called otherwise.
+        (['JPEGImages/c.jpg'], 'Annotations/b.xml', 'folder/c.jpg', 'c.jpg'),
+        # A file that was renamed with its label.
+        (['JPEGImages/b.jpg', 'JPEGImages/c.jpg'], 'Annotations/b.xml', 'c.jpg', 'b.jpg'),
+    ],
+)
+def test_which_image_is_meant(tmp_path, pictures, xml, head, meant):
+    for name in pictures:
+        picture(tmp_path / name)
+    label(tmp_path / xml, head=f'<filename>{head}</filename>')
+    assert only_image(tmp_path)[1].path.as_posix().endswith(f'/{meant}')
+
+
+@pytest.mark.parametrize(
+    ('names', 'expected'),
+    [
+        # VOC's own lists; one of a class's own, and images that are in no list, are passed over.
+        (
+            {'train.txt': 'a\n', 'val.txt': 'b\n\n', 'dog_train.txt': 'c 1\n'},
+            {'train': 'a', 'val': 'b'},
+        ),
+        ({'trainval.txt': 'a\nb\n', 'test.txt': 'c'}, {'train': 'ab', 'test': 'c'}),
+        # No list.
+        ({}, {'train': 'abc'}),
+    ],
+)
+def test_splits_by_lists(tmp_path, names, expected):
+    for stem in 'abc':
+        picture(tmp_path / f'JPEGImages/{stem}.jpg')
+        label(tmp_path / f'Annotations/{stem}.xml', entry(stem, 1, 1, 9, 9))
+    for name, content in names.items():
+        file = tmp_path / 'ImageSets/Main' / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    labels = read_labels(tmp_path)
+    found = {k: ''.join(i.path.stem for i in images) for k, images in labels.splits.items()}
+    assert found == expected
+    # All splits have all classes.
+    assert labels.classes == ['a', 'b', 'c']
+
+
+def test_splits_by_folders(tmp_path):
+    for split in ('train', 'valid', 'test'):
+        picture(tmp_path / split / f'{split}.jpg')
+        label(tmp_path / split / f'{split}.xml')
+    splits = read_labels(tmp_path).splits
+    assert {k: i.path.stem for k, (i,) in splits.items()} == {
+        'train': 'train',
+        'val': 'valid',
+        'test': 'test',
+    }
+
+
+def test_turned_images(voc):
+    # Stored 40 x 30, shown 30 x 40, as which it is loaded.
+    picture(voc / 'JPEGImages/a.jpg', turn=6)
+    head = '<size><width>30</width><height>40</height></size>'
+    label(voc / 'Annotations/a.xml', entry('dog', 1, 1, 30, 40), head=head)
+    assert only_image(voc)[1].size == (30, 40)
+    # Some tools write no size.
+    zeros = '<size><width>0</width><height>0</height></size>'
+    label(voc / 'Annotations/a.xml', entry('dog', 1, 1, 30, 40), head=zeros)
+    assert only_image(voc)[1].size == (30, 40)
+
+
+BOX = '<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>4</ymax></bndbox>'
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('<annotation>', 'a.xml is no XML: no element found: line 1'),
+        ('<html/>', 'a.xml is not Pascal VOC.s: it begins with <html>, not <annotation>'),
+        ('<object/>', 'a.xml: object 1 has no <name>, or an empty one'),
+        ('<object><name> </name></object>', 'a.xml: object 1 has no <name>'),
+        ('<object><name>b</name></object>', r'a.xml: object 1 \(b\) has no <bndbox>'),
+        (
+            f'<object><name>b</name>{BOX.format("x")}</object>',
+            r"a.xml: object 1 \(b\): <xmax> is 'x', which is no number",
+        ),
+        (
+            f'<object><name>b</name>{BOX.format("inf")}</object>',
+            "<xmax> is 'inf', which is no number",
+        ),
+        (
+            f'<object><name>b</name>{BOX.format("")}</object>',
+            r'object 1 \(b\) has no <xmax>, or an empty one',
+        ),
+        # Corners the wrong way round.
+        (
+            f'<object><name>b</name>{BOX.format("0")}</object>',
+            r'a.xml: object 1 \(b\): the box from x1, y1 to x2, y2 = 0, 1, 0, 4 has no area in its '
+            'image of 40 x 30',
+        ),
+        (
+            '<size><width>30</width><height>40</height></size>',
+            'a.xml: size is 30 x 40, but .*a.jpg is loaded as 40 x 30',
+        ),
+        # A size in words.
+        ('<size><width>w</width><height>40</height></size>', "a.xml: size: <width> is 'w'"),
+    ],
+)
+def test_mistakes_are_told(voc, content, message):
+    text = content if content[:5] in ('<anno', '<html') else f'<annotation>{content}</annotation>'
+    (voc / 'Annotations/a.xml').write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_labels(voc)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_missing_image(voc):
+    (voc / 'JPEGImages/a.jpg').rename(voc / 'JPEGImages/b.jpg')
+    with pytest.raises(ValueError, match=r'a.xml: there is no image called a; add it'):
+        read_labels(voc)
+
+
+def test_two_images_of_one_name(tmp_path):
+    for name in ('a.jpg', 'a.png'):
+        picture(tmp_path / name)
+    label(tmp_path / 'a.xml')
+    with pytest.raises(ValueError, match=r'a.xml: its image may be .*a.jpg or .*a.png; name it'):
+        read_labels(tmp_path)
+
+
+def test_an_image_that_is_none(voc):
+    (voc / 'JPEGImages/a.jpg').write_bytes(b'no image')
+    with pytest.raises(ValueError, match=r'a.jpg cannot be opened as an image'):
+        read_labels(voc)
+
+
+def test_a_list_of_what_is_not_there(voc):
+    file = voc / 'ImageSets/Main/train.txt'
+    file.parent.mkdir(parents=True)
+    file.write_text('a\nb\n')
+    with pytest.raises(ValueError, match=r'train.txt, line 2: there is no b.xml; remove the line'):
+        read_labels(voc)

@@ -1,0 +1,226 @@
+"""Labels in YOLO's format."""
+
+import pytest
+from PIL import Image
+
+from ssod.data.convert import read_labels
+
+
+def picture(path, size=(40, 20)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new('RGB', size).save(path)
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    """One image and a box in its middle."""
+    picture(tmp_path / 'images/train/a.jpg')
+    write(tmp_path / 'labels/train/a.txt', '1 0.5 0.5 0.2 0.5\n')
+    write(tmp_path / 'data.yaml', 'path: .\ntrain: images/train\nnames: [cat, dog]\n')
+    return tmp_path
+
+
+def corners_of(root, split='train'):
+    """Label and corners of all boxes, to a thousandth of a pixel."""
+    return [
+        (box.label, *(round(value, 3) for value in box.corners))
+        for image in read_labels(root).splits[split]
+        for box in image.boxes
+    ]
+
+
+def test_shares_become_pixels(yolo):
+    labels = read_labels(yolo / 'data.yaml')
+    assert (labels.kind, labels.classes, labels.remarks) == ('YOLO', ['cat', 'dog'], [])
+    (image,) = labels.splits['train']
+    assert (image.path.name, image.size) == ('a.jpg', (40, 20))
+    # 8 of 40 wide around 20, 10 of 20 high around 10.
+    assert corners_of(yolo) == [(1, 16, 5, 24, 15)]
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        # No object: an empty file, or one of blanks.
+        ('', []),
+        ('\n \n', []),
+        # A class as numpy writes it.
+        ('1.000e+00 0.5 0.5 0.2 0.5', [(1, 16, 5, 24, 15)]),
+        # A polygon becomes the box around it; the other line stays a box.
+        (
+            '0 0.1 0.2 0.5 0.1 0.3 0.6\n1 0.5 0.5 0.2 0.5',
+            [(0, 4, 2, 20, 12), (1, 16, 5, 24, 15)],
+        ),
+        # What leaves the image is cut off.
+        ('0 0.0 1.0 0.5 0.5', [(0, 0, 15, 10, 20)]),
+        # Rounding gives a little more than all of it.
+        ('0 0.5 0.5 1.000002 1.0', [(0, 0, 0, 40, 20)]),
+    ],
+)
+def test_lines(yolo, text, expected):
+    write(yolo / 'labels/train/a.txt', text)
+    assert corners_of(yolo) == expected
+
+
+def test_keypoints_are_no_polygon(yolo):
+    # Of seven values, or of nine: without kpt_shape they would be triangles and squares.
+    write(yolo / 'data.yaml', 'train: images/train\nnames: [cat, dog]\nkpt_shape: [1, 2]\n')
+    write(yolo / 'labels/train/a.txt', '1 0.5 0.5 0.2 0.5 0.9 0.9')
+    assert corners_of(yolo) == [(1, 16, 5, 24, 15)]
+    assert read_labels(yolo).remarks == []
+
+
+def test_what_is_worth_a_remark(yolo):
+    picture(yolo / 'images/train/b.PNG')
+    write(yolo / 'labels/train/a.txt', '0 0.1 0.2 0.5 0.1 0.3 0.6\n0 0.0 1.0 0.5 0.5')
+    labels = read_labels(yolo)
+    assert [len(image.boxes) for image in labels.splits['train']] == [2, 0]
+    assert labels.remarks == [
+        'images without a label file, taken to have no object in them: 1',
+        'polygons, of which the boxes around them are left: 1',
+        'boxes that left their images, clipped: 1',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('names', 'classes'),
+    [
+        ('[b, a]', ['b', 'a']),
+        ('{0: b, 1: a}', ['b', 'a']),
+        # Eleven, so that 10 comes before 2 in the alphabet; in any order.
+        (
+            '{' + ', '.join(f'{i}: n{i}' for i in reversed(range(11))) + '}',
+            [f'n{i}' for i in range(11)],
+        ),
+        # Numbers as names.
+        ('[0, 1]', ['0', '1']),
+    ],
+)
+def test_names(yolo, names, classes):
+    write(yolo / 'data.yaml', f'train: images/train\nnames: {names}\nnc: {len(classes)}\n')
+    assert read_labels(yolo).classes == classes
+
+
+@pytest.mark.parametrize(
+    ('setting', 'names'),
+    [
+        # A folder with its sub-folders, whose labels are in sub-folders too.
+        ('images/train', ['a', 'c']),
+        # Several folders.
+        ('[images/train/sub, images/more]', ['c', 'd']),
+        # A list, whose paths begin where it is.
+        ('list.txt', ['d', 'a']),
+        # As Roboflow writes what is beside the file.
+        ('../images/more', ['d']),
+    ],
+)
+def test_where_images_are(yolo, setting, names):
+    for name in ('train/sub/c', 'more/d'):
+        picture(yolo / f'images/{name}.jpg')
+        write(yolo / f'labels/{name}.txt', '0 0.5 0.5 0.2 0.2')
+    write(yolo / 'list.txt', './images/more/d.jpg\n\nimages/train/a.jpg\n')
+    write(yolo / 'data.yaml', f'train: {setting}\nval: images/more\nnames: [cat, dog]\n')
+    splits = read_labels(yolo).splits
+    assert [image.path.stem for image in splits['train']] == names
+    assert [image.path.stem for image in splits['val']] == ['d']
+    assert all(image.boxes for images in splits.values() for image in images)
+
+
+def test_beside_their_labels(tmp_path):
+    # No folder is called images: the labels are beside them.
+    picture(tmp_path / 'all/a.jpg')
+    write(tmp_path / 'all/a.txt', '0 0.5 0.5 0.2 0.5')
+    write(tmp_path / 'own.yml', 'train: all\nnames: [cat]\n')
+    assert corners_of(tmp_path) == [(0, 16, 5, 24, 15)]
+
+
+def test_the_last_folder_called_images_counts(tmp_path):
+    picture(tmp_path / 'images/x/images/a.jpg')
+    write(tmp_path / 'images/x/labels/a.txt', '0 0.5 0.5 0.2 0.5')
+    write(tmp_path / 'data.yaml', 'train: images/x/images\nnames: [cat]\n')
+    assert corners_of(tmp_path) == [(0, 16, 5, 24, 15)]
+
+
+def test_another_path(yolo):
+    other = yolo / 'elsewhere'
+    other.mkdir()
+    (yolo / 'data.yaml').rename(other / 'data.yaml')
+    write(other / 'data.yaml', f'path: {yolo}\ntrain: images/train\nnames: [cat, dog]\n')
+    assert corners_of(other) == [(1, 16, 5, 24, 15)]
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2', 'a.txt, line 2 has 4 values; a box has 5'),
+        # A box with a score.
+        ('0 0.5 0.5 0.2 0.2 0.9', 'a.txt, line 1 has 6 values; a box has 5'),
+        # A polygon that lacks a coordinate.
+        ('0 0.1 0.1 0.2 0.2 0.1 0.3 0.4', 'a.txt, line 1 has 8 values'),
+        ('0 0.5 x 0.2 0.2', "a.txt, line 1: 'x' is no number"),
+        ('0 0.5 nan 0.2 0.2', "a.txt, line 1: 'nan' is no number"),
+        ('2 0.5 0.5 0.2 0.2', 'a.txt, line 1: there is no class 2; names has 0 to 1'),
+        ('-1 0.5 0.5 0.2 0.2', 'there is no class -1'),
+        ('0.5 0.5 0.5 0.2 0.2', r'there is no class 0\.5'),
+        # Pixels.
+        ('0 20 10 8 5', 'a.txt, line 1: 20 is no share of an image, from 0 to 1'),
+        ('0 0.5 0.5 -0.2 0.2', r'line 1: -0\.2 is no share of an image'),
+        # No width.
+        ('0 0.5 0.5 0 0.5', 'line 1: the box from x1, y1 to x2, y2 = 20, 5, 20, 15 has no area'),
+    ],
+)
+def test_mistakes_in_labels_are_told(yolo, text, message):
+    write(yolo / 'labels/train/a.txt', text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_labels(yolo)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('a: [', 'data.yaml is no YAML: while parsing'),
+        ('', 'data.yaml has no settings'),
+        ('train: images/train', 'data.yaml: names is None; list the classes'),
+        ('train: images/train\nnames: []', r'names is \[\]; list the classes'),
+        # A gap would give all labels after it another name.
+        ('train: images/train\nnames: {0: a, 2: b}', 'names has the keys 0, 2; number the classes'),
+        ('train: images/train\nnames: {a: 0, b: 1}', 'names has the keys a, b'),
+        ('train: images/train\nnames: [a, b]\nnc: 3', 'nc is 3, but names has 2 classes'),
+        ('names: [a]', 'there is no train, val or test'),
+        ('names: [a, b]\ntrain: images/train\nkpt_shape: 3', 'kpt_shape is 3; write'),
+    ],
+)
+def test_mistakes_in_settings_are_told(yolo, text, message):
+    write(yolo / 'data.yaml', text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_labels(yolo)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('train', 'content', 'message'),
+    [
+        ('none', '', r'data.yaml: train is none, which is not in .*; correct it or path'),
+        ('list.txt', 'images/x.jpg', r'list.txt, line 1: .*x.jpg does not exist'),
+        ('empty', '', 'no image in .*empty or its sub-folders'),
+    ],
+)
+def test_what_is_missing_is_told(yolo, train, content, message):
+    (yolo / 'empty').mkdir()
+    write(yolo / 'list.txt', content)
+    write(yolo / 'data.yaml', f'train: {train}\nnames: [cat, dog]\n')
+    with pytest.raises(FileNotFoundError, match=message):
+        read_labels(yolo)
+
+
+def test_a_list_of_no_images(yolo):
+    write(yolo / 'list.txt', 'data.yaml')
+    write(yolo / 'data.yaml', 'train: list.txt\nnames: [cat, dog]\n')
+    with pytest.raises(ValueError, match='line 1: .*data.yaml is not named like an image'):
+        read_labels(yolo)

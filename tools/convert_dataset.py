@@ -1,0 +1,41 @@
+"""Convert labelled images from Pascal VOC's or YOLO's format to COCO JSON.
+
+The images stay where they are. tools/train.py takes such labels as they are, too.
+
+Examples:
+    python tools/convert_dataset.py VOCdevkit/VOC2007 --out my/annotations
+    python tools/convert_dataset.py my/yolo/data.yaml --out my/annotations
+"""
+
+import argparse
+
+from ssod.data.convert import convert
+from ssod.errors import errors_in_one_line
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'labels', help='folder with the XML files of Pascal VOC, or a data.yaml of YOLO'
+    )
+    parser.add_argument(
+        '--out', required=True, metavar='DIR', help='folder for train.json, val.json and test.json'
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace files that are there')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    with errors_in_one_line():
+        written, remarks = convert(args.labels, args.out, args.overwrite)
+    for made in written.values():
+        print(f'{made.file}: {made.told}; images in {made.images}')
+    for remark in remarks:
+        print(f'note: {remark}')
+
+
+if __name__ == '__main__':
+    main()

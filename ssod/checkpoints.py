@@ -3,18 +3,20 @@
 import importlib
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import HOOKS
+from mmdet.registry import HOOKS, MODELS
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import HistoryBuffer
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader, Runner, save_checkpoint, set_random_seed
 
 from ssod.files import remove_unfinished, write_whole
 from ssod.models.pretrained import fetch_weights
@@ -103,6 +105,28 @@ def _reason(error: BaseException) -> str:
     text = ' '.join(str(error).split())
     found = re.search(r'GLOBAL \S+|it asks for the attribute \S+|[^.]*', text)
     return found[0] if found and found[0] else type(error).__name__
+
+
+def save_initialized(detector: Mapping[str, Any], seed: int, path: Path) -> None:
+    """Save a detector that was initialized but not trained, as a plain checkpoint.
+
+    Args:
+        detector: Config of a detector.
+        seed: Of what its ``init_cfg`` draws.
+        path: The file.
+    """
+    init_default_scope('mmdet')
+    set_random_seed(seed)
+    model = MODELS.build(deepcopy(dict(detector)))
+    # mmengine tells of every single parameter.
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')
+    try:
+        model.init_weights()
+    finally:
+        logger.setLevel(level)
+    save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(path))
 
 
 def latest_checkpoint(directory: str | Path) -> Path | None:

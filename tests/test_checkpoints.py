@@ -12,7 +12,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, Runner
 
 from ssod import checkpoints
-from ssod.checkpoints import latest_checkpoint, load_checkpoint
+from ssod.checkpoints import latest_checkpoint, load_checkpoint, save_initialized
 
 
 class Calls:
@@ -100,6 +100,19 @@ def test_weights_of_a_url_are_read_as_safely(tmp_path, monkeypatch):
     for url in ('https://host/x.pth', 'torchvision://resnet18'):
         with pytest.raises(ValueError, match='holds more than weights'):
             CheckpointLoader.load_checkpoint(url, 'cpu')
+
+
+def test_an_initialized_detector(digits_cfg, tmp_path, capfd):
+    one, same, other = (tmp_path / f'{name}.pth' for name in ('one', 'same', 'other'))
+    for path, seed in ((one, 1), (same, 1), (other, 2)):
+        save_initialized(digits_cfg.model.detector, seed, path)
+    weights = [load_checkpoint(str(path))['state_dict'] for path in (one, same, other)]
+    name = 'rpn_head.rpn_conv.weight'
+    assert torch.equal(weights[0][name], weights[1][name])
+    assert not torch.equal(weights[0][name], weights[2][name])
+    # Initialized as its config says (normal, 0.01), and of that nothing is told.
+    assert weights[0][name].std().item() == pytest.approx(0.01, rel=0.1)
+    assert name not in ''.join(capfd.readouterr())
 
 
 def test_latest_checkpoint(tmp_path):

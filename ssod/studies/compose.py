@@ -7,11 +7,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.runner import save_checkpoint, set_random_seed
 
+from ssod.checkpoints import save_initialized
 from ssod.data.coco_json import read_coco
 from ssod.own_data import OwnData, use_data
 from ssod.studies.plan import DataSource, Method, Run, Study
@@ -103,11 +101,7 @@ class Composer:
             cfg = self._settled(run.data, self.study.trained[0])
             cfg.merge_from_dict(self.options)
             use_data(cfg, self._data(run, held_out=False))
-            init_default_scope('mmdet')
-            set_random_seed(run.seed)
-            detector = MODELS.build(cfg.model.detector)
-            detector.init_weights()
-            save_checkpoint({'state_dict': detector.state_dict(), 'meta': {}}, str(path))
+            save_initialized(cfg.model.detector, run.seed, path)
         return path
 
     def _settled(self, data: DataSource, method: Method) -> Config:

@@ -3,14 +3,13 @@
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.logging import print_log
 
-from ssod.config_parts import dicts_in, set_number_of_classes
+from ssod.config_parts import dicts_in, scale_sizes, set_number_of_classes, validation_size
 
 SOFTMAX_THRESHOLD = 0.7
 SIGMOID_THRESHOLD = 0.4
@@ -29,8 +28,8 @@ def use_detector(cfg: Config, name: str) -> None:
     root, Malladi et al. 2022). The number of classes is the data set's. Images are made as small as
     the detector's own, but never larger than the config's. The score threshold becomes one for its
     kind of scores. A head that changes its way of assigning after some epochs (TOOD) does so at
-    once, for a semi-supervised run has no epochs. The weights that the detector's config names for
-    its backbone are the start.
+    once, for a semi-supervised run has no epochs. The weights that the detector's config names, for
+    all of it or its backbone, are the start.
 
     Args:
         cfg: The semi-supervised config; it is changed.
@@ -51,6 +50,8 @@ def use_detector(cfg: Config, name: str) -> None:
     preprocessor.pop('batch_augments', None)
     cfg.model.data_preprocessor.data_preprocessor = preprocessor
     cfg.model.detector = detector
+    # What the config itself begins with is of another detector.
+    cfg.load_from = theirs.get('load_from')
     classes = _number_of_classes(cfg)
     set_number_of_classes(detector, classes)
     for part in dicts_in(detector):
@@ -120,33 +121,14 @@ def _use_optimizer(cfg: Config, theirs: Config) -> float:
 
 def _fit_images(cfg: Config, theirs: Config) -> tuple[int, int]:
     """Scale all sizes of images; returns the size for validation."""
-    ours = _validation_size(cfg)
-    wanted = _validation_size(theirs) or ours
+    ours = validation_size(cfg)
+    wanted = validation_size(theirs) or ours
     if ours is None or wanted is None:
         raise ValueError(f'{cfg.filename}: test_dataloader has no Resize with a scale')
     if wanted[0] * wanted[1] >= ours[0] * ours[1]:
         return ours
-    factors = (wanted[0] / ours[0], wanted[1] / ours[1])
-    loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
-    # Each once, though two loaders may share a pipeline.
-    for part in {id(part): part for part in dicts_in(loaders)}.values():
-        if 'scale' in part and part.get('type') in ('Resize', 'RandomResize'):
-            part.scale = _scaled(part.scale, factors)
+    scale_sizes(cfg, (wanted[0] / ours[0], wanted[1] / ours[1]))
     return wanted
-
-
-def _validation_size(cfg: Config) -> tuple[int, int] | None:
-    for part in dicts_in(cfg.test_dataloader):
-        if part.get('type') == 'Resize' and 'scale' in part:
-            return part.scale[0], part.scale[1]
-    return None
-
-
-def _scaled(scale: Any, factors: tuple[float, float]) -> Any:
-    """A size, or several of them, times the factors of width and height."""
-    if isinstance(scale[0], int):
-        return tuple(round(s * f) for s, f in zip(scale, factors, strict=True))
-    return [_scaled(s, factors) for s in scale]
 
 
 def _has_sigmoid(detector: ConfigDict) -> bool:

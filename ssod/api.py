@@ -33,6 +33,8 @@ def train(
     options: Mapping[str, Any] | None = None,
     detector: str | None = None,
     resume: bool = False,
+    fit: bool = True,
+    log_to: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train a detector from labelled and unlabelled images, in this process.
 
@@ -44,15 +46,20 @@ def train(
         detector: Another config, whose detector takes the place of this one's, such as
             ``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``.
         resume: Whether to go on from the last checkpoint in the work directory, if there is one.
+        fit: Whether image size, anchors, batch, learning rate, iterations and start are fitted to
+            ``data`` and the machine, see :func:`ssod.fitting.fit_config`; ``options`` stay.
+        log_to: Where scalars go too, any of ``'tensorboard'``, ``'wandb'`` and ``'mlflow'``.
 
     Returns:
         What :class:`~ssod.evaluation.summary.SummaryHook` writes into ``summary.json``.
 
     Raises:
         OSError: If data, weights or the config do not exist.
-        ValueError: If a setting is wrong, or data would crash the run or teach it something wrong.
+        ValueError: If a setting is wrong, data would crash the run or teach it something wrong, or
+            the package of a place in ``log_to`` is not installed.
     """
-    cfg = runs.load_config(config, work_dir, options, detector=detector, data=data)
+    cfg = runs.load_config(config, work_dir, options, detector=detector, data=data, fit=fit)
+    runs.log_to(cfg, log_to)
     if resume:
         runs.set_resume(cfg, 'auto')
     runs.build_runner(cfg).train()

@@ -51,8 +51,9 @@ def use_data(cfg: Config, data: OwnData) -> None:
     The heads get as many classes as the labelled images have.
 
     Args:
-        cfg: A config that trains on a labelled and an unlabelled source, or on a labelled one
-            alone; it is changed. Without validation images it must have its ``work_dir``.
+        cfg: A config that trains on labelled sources and an unlabelled one, which is the last, or
+            on labelled ones alone; it is changed. Without validation images it must have its
+            ``work_dir``.
         data: Where the data are.
 
     Raises:
@@ -64,9 +65,11 @@ def use_data(cfg: Config, data: OwnData) -> None:
         labeled, val = part_validation(labeled, Path(cfg.work_dir))
     classes = class_names(data.labeled)
     sources = cfg.train_dataloader.dataset.datasets
-    sources[0] = _coco(sources[0], labeled, data.images, classes)
+    # The unlabelled images come last; the labelled ones may be there in several views.
+    for number in range(max(1, len(sources) - 1)):
+        sources[number] = _coco(sources[number], labeled, data.images, classes)
     if len(sources) > 1:
-        sources[1] = _unlabeled(sources[1], data, classes)
+        sources[-1] = _unlabeled(sources[-1], data, classes)
     images = data.val_images or data.images
     for part in ('val', 'test'):
         loader = cfg[f'{part}_dataloader']
@@ -82,7 +85,7 @@ def use_folder(cfg: Config, folder: Path) -> None:
     """Put a folder in the place of a config's unlabelled images.
 
     Args:
-        cfg: A config that trains on a labelled and an unlabelled source; it is changed.
+        cfg: A config whose last source is unlabelled; it is changed.
         folder: Images, in sub-folders too.
 
     Raises:
@@ -91,7 +94,7 @@ def use_folder(cfg: Config, folder: Path) -> None:
     sources = cfg.train_dataloader.dataset.datasets
     if len(sources) < 2:
         raise ValueError(f'{cfg.filename}: it has no unlabelled images that {folder} could replace')
-    sources[1] = _folder(sources[1], folder, sources[0].get('metainfo', {}).get('classes'))
+    sources[-1] = _folder(sources[-1], folder, sources[0].get('metainfo', {}).get('classes'))
 
 
 def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:

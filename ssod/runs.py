@@ -2,7 +2,9 @@
 
 import atexit
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,19 @@ from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
 from ssod.checks.data_sets import Part
 from ssod.checks.settings import check_names_of
+from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
 from ssod.own_data import OwnData, use_data
+
+BACKENDS: dict[str, dict[str, Any]] = {
+    'tensorboard': dict(type='TensorboardVisBackend'),
+    'wandb': dict(type='WandbVisBackend'),
+    # The whole config goes there as a text; as parameters, some of its values would be too long.
+    'mlflow': dict(
+        type='MLflowVisBackend', tracked_config_keys=['work_dir', 'train_cfg', 'optim_wrapper']
+    ),
+}
+"""Where a run's scalars can go beside its own folder: the package, and mmengine's class for it."""
 
 
 def load_config(
@@ -28,6 +41,7 @@ def load_config(
     launcher: str = 'none',
     detector: str | None = None,
     data: OwnData | None = None,
+    fit: bool = True,
 ) -> Config:
     """Read a config for a run.
 
@@ -39,9 +53,11 @@ def load_config(
         detector: Another config, whose detector takes the place of this one's, see
             :func:`ssod.any_detector.use_detector`; its name becomes a part of the work directory's.
         data: Data that take the place of the config's, see :func:`ssod.own_data.use_data`.
+        fit: Whether the config is fitted to such data and the machine, see
+            :func:`ssod.fitting.fit_config`; the values of ``options`` stay.
 
     Raises:
-        FileNotFoundError: If a config, or the JSON of the labelled images, does not exist.
+        FileNotFoundError: If a config or data that it is fitted to do not exist.
         ValueError: If the other config's detector is none that boxes can teach, or the labelled
             images have no classes.
     """
@@ -57,6 +73,8 @@ def load_config(
     cfg.work_dir = place
     if data is not None:
         use_data(cfg, data)
+        if fit:
+            fit_config(cfg, options, machine_at_hand(launcher))
     cfg.merge_from_dict(options)
     cfg.work_dir, cfg.launcher = place, launcher
     if launcher != 'none' and not torch.cuda.is_available():
@@ -74,6 +92,32 @@ def use_amp(cfg: Config) -> None:
         raise ValueError('--amp: mixed precision needs a GPU, and none was found; leave it out')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('dtype', 'bfloat16')
+
+
+def log_to(cfg: Config, backends: Sequence[str]) -> None:
+    """Send a run's scalars and its config to other places too.
+
+    One that the config has already stays as it is.
+
+    Args:
+        cfg: The run's config; it is changed.
+        backends: Any of ``'tensorboard'``, ``'wandb'`` and ``'mlflow'``.
+
+    Raises:
+        ValueError: If one is unknown, or its package is not installed.
+    """
+    for name in backends:
+        if name not in BACKENDS:
+            raise ValueError(f'no logging to {name!r}; known: {", ".join(BACKENDS)}')
+        if find_spec(name) is None:
+            raise ValueError(f'{name} is not installed; pip install {name}, or leave out --{name}')
+        place = dict(BACKENDS[name])
+        if name == 'mlflow' and os.environ.get('MLFLOW_TRACKING_URI'):
+            # MMEngine would write into the run's folder nevertheless.
+            place['tracking_uri'] = os.environ['MLFLOW_TRACKING_URI']
+        places = cfg.visualizer.setdefault('vis_backends', [])
+        if all(other.type != place['type'] for other in places):
+            places.append(place)
 
 
 def scale_lr(cfg: Config) -> None:

@@ -102,6 +102,20 @@ def test_labels_alone(data):
     assert labeled.ann_file == str(data.labeled)
 
 
+def test_labelled_images_in_two_views(data):
+    # Unbiased Teacher's sources are the labelled images twice, and the unlabelled ones.
+    cfg, before = put(data, 'configs/unbiasedteacher_fasterrcnn_coco10pct.py')
+    *labeled, unlabeled = cfg.train_dataloader.dataset.datasets
+    assert [source.ann_file for source in labeled] == [str(data.labeled)] * 2
+    assert unlabeled.type == 'UnlabeledFolder'
+    old = before['train_dataloader']['dataset']['datasets']
+    for number, source in enumerate((*labeled, unlabeled)):
+        assert source.pipeline == old[number]['pipeline']
+    use_folder(cfg, data.images)
+    assert [source.type for source in labeled] == ['CocoDataset'] * 2
+    assert cfg.train_dataloader.dataset.datasets[-1].data_root == str(data.images)
+
+
 def test_without_validation_images(data, tmp_path, caplog):
     given = OwnData(data.labeled, data.images, data.unlabeled)
     cfg, _ = put(given, work_dir=tmp_path / 'run')

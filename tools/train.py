@@ -41,6 +41,11 @@ def parse_args() -> argparse.Namespace:
         '--val', type=Path, metavar='JSON', help='validation images; default: a fifth of --labeled'
     )
     own.add_argument('--val-images', type=Path, metavar='DIR', help='their folder; as --images')
+    own.add_argument(
+        '--no-fit',
+        action='store_true',
+        help='leave image size, anchors, batch, learning rate, iterations and start as they are',
+    )
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
     parser.add_argument(
         '--resume',
@@ -53,6 +58,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the real batch'
     )
+    for name in runs.BACKENDS:
+        parser.add_argument(f'--{name}', action='store_true', help=f'log to {name} too')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
     )
@@ -75,8 +82,15 @@ def main() -> None:
         data = OwnData(args.labeled, args.images, args.unlabeled, args.val, args.val_images)
     with errors_in_one_line():
         cfg = runs.load_config(
-            args.config, args.work_dir, args.cfg_options, args.launcher, args.detector, data
+            args.config,
+            args.work_dir,
+            args.cfg_options,
+            args.launcher,
+            args.detector,
+            data,
+            fit=not args.no_fit,
         )
+        runs.log_to(cfg, [name for name in runs.BACKENDS if vars(args)[name]])
         if args.amp:
             runs.use_amp(cfg)
         if args.auto_scale_lr:

@@ -1,0 +1,159 @@
+"""How many images a step has, and the learning rate for as many."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from ssod.config_parts import RESIZES, dicts_in
+from ssod.fitting.given import Given
+from ssod.fitting.images import resize_factor, usual_size
+from ssod.fitting.measures import Labels, Machine
+
+MEGAPIXEL = 1e6
+GIGABYTE = 2**30
+USABLE = 0.8
+"""Share of a GPU's memory that is counted on; the rest goes to fragments and other programs."""
+FIXED = 2 * GIGABYTE
+"""Student, teacher, gradients and the optimizer's averages."""
+BYTES_PER_MEGAPIXEL = 4 * GIGABYTE
+"""Of the images in a step. By mmdet's tables Faster R-CNN R50-FPN takes 1.9 GB for a megapixel in
+float32 all in all (4.0 GB for two images of 1333×800) and RTMDet-l 3.3 GB."""
+CPU_MEGAPIXELS = 0.75
+"""Of the images in a step on a CPU, which then takes seconds."""
+
+
+def megapixels_on(machine: Machine) -> float:
+    """What the images of a step may have together, in each process."""
+    if machine.gpu_memory is None:
+        return CPU_MEGAPIXELS
+    return max(0.0, USABLE * machine.gpu_memory - FIXED) / BYTES_PER_MEGAPIXEL
+
+
+def images_in_step(megapixels: float, view: float, period: int, most: int) -> int:
+    """The largest batch of a process that there is room for.
+
+    Args:
+        megapixels: What all its images may have together.
+        view: What one has at most.
+        period: What it must be a multiple of: the sum of the sources' ratio.
+        most: What it may be at most; rounded down to such a multiple.
+
+    Returns:
+        At least ``period``, whatever there is room for.
+    """
+    return max(period, min(int(megapixels / view), most) // period * period)
+
+
+def rate_factor(images: int, meant: int, optimizer: str) -> float:
+    """What a learning rate is multiplied with for steps of another number of images.
+
+    In proportion (Goyal et al. 2017); Adam and its kin by the square root (Malladi et al. 2022).
+
+    Args:
+        images: In a step, over all processes.
+        meant: For how many the learning rate is.
+        optimizer: Its type.
+    """
+    factor = images / meant
+    return math.sqrt(factor) if 'Adam' in optimizer else factor
+
+
+def view_megapixels(scales: Iterable[Any], size: tuple[float, float]) -> float:
+    """The pixels of the largest view of an image, in millions.
+
+    Args:
+        scales: Sizes that transforms may make it, each of two numbers.
+        size: Of the image; what it stays without any.
+    """
+    factors = [resize_factor(size, scale) for scale in scales]
+    return size[0] * size[1] * max(factors, default=1.0) ** 2 / MEGAPIXEL
+
+
+def fit_batch(cfg: Config, given: Given, labels: Labels, machine: Machine) -> str | None:
+    """Fit the batch of each process to its memory.
+
+    It is never more than the config's own, or its share of the batch that the config is meant for
+    if that is more.
+
+    Args:
+        cfg: The config, its images fitted already; it is changed.
+        given: What the user asks for.
+        labels: Of the labelled images.
+        machine: What it runs on.
+
+    Returns:
+        What was done; ``None`` where the user says how many.
+    """
+    loader = cfg.train_dataloader
+    if given.has('train_dataloader.batch_size') or not len(labels.sizes):
+        return None
+    view = view_megapixels(_training_scales(given.on(cfg)), usual_size(labels))
+    room = megapixels_on(machine)
+    period = sum(source_ratio(cfg))
+    most = max(loader.batch_size, meant_batch(cfg) // machine.processes)
+    loader.batch_size = images_in_step(room, view, period, most)
+    where = 'the CPU'
+    if machine.gpu_memory is not None:
+        where = f'a GPU of {machine.gpu_memory / GIGABYTE:.0f} GB'
+    each = f' for each of {machine.processes} processes' if machine.processes > 1 else ''
+    least = ', the least there can be' if room < period * view else ''
+    views = f'views have up to {view:.2g} megapixels, {where} is given {room:.2g} in a step'
+    return f'batch size {loader.batch_size}{each}{least}: {views}'
+
+
+def fit_rate(cfg: Config, given: Given, machine: Machine) -> str | None:
+    """Fit the learning rate to the images of a step.
+
+    Args:
+        cfg: The config, its batch fitted already; it is changed.
+        given: What the user asks for.
+        machine: What it runs on.
+
+    Returns:
+        What was done; ``None`` where the user says which, or the config not for which batch.
+    """
+    optimizer = cfg.optim_wrapper.get('optimizer') or ConfigDict()
+    meant = cfg.get('auto_scale_lr', {}).get('base_batch_size')
+    own = ('optim_wrapper.optimizer', 'auto_scale_lr')
+    if any(map(given.has, own)) or 'lr' not in optimizer or not meant:
+        return None
+    images = step_images(given.on(cfg), machine)
+    kind = optimizer.type if isinstance(optimizer.type, str) else optimizer.type.__name__
+    factor = rate_factor(images, meant, kind)
+    optimizer.lr = float(f'{optimizer.lr * factor:.3g}')
+    # So that --auto-scale-lr does not do it again.
+    cfg.auto_scale_lr.base_batch_size = images
+    if factor == 1:
+        return f'learning rate {optimizer.lr:g}: steps are of {images} images, as the config means'
+    way = 'square root, as for Adam' if 'Adam' in kind else 'in proportion'
+    return f'learning rate {optimizer.lr:g}: steps are of {images} images, not {meant} ({way})'
+
+
+def source_ratio(cfg: Config) -> list[int]:
+    """Draws from each source of the training."""
+    loader = cfg.train_dataloader
+    return list(loader.sampler.get('source_ratio') or [1] * len(loader.dataset.datasets))
+
+
+def meant_batch(cfg: Config) -> int:
+    """Images of a step, over all processes, that the config's schedule is meant for."""
+    meant = cfg.get('auto_scale_lr', {}).get('base_batch_size')
+    return int(meant or cfg.train_dataloader.batch_size)
+
+
+def step_images(cfg: Config, machine: Machine) -> int:
+    """Images of a step, over all processes."""
+    return int(cfg.train_dataloader.batch_size) * machine.processes
+
+
+def _training_scales(cfg: Config) -> list[tuple[float, float]]:
+    scales: list[tuple[float, float]] = []
+    for part in dicts_in(cfg.train_dataloader):
+        key = RESIZES.get(part.get('type'))
+        if key in part:
+            made = part[key] if isinstance(part[key][0], list | tuple) else [part[key]]
+            largest = max(part.get('ratio_range') or (1,))
+            scales += [(width * largest, height * largest) for width, height in made]
+    return scales

@@ -1,0 +1,51 @@
+"""All that is fitted, in the order in which one depends on the other."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ssod.data.coco_json import read_coco
+from ssod.fitting.anchors import fit_anchors
+from ssod.fitting.batch import fit_batch, fit_rate
+from ssod.fitting.given import Given
+from ssod.fitting.images import fit_images
+from ssod.fitting.measures import Machine, measure_labels
+from ssod.fitting.schedule import fit_schedule
+from ssod.fitting.start import fit_start
+
+
+def fit_config(cfg: Config, options: Mapping[str, Any], machine: Machine) -> None:
+    """Fit image size, anchors, batch, learning rate, iterations and start to data and machine.
+
+    Each is said in the log in a line; the lines are the config's ``fitted`` too. What the user
+    gives is counted with and not replaced.
+
+    Args:
+        cfg: A config with the user's data, see :func:`ssod.own_data.use_data`; it is changed. The
+            user's values are not put into it.
+        options: Values that the user gives, with dotted keys.
+        machine: What it will run on.
+
+    Raises:
+        OSError: If data or weights do not exist.
+        ValueError: If the labelled images have no COCO JSON.
+    """
+    given = Given(options)
+    source = given.on(cfg).train_dataloader.dataset.datasets[0]
+    labels = measure_labels(read_coco(Path(source.get('data_root', ''), source.ann_file)))
+    lines = [
+        (fit_images(cfg, given, labels), logging.INFO),
+        (fit_anchors(cfg, given, labels), logging.INFO),
+        (fit_batch(cfg, given, labels, machine), logging.INFO),
+        (fit_schedule(cfg, given, labels, machine), logging.INFO),
+        (fit_rate(cfg, given, machine), logging.INFO),
+        fit_start(cfg, given),
+    ]
+    for line, level in lines:
+        if line is not None:
+            print_log(line, 'current', level)
+    cfg.fitted = [line for line, _ in lines if line is not None]

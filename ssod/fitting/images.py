@@ -1,0 +1,112 @@
+"""The size that images are made, from the sizes of the labelled ones."""
+
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.config import Config
+
+from ssod.config_parts import scale_sizes, validation_size
+from ssod.fitting.given import Given
+from ssod.fitting.measures import Labels
+
+MOST = 0.95
+"""Share of the images that decides on the size; a few giants are no reason to enlarge the rest."""
+FEW = 0.1
+"""Share of the boxes that may be smaller than :data:`SMALL`."""
+SMALL = 32.0
+"""Root of the area below which COCO calls an object small; detectors find far fewer of those."""
+
+VIEWS = ('scale', 'scales', 'pipeline', 'transforms', 'weak', 'strong', 'common')
+"""Who gives one of these says how large images are."""
+
+Size = tuple[int, int]
+
+
+class FittedSize(NamedTuple):
+    """How large images become.
+
+    Args:
+        usual: The size that 95 % of them do not exceed, the longer side first.
+        small_box: Root of the area that 90 % of the boxes have at least; ``inf`` without boxes.
+        room: What the usual size times this is the largest that the config allows.
+        factor: What it is multiplied with, at most ``room``.
+    """
+
+    usual: Size
+    small_box: float
+    room: float
+    factor: float
+
+    @property
+    def made(self) -> Size:
+        """The usual size after that."""
+        return round(self.usual[0] * self.factor), round(self.usual[1] * self.factor)
+
+
+def resize_factor(size: tuple[float, float], scale: Size) -> float:
+    """What mmdet multiplies an image with that keeps its ratio: as large as the scale allows.
+
+    Args:
+        size: Of the image, its sides in any order.
+        scale: Of the transform, the most that the sides may be, in any order.
+    """
+    return min(max(scale) / max(size), min(scale) / min(size))
+
+
+def usual_size(labels: Labels) -> Size:
+    """The sides that 95 % of the images do not exceed, the longer one first."""
+    sides = np.sort(labels.sizes, axis=1)[:, ::-1]
+    longer, shorter = np.quantile(sides, MOST, axis=0, method='inverted_cdf')
+    return round(longer), round(shorter)
+
+
+def fitted_size(labels: Labels, scale: Size) -> FittedSize:
+    """As they are, larger only for the sake of small boxes, and never above the config's scale.
+
+    Args:
+        labels: With at least one size.
+        scale: Of the config, for scoring.
+    """
+    size = usual_size(labels)
+    small = np.inf
+    if len(labels.boxes):
+        roots = np.sqrt(labels.boxes.prod(axis=1))
+        small = float(np.quantile(roots, FEW, method='inverted_cdf'))
+    room = resize_factor(size, scale)
+    return FittedSize(size, small, room, min(room, max(1.0, SMALL / small)))
+
+
+def fit_images(cfg: Config, given: Given, labels: Labels) -> str | None:
+    """Scale the sizes of all views and of scoring alike, so that they stay in proportion.
+
+    Args:
+        cfg: The config; it is changed.
+        given: What the user asks for.
+        labels: Of the labelled images.
+
+    Returns:
+        What was done; ``None`` where the user or the config says another way.
+    """
+    scale = validation_size(cfg)
+    if given.ends(*VIEWS) or scale is None:
+        return None
+    if not len(labels.sizes):
+        return f'image size up to {_named(scale)}: no labelled image has a size in its JSON'
+    fitted = fitted_size(labels, scale)
+    share = fitted.factor / fitted.room
+    scale_sizes(cfg, (share, share))
+    return f'image size {_named(fitted.made)}: {_reason(fitted)}'
+
+
+def _reason(fitted: FittedSize) -> str:
+    if fitted.factor == 1:
+        return f'{MOST:.0%} of the labelled images are no larger'
+    images = f'{MOST:.0%} of the labelled images are up to {_named(fitted.usual)}'
+    if fitted.factor < 1:
+        return f'the most that the config allows; {images}'
+    wish = f'{images}, but a tenth of their boxes are below {fitted.small_box:.0f} pixels'
+    return wish if fitted.factor < fitted.room else f'{wish}; more the config does not allow'
+
+
+def _named(size: Size) -> str:
+    return f'{size[0]}×{size[1]}'

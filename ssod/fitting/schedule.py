@@ -1,0 +1,145 @@
+"""How long to train, and all that happens at some iteration moved with it."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from ssod.config_parts import dicts_in
+from ssod.data.coco_json import read_coco
+from ssod.data.folder import look_into
+from ssod.fitting.batch import meant_batch, source_ratio, step_images
+from ssod.fitting.given import Given
+from ssod.fitting.measures import Labels, Machine
+
+PASSES = 12
+"""How often each image is to come: the 12 epochs of mmdet's shortest schedule."""
+SHORTER, LONGER = 10, 3
+"""How many times shorter or longer than the config's a training may be, in images."""
+LEAST = 500
+"""Iterations that a teacher needs to become better than its student, whatever the batch."""
+CPU_ITERATIONS = 3000
+"""At most on a CPU: hours and not days."""
+
+RAMPS = ('linear', 'sigmoid', 'cosine')
+"""Schedules of :mod:`ssod.schedules` with ``steps``."""
+
+
+def iterations_for(images: Sequence[int], ratio: Sequence[int], step: int, own: float) -> int:
+    """As many as each image comes twelve times in, but not far from the config's own.
+
+    Args:
+        images: How many each source has.
+        ratio: Draws from each source.
+        step: Images of a step, over all processes.
+        own: Iterations of that many images that the config's schedule amounts to.
+
+    Returns:
+        A number of two digits.
+    """
+    shares = [step * r / sum(ratio) for r in ratio]
+    wanted = PASSES * max(n / share for n, share in zip(images, shares, strict=True))
+    least = min(own, max(own / SHORTER, LEAST))
+    return int(float(f'{min(max(wanted, least), own * LONGER):.2g}'))
+
+
+def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) -> str | None:
+    """Fit the number of iterations, and stretch what is counted in them.
+
+    Where the user gives it, the rest is stretched to that.
+
+    Args:
+        cfg: The config, its batch fitted but ``auto_scale_lr`` still its own; it is changed.
+        given: What the user asks for.
+        labels: Of the labelled images.
+        machine: What it runs on.
+
+    Returns:
+        What was done; ``None`` where the config does not count iterations.
+
+    Raises:
+        FileNotFoundError: If the unlabelled images do not exist.
+        ValueError: If their JSON is none.
+    """
+    own = cfg.train_cfg.get('max_iters')
+    if own is None:
+        return None
+    asked = given.on(cfg)
+    if given.has('train_cfg.max_iters'):
+        wanted = asked.train_cfg.max_iters
+        stretch(cfg, wanted)
+        return f'iterations {wanted:,}: what the config plans for {own:,} is stretched to that'
+    images = [labels.images] * len(cfg.train_dataloader.dataset.datasets)
+    if len(images) > 1:
+        images[-1] = count_images(asked.train_dataloader.dataset.datasets[-1])
+    step = step_images(asked, machine)
+    number = iterations_for(images, source_ratio(asked), step, own * meant_batch(cfg) / step)
+    most = math.inf if machine.gpu_memory is not None else min(own, CPU_ITERATIONS)
+    stretch(cfg, int(min(number, most)))
+    return _told(cfg.train_cfg.max_iters, own, images, source_ratio(asked), step)
+
+
+def _told(number: int, own: int, images: list[int], ratio: list[int], step: int) -> str:
+    often = [number * step * r / sum(ratio) / n for r, n in zip(ratio, images, strict=True)]
+    times = [f'{n:,.0f} times' if n >= 10 else f'{n:.1f} times' for n in often]
+    told = f'iterations {number:,}, in the config {own:,}: a labelled image comes {times[0]}'
+    return told + (f', one of {images[-1]:,} unlabelled ones {times[-1]}' if images[1:] else '')
+
+
+def count_images(source: ConfigDict) -> int:
+    """How many images an unlabelled source has: a folder, or a COCO JSON.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it is no JSON.
+    """
+    if source.type == 'UnlabeledFolder':
+        return len(look_into(Path(source.data_root)).images)
+    return len(read_coco(Path(source.get('data_root', ''), source.ann_file), ('images',))['images'])
+
+
+def stretch(cfg: Config, number: int) -> None:
+    """Make a training longer or shorter with all that is counted in iterations.
+
+    That is the interval of validations and checkpoints, the burn-in, the learning rate's
+    milestones and warm-up, and the schedules of weights, decays and thresholds.
+
+    Args:
+        cfg: A config that counts iterations; it is changed.
+        number: Of iterations, at least 1.
+    """
+    factor = number / cfg.train_cfg.max_iters
+    _times(cfg.train_cfg, factor, 'val_interval')
+    for scheduler in cfg.get('param_scheduler') or []:
+        if not scheduler.get('by_epoch', True):
+            _times(scheduler, factor, 'begin', 'end', 'milestones', 'T_max', 'step_size')
+    hooks = cfg.get('default_hooks') or ConfigDict()
+    parts = {id(p): p for p in dicts_in([cfg.model, hooks, cfg.get('custom_hooks') or []])}
+    for part in parts.values():
+        if part.get('type') in RAMPS:
+            _times(part, factor, 'steps')
+        elif part.get('type') == 'stepwise':
+            _times(part, factor, 'milestones')
+        _times(part, factor, 'burn_in')
+    if not hooks.get('checkpoint', {}).get('by_epoch', True):
+        _times(hooks.checkpoint, factor, 'interval')
+    cfg.train_cfg.max_iters = number
+
+
+def _times(part: ConfigDict, factor: float, *keys: str) -> None:
+    for key in keys:
+        if part.get(key) is not None:
+            part[key] = _stretched(part[key], factor)
+
+
+def _stretched(value: Any, factor: float) -> Any:
+    """A number of iterations, or several that increase."""
+    if not isinstance(value, list | tuple):
+        return max(1, round(value * factor)) if value else value
+    stretched: list[int] = []
+    for each in value:
+        # Two may not fall together.
+        stretched.append(max(round(each * factor), stretched[-1] + 1 if stretched else 1))
+    return stretched

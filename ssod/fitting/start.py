@@ -1,0 +1,60 @@
+"""The weights that a run starts from: the best that can be had."""
+
+import logging
+from typing import Any
+
+from mmengine.config import Config
+
+from ssod.config_parts import dicts_in
+from ssod.fitting.given import Given
+from ssod.models.pretrained import fetch_weights
+
+
+def fit_start(cfg: Config, given: Given) -> tuple[str, int]:
+    """Start from the detector that the config names, or else from its backbone's weights.
+
+    A detector that cannot be downloaded gives way to the backbone; a backbone's weights that cannot
+    be had are an error when the model is built.
+
+    Args:
+        cfg: The config; it is changed.
+        given: What the user asks for.
+
+    Returns:
+        What it starts from, and the level of the log at which to say it.
+
+    Raises:
+        FileNotFoundError: If the detector's weights are a file that does not exist.
+        ConnectionError: If they are the user's wish and cannot be downloaded.
+    """
+    asked = given.on(cfg)
+    detector, backbone = asked.get('load_from'), backbone_weights(asked.model)
+    instead = 'all random'
+    if backbone is not None:
+        instead = f'the backbone, {backbone}'
+    if detector is None:
+        if backbone is not None:
+            return f'start weights: {instead}', logging.INFO
+        remedy = '--cfg-options load_from=FILE names a detector to start from'
+        return f'start weights: {instead}, for the config names none; {remedy}', logging.WARNING
+    try:
+        fetch_weights(detector)
+    except ConnectionError as error:
+        if given.has('load_from'):
+            raise
+        cfg.load_from = None
+        return (
+            f'start weights: {instead}, for the detector is not to be had: {error}',
+            logging.WARNING,
+        )
+    return f'start weights: the detector {detector}', logging.INFO
+
+
+def backbone_weights(model: Any) -> str | None:
+    """What the config of a model names as pretrained weights of a part."""
+    for part in dicts_in(model):
+        if part.get('type') == 'Pretrained' and part.get('checkpoint'):
+            return str(part.checkpoint)
+        if part.get('type') == 'TorchvisionBackbone' and part.get('weights'):
+            return f'{part.arch} {part.weights} of torchvision'
+    return None

@@ -1,0 +1,154 @@
+"""The batch, and the learning rate for it."""
+
+import pytest
+import torch
+
+from ssod.fitting.batch import (
+    fit_batch,
+    fit_rate,
+    images_in_step,
+    megapixels_on,
+    rate_factor,
+    view_megapixels,
+)
+from ssod.fitting.given import Given
+from ssod.fitting.measures import Machine, machine_at_hand
+
+from .conftest import labels_of
+
+GB = 2**30
+
+
+@pytest.mark.parametrize(
+    ('memory', 'megapixels'),
+    [
+        (None, 0.75),
+        # 80 % of it, less 2 GB, at 4 GB each.
+        (10 * GB, 1.5),
+        (80 * GB, 15.5),
+        # Less than the model itself takes.
+        (1 * GB, 0.0),
+    ],
+)
+def test_room(memory, megapixels):
+    assert megapixels_on(Machine(gpu_memory=memory)) == pytest.approx(megapixels)
+
+
+@pytest.mark.parametrize(
+    ('megapixels', 'view', 'period', 'most', 'images'),
+    [
+        # As many as there is room for, in whole periods.
+        (10.0, 1.0, 1, 99, 10),
+        (10.0, 1.0, 4, 99, 8),
+        # No more than asked for, in whole periods.
+        (10.0, 1.0, 2, 5, 4),
+        # A period, whatever there is room for.
+        (0.0, 1.0, 5, 10, 5),
+        (10.0, 1.0, 5, 3, 5),
+    ],
+)
+def test_images_in_a_step(megapixels, view, period, most, images):
+    assert images_in_step(megapixels, view, period, most) == images
+
+
+@pytest.mark.parametrize(
+    ('images', 'optimizer', 'factor'),
+    [(4, 'SGD', 0.25), (64, 'SGD', 4.0), (4, 'AdamW', 0.5), (64, 'Adam', 2.0), (16, 'AdamW', 1.0)],
+)
+def test_the_rates_factor(images, optimizer, factor):
+    assert rate_factor(images, 16, optimizer) == factor
+
+
+def test_the_largest_view():
+    # Never resized; as large as the larger of two allows: three times, then 300 × 200.
+    assert view_megapixels([], (1000, 500)) == 0.5
+    assert view_megapixels([(100, 100), (400, 200)], (100, 50)) == pytest.approx(0.08)
+
+
+@pytest.mark.parametrize(
+    ('machine', 'images', 'told'),
+    [
+        # A view of 640×480 is made 1333×1000 at most: 1.33 megapixels, as the longer side decides.
+        (Machine(), 3, 'batch size 3, the least there can be: views have up to 1.3 megapixels, '),
+        (Machine(1, 24 * GB), 3, 'batch size 3: views have up to 1.3 megapixels, a GPU of 24 GB '),
+        (Machine(1, 40 * GB), 3, 'batch size 3: '),
+        # 7.5 megapixels are five views; 15.5 are eleven.
+        (Machine(1, 80 * GB), 9, 'batch size 9: '),
+        # The batch that the config means, 12; two processes have half of it each, four would have
+        # 3, but the config has 6.
+        (Machine(1, 200 * GB), 12, 'batch size 12: '),
+        (Machine(2, 200 * GB), 6, 'batch size 6 for each of 2 processes: '),
+        (Machine(4, 200 * GB), 6, 'batch size 6 for each of 4 processes: '),
+    ],
+)
+def test_the_batch_of_a_config(cfg, machine, images, told):
+    assert fit_batch(cfg, Given({}), labels_of([(640, 480)]), machine).startswith(told)
+    assert cfg.train_dataloader.batch_size == images
+
+
+def test_sizes_by_a_ratio_and_by_choice(cfg):
+    # 64 times 1.25 are 80: 0.0064 megapixels, of which 0.75 has 117.
+    options = {'auto_scale_lr.base_batch_size': 999}
+    cfg.auto_scale_lr.base_batch_size = 999
+    view = dict(type='RandomResize', scale=(64, 64), ratio_range=(0.8, 1.25))
+    choice = dict(type='RandomChoiceResize', scales=[(16, 16), (32, 32)])
+    labeled, unlabeled = cfg.train_dataloader.dataset.datasets
+    labeled.pipeline = [view]
+    unlabeled.pipeline = [choice]
+    fit_batch(cfg, Given(options), labels_of([(32, 32)]), Machine())
+    assert cfg.train_dataloader.batch_size == 117
+    labeled.pipeline = [choice]
+    told = fit_batch(cfg, Given(options), labels_of([(32, 32)]), Machine())
+    # 1024 pixels each.
+    assert cfg.train_dataloader.batch_size == 732
+    assert 'views have up to 0.001 megapixels' in told
+
+
+def test_the_users_batch_stays(cfg):
+    given = Given({'train_dataloader.batch_size': 30})
+    assert fit_batch(cfg, given, labels_of([(640, 480)]), Machine()) is None
+    assert cfg.train_dataloader.batch_size == 6
+    # And is what the learning rate is for: 30 of 12, on two processes 60.
+    told = fit_rate(cfg, given, Machine(2))
+    assert told == 'learning rate 0.05: steps are of 60 images, not 12 (in proportion)'
+    assert cfg.optim_wrapper.optimizer.lr == 0.05
+
+
+def test_the_rate_of_a_config(cfg):
+    cfg.optim_wrapper.optimizer.type = 'AdamW'
+    cfg.train_dataloader.batch_size = 3
+    told = fit_rate(cfg, Given({}), Machine())
+    assert told == 'learning rate 0.005: steps are of 3 images, not 12 (square root, as for Adam)'
+    # It is not scaled once more.
+    assert cfg.auto_scale_lr.base_batch_size == 3
+    told = fit_rate(cfg, Given({}), Machine())
+    assert told == 'learning rate 0.005: steps are of 3 images, as the config means'
+
+
+@pytest.mark.parametrize(
+    'options', [{'optim_wrapper.optimizer.lr': 1.0}, {'auto_scale_lr.enable': True}]
+)
+def test_the_users_rate_stays(cfg, options):
+    before = cfg.to_dict()
+    assert fit_rate(cfg, Given(options), Machine()) is None
+    cfg.pop('auto_scale_lr')
+    assert fit_rate(cfg, Given({}), Machine()) is None
+    assert cfg.optim_wrapper.to_dict() == before['optim_wrapper']
+
+
+def test_the_machine(monkeypatch):
+    class Properties:
+        def __init__(self, index):
+            self.total_memory = (24 - index) * GB
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setenv('WORLD_SIZE', '4')
+    monkeypatch.setenv('SLURM_NTASKS', '16')
+    assert machine_at_hand('none') == Machine(1, None)
+    assert machine_at_hand('pytorch') == Machine(4, None)
+    assert machine_at_hand('slurm') == Machine(16, None)
+    # All ranks count on the smallest.
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(torch.cuda, 'get_device_properties', Properties)
+    assert machine_at_hand('pytorch') == Machine(4, 23 * GB)

@@ -1,0 +1,192 @@
+"""All of it, on the configs for own data; and what a run starts from."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from ssod import runs
+from ssod.data.coco_json import write_json
+from ssod.fitting import fit, start
+from ssod.fitting.given import Given
+from ssod.fitting.measures import Machine
+from ssod.own_data import OwnData
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """What is fetched; nothing is to be had that is called so."""
+    references = []
+
+    def fetch(reference):
+        references.append(reference)
+        if 'nowhere' in reference:
+            raise ConnectionError('no way there')
+        return Path(reference)
+
+    monkeypatch.setattr(start, 'fetch_weights', fetch)
+    return references
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Four labelled images of 100×80, boxes of 40×20, and six unlabelled ones."""
+    images = [{'id': i, 'file_name': f'{i}.png', 'width': 100, 'height': 80} for i in range(6)]
+    box = {'category_id': 1, 'bbox': [0, 0, 40, 20], 'area': 800, 'iscrowd': 0}
+    content = {
+        'images': images[:4],
+        'annotations': [{**box, 'id': i, 'image_id': i} for i in range(4)],
+        'categories': [{'id': 1, 'name': 'cat'}],
+    }
+    write_json(tmp_path / 'labeled.json', content)
+    write_json(tmp_path / 'unlabeled.json', {**content, 'images': images, 'annotations': []})
+    labeled, unlabeled = tmp_path / 'labeled.json', tmp_path / 'unlabeled.json'
+    return OwnData(labeled, tmp_path, unlabeled, labeled)
+
+
+def load(monkeypatch, name, data, options=None, **arguments):
+    """A config as the tools read it, on a CPU."""
+    monkeypatch.setattr(runs, 'machine_at_hand', lambda launcher: Machine())
+    return runs.load_config(CONFIGS / name, options=options, data=data, **arguments)
+
+
+def test_the_config_for_own_data(monkeypatch, data, fetched):
+    cfg = load(monkeypatch, 'mt_fasterrcnn_custom.py', data)
+    # Boxes are of 28 pixels, so that images are made larger by 32 / 28; views at most by 151 / 100.
+    assert cfg.fitted == [
+        'image size 113×91: 95% of the labelled images are up to 100×80, but a tenth of their '
+        'boxes are below 28 pixels',
+        "anchors: the config's own cover 100% of the labelled boxes",
+        'batch size 8: views have up to 0.018 megapixels, the CPU is given 0.75 in a step',
+        'iterations 3,000, in the config 30,000: a labelled image comes 3,000 times, one of 6 '
+        'unlabelled ones 2,000 times',
+        'learning rate 0.005: steps are of 8 images, as the config means',
+        f'start weights: the detector {cfg.load_from}',
+    ]
+    assert [cfg.load_from] == fetched
+    assert cfg.test_dataloader.dataset.pipeline[1].scale == (151, 91)
+    assert cfg.param_scheduler[1].milestones == [2000, 2700]
+    # What the run's folder keeps is what was fitted.
+    assert Config.fromstring(cfg.dump(), '.py').fitted == cfg.fitted
+
+
+def test_the_users_values_win(monkeypatch, data, fetched):
+    options = {
+        'train_dataloader.batch_size': 4,
+        'optim_wrapper.optimizer.lr': 0.5,
+        'train_cfg.max_iters': 300,
+        'default_hooks.teacher.burn_in': 7,
+        'test_dataloader.dataset.pipeline.1.scale': (64, 64),
+        'load_from': 'mine.pth',
+        'model.detector.rpn_head.anchor_generator.scales': [2],
+    }
+    cfg = load(monkeypatch, 'mt_fasterrcnn_custom.py', data, options)
+    asked = cfg.copy()
+    asked.merge_from_dict(options)
+    assert cfg.to_dict() == asked.to_dict()
+    assert cfg.fitted == [
+        'iterations 300: what the config plans for 30,000 is stretched to that',
+        'start weights: the detector mine.pth',
+    ]
+    assert cfg.param_scheduler[1].milestones == [200, 270]
+
+
+def test_small_pictures_on_two_cores(monkeypatch, data, fetched):
+    cfg = load(monkeypatch, 'mt_fasterrcnn_small.py', data)
+    fitted = [line.partition(':')[0] for line in cfg.fitted]
+    assert fitted == [
+        'image size 113×91',
+        'anchors',
+        'batch size 6',
+        'iterations 500, in the config 800',
+        'learning rate 0.0003',
+        'start weights',
+    ]
+    assert (
+        cfg.fitted[-1] == 'start weights: the backbone, mobilenet_v2 IMAGENET1K_V1 of torchvision'
+    )
+    assert fetched == []
+    transforms = cfg.train_dataloader.dataset.datasets[0].pipeline[2].transforms
+    assert transforms[0].scale == (113, 113)
+
+
+def test_another_detector_has_another_start(monkeypatch, data, fetched):
+    detector = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+    cfg = load(monkeypatch, 'mt_fasterrcnn_custom.py', data, detector=detector)
+    # The config's own is a Faster R-CNN.
+    assert (cfg.load_from, fetched) == (None, [])
+    assert cfg.fitted[-1] == 'start weights: the backbone, torchvision://resnet50'
+
+
+def test_nothing_is_fitted_if_not_wanted(monkeypatch, data, fetched):
+    plain = load(monkeypatch, 'mt_fasterrcnn_small.py', data, fit=False)
+    assert 'fitted' not in plain
+    assert plain.train_cfg.max_iters == 800
+    # Nor without own data.
+    assert 'fitted' not in load(monkeypatch, 'mt_fasterrcnn_small.py', None)
+
+
+def test_lines_are_in_the_log(monkeypatch, cfg, data, fetched):
+    said = []
+    monkeypatch.setattr(fit, 'print_log', lambda line, logger, level: said.append((line, level)))
+    cfg.train_dataloader.dataset.datasets[0].ann_file = str(data.labeled)
+    source = dict(type='CocoDataset', ann_file=str(data.unlabeled))
+    cfg.train_dataloader.dataset.datasets[1].update(source)
+    cfg.model.detector.backbone = {}
+    fit.fit_config(cfg, {}, Machine())
+    assert [line for line, _ in said] == cfg.fitted
+    # Only what is likely to be regretted is a warning.
+    assert [level for _, level in said] == [logging.INFO] * 5 + [logging.WARNING]
+
+
+def test_the_start(cfg, fetched):
+    # The backbone's weights, where the config names no detector's.
+    told = 'start weights: the backbone, torchvision://resnet50'
+    assert start.fit_start(cfg, Given({})) == (told, logging.INFO)
+    cfg.load_from = 'detector.pth'
+    told = 'start weights: the detector detector.pth'
+    assert start.fit_start(cfg, Given({})) == (told, logging.INFO)
+    # It cannot be had: the backbone's, and that is said.
+    cfg.load_from = 'http://nowhere/x.pth'
+    told, level = start.fit_start(cfg, Given({}))
+    assert (cfg.load_from, level) == (None, logging.WARNING)
+    assert told == (
+        'start weights: the backbone, torchvision://resnet50, for the detector is not to be had: '
+        'no way there'
+    )
+
+
+def test_the_users_start_is_not_replaced(cfg, fetched):
+    with pytest.raises(ConnectionError, match='no way there'):
+        start.fit_start(cfg, Given({'load_from': 'http://nowhere/x.pth'}))
+
+
+def test_a_random_start_is_said(cfg, fetched):
+    cfg.model.detector.backbone.init_cfg = None
+    told, level = start.fit_start(cfg, Given({}))
+    assert level == logging.WARNING
+    assert told.startswith('start weights: all random, for the config names none; ')
+    cfg.load_from = 'http://nowhere/x.pth'
+    told, level = start.fit_start(cfg, Given({}))
+    assert told.startswith('start weights: all random, for the detector is not to be had: ')
+
+
+@pytest.mark.parametrize(
+    ('options', 'key', 'found'),
+    [
+        ({}, 'a', False),
+        ({'a.b': 1}, 'a.b', True),
+        # A part of it, and what it is a part of; a name that only begins so is neither.
+        ({'a.b': 1}, 'a', True),
+        ({'a': 1}, 'a.b', True),
+        ({'a.bc': 1}, 'a.b', False),
+        ({'a': {'b': {'c': 1}}}, 'a.b.c', True),
+        ({'a': {'b': 1}}, 'a.c', False),
+        ({'a': {}}, 'a.c', True),
+    ],
+)
+def test_what_is_given(options, key, found):
+    assert Given(options).has(key) is found

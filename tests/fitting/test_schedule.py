@@ -1,0 +1,134 @@
+"""How long to train."""
+
+import pytest
+from mmengine.config import ConfigDict
+from PIL import Image
+
+from ssod.data.coco_json import write_json
+from ssod.fitting.given import Given
+from ssod.fitting.measures import Machine
+from ssod.fitting.schedule import count_images, fit_schedule, iterations_for, stretch
+
+from .conftest import labels_of
+
+
+@pytest.mark.parametrize(
+    ('images', 'ratio', 'step', 'own', 'iterations'),
+    [
+        # Twelve times 1,000 labelled images at 2 in a step; 10,000 unlabelled ones at 4 are more.
+        ([1000], [1], 2, 6000, 6000),
+        ([1000, 10_000], [1, 2], 6, 30_000, 30_000),
+        # Two digits.
+        ([1000, 4113], [1, 2], 6, 30_000, 12_000),
+        # No less than a tenth of the config's, and no more than three times as many.
+        ([10, 10], [1, 2], 6, 30_000, 3000),
+        ([10**6, 10], [1, 2], 6, 30_000, 90_000),
+        # No fewer than 500, unless the config's own are.
+        ([10, 10], [1, 2], 6, 1000, 500),
+        ([10, 10], [1, 2], 6, 300, 300),
+    ],
+)
+def test_iterations(images, ratio, step, own, iterations):
+    assert iterations_for(images, ratio, step, own) == iterations
+
+
+def test_all_that_is_counted_in_iterations(cfg):
+    stretch(cfg, 3000)
+    assert cfg.train_cfg == dict(max_iters=3000, val_interval=300)
+    warm_up, steps, epochs = cfg.param_scheduler
+    assert (warm_up.begin, warm_up.end) == (0, 150)
+    assert steps.milestones == [2100, 2700]
+    # What counts epochs is not meant, nor what counts something else.
+    assert epochs.step_size == 2
+    hooks = cfg.default_hooks
+    assert hooks.teacher.burn_in == 600
+    assert hooks.teacher.decay.decay.milestones == [9, 1200]
+    assert (hooks.checkpoint.interval, hooks.logger.interval) == (750, 50)
+    assert cfg.model.pseudo_weight == dict(type='sigmoid', end=2.0, steps=1200)
+
+
+def test_the_shortest_of_all(cfg):
+    stretch(cfg, 1)
+    assert cfg.train_cfg == dict(max_iters=1, val_interval=1)
+    # Milestones must increase, intervals are at least 1, and no burn-in stays none.
+    assert cfg.param_scheduler[1].milestones == [1, 2]
+    assert cfg.default_hooks.checkpoint.interval == 1
+    cfg.default_hooks.teacher.burn_in = 0
+    stretch(cfg, 10)
+    assert cfg.default_hooks.teacher.burn_in == 0
+
+
+def test_supervised_training_stays_so(cfg):
+    cfg.default_hooks.teacher.burn_in = 1000
+    stretch(cfg, 333)
+    assert cfg.default_hooks.teacher.burn_in == cfg.train_cfg.max_iters == 333
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images, one in a sub-folder."""
+    for name in ('a.png', 'b.JPG', 'more/c.png'):
+        path = tmp_path / 'images' / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        Image.new('RGB', (2, 2)).save(path)
+    return tmp_path / 'images'
+
+
+def test_unlabelled_images_are_counted(folder, tmp_path):
+    assert count_images(ConfigDict(type='UnlabeledFolder', data_root=str(folder))) == 3
+    write_json(tmp_path / 'more.json', {'images': [{}] * 7})
+    source = dict(type='CocoDataset', data_root=str(tmp_path), ann_file='more.json')
+    assert count_images(ConfigDict(source)) == 7
+    source = dict(type='CocoDataset', data_root='', ann_file=str(tmp_path / 'more.json'))
+    assert count_images(ConfigDict(source)) == 7
+
+
+@pytest.mark.parametrize(
+    ('machine', 'options', 'told'),
+    [
+        # Twelve times 1,200 images at 2 in a step; the config's 1,000 steps of 12 are 2,000 of 6,
+        # and no more than three times as many is allowed.
+        (
+            Machine(1, 1.0),
+            {},
+            'iterations 6,000, in the config 1,000: a labelled image comes 10 times, one of 3 '
+            'unlabelled ones 8,000 times',
+        ),
+        # No more on a CPU than in the config.
+        (
+            Machine(),
+            {},
+            'iterations 1,000, in the config 1,000: a labelled image comes 1.7 times, one of 3 '
+            'unlabelled ones 1,333 times',
+        ),
+        (
+            Machine(1, 1.0),
+            {'train_cfg.max_iters': 500},
+            'iterations 500: what the config plans for 1,000 is stretched to that',
+        ),
+    ],
+)
+def test_the_iterations_of_a_config(cfg, folder, machine, options, told):
+    cfg.train_dataloader.dataset.datasets[1].data_root = str(folder)
+    labels = labels_of([(8, 8)] * 1200)
+    assert fit_schedule(cfg, Given(options), labels, machine) == told
+    # The burn-in is a fifth of it.
+    assert cfg.default_hooks.teacher.burn_in == cfg.train_cfg.max_iters / 5
+
+
+def test_labelled_images_alone(cfg):
+    cfg.train_dataloader.update(dataset=dict(datasets=[{}]), sampler=dict(source_ratio=[1]))
+    told = fit_schedule(cfg, Given({}), labels_of([(8, 8)] * 500), Machine(1, 1.0))
+    assert told == 'iterations 1,000, in the config 1,000: a labelled image comes 12 times'
+
+
+def test_days_on_a_cpu(cfg):
+    cfg.train_cfg.max_iters = 30_000
+    cfg.train_dataloader.update(dataset=dict(datasets=[{}]), sampler=dict(source_ratio=[1]))
+    fit_schedule(cfg, Given({}), labels_of([(8, 8)] * 50_000), Machine())
+    assert cfg.train_cfg.max_iters == 3000
+
+
+def test_epochs(cfg):
+    cfg.train_cfg = dict(max_epochs=12)
+    assert fit_schedule(cfg, Given({}), labels_of([(8, 8)]), Machine()) is None

@@ -1,5 +1,6 @@
 """Checkpoints execute nothing, appear whole, and the last good one stays."""
 
+import logging
 import os
 import pickle
 import resource
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.runner import CheckpointLoader, Runner
 
 from ssod import checkpoints
@@ -102,7 +103,11 @@ def test_weights_of_a_url_are_read_as_safely(tmp_path, monkeypatch):
             CheckpointLoader.load_checkpoint(url, 'cpu')
 
 
-def test_an_initialized_detector(digits_cfg, tmp_path, capfd):
+def test_an_initialized_detector(digits_cfg, tmp_path):
+    told = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
+    MMLogger.get_instance('initialized').addHandler(handler)
     one, same, other = (tmp_path / f'{name}.pth' for name in ('one', 'same', 'other'))
     for path, seed in ((one, 1), (same, 1), (other, 2)):
         save_initialized(digits_cfg.model.detector, seed, path)
@@ -112,7 +117,7 @@ def test_an_initialized_detector(digits_cfg, tmp_path, capfd):
     assert not torch.equal(weights[0][name], weights[2][name])
     # Initialized as its config says (normal, 0.01), and of that nothing is told.
     assert weights[0][name].std().item() == pytest.approx(0.01, rel=0.1)
-    assert name not in ''.join(capfd.readouterr())
+    assert name not in ''.join(told)
 
 
 def test_latest_checkpoint(tmp_path):

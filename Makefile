@@ -10,7 +10,7 @@ PIP := $(RUN) -m pip --disable-pip-version-check install --no-deps
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo compare test check format lock clean distclean
+.PHONY: help setup demo compare test check format docs lock clean distclean
 
 help:  ## show this list
 	@echo 'make TARGET [ARGS="options for the command behind it"] [PYTHON=python3.12]'
@@ -35,6 +35,10 @@ check: $(READY)  ## ruff and mypy
 format: $(READY)  ## let ruff lay out the code and sort the imports
 	$(RUN) -m ruff check --select I --fix
 	$(RUN) -m ruff format
+
+docs: $(READY)  ## build the documentation's site into build/docs
+	$(RUN) docs/write_settings.py
+	$(RUN) -m mkdocs build --strict
 
 lock:  ## choose the pinned versions anew (needs uv); ARGS=--upgrade for the newest
 	UV_CUSTOM_COMPILE_COMMAND='make lock' uv pip compile pyproject.toml --extra dev --universal \

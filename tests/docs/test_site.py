@@ -1,0 +1,19 @@
+"""The site of the documents is built without a warning."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_site(tmp_path):
+    command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', tmp_path / 'site']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = {path.stem for path in (tmp_path / 'site').glob('*.html')}
+    assert pages == {path.stem for path in (ROOT / 'docs').glob('*.md')} | {'404'}
+    assert (tmp_path / 'site/notebook.ipynb').is_file()
+    # Nothing is fetched from elsewhere when a page is read.
+    text = (tmp_path / 'site/index.html').read_text(encoding='utf-8')
+    assert 'src="http' not in text and 'fonts.g' not in text

@@ -160,9 +160,8 @@ class Checker:
         done = subprocess.run([*words, '-n'], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         for line in done.stdout.splitlines():
-            started = shlex.split(line)
-            if len(started) > 1 and started[1].startswith('tools/'):
-                self.tool(started[1:])
+            if ' tools/' in line:
+                self.tool(shlex.split(line)[1:])
 
 
 @functools.cache

@@ -1,8 +1,11 @@
-"""The site of the documents is built without a warning."""
+"""The site is built without a warning; no page leads nowhere."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,3 +20,11 @@ def test_the_site(tmp_path):
     # Nothing is fetched from elsewhere when a page is read.
     text = (tmp_path / 'site/index.html').read_text(encoding='utf-8')
     assert 'src="http' not in text and 'fonts.g' not in text
+
+
+@pytest.mark.parametrize('page', ['README.md', 'CONTRIBUTING.md', 'data/README.md'])
+def test_links_beside_the_site(page):
+    text = (ROOT / page).read_text(encoding='utf-8')
+    links = re.findall(r'\]\((?!https?:)([^)#]+)', text)
+    missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+    assert not missing

@@ -2,7 +2,8 @@
 
 mmdet's ``MultiBranch`` gives the same format. These two pack by themselves, with all that is needed
 to carry boxes between views, copy an image once instead of everything twice, let no label of an
-unlabelled image through, and refuse a view whose geometry cannot be followed.
+unlabelled image through, and refuse a view whose geometry cannot be followed. They take half of
+``MultiBranch``'s time or less for the same pixels, see :mod:`ssod.data.quick_transforms`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import PackDetInputs
 from mmdet.registry import TRANSFORMS
-from mmdet.structures.bbox import HorizontalBoxes
 
 from ssod.data.geometry_check import Transform, check_geometry
+from ssod.data.packing import NoBoxes, Packing
+from ssod.data.quick_transforms import quicken
 from ssod.strict import strict_settings
 
 Results = dict[str, Any]
@@ -46,6 +48,7 @@ class LabeledView(BaseTransform):
 
     def __init__(self, transforms: Sequence[Mapping[str, Any] | Transform] = ()) -> None:
         self._view = _View(transforms)
+        quicken(self._view.transforms)
 
     def transform(self, results: Results) -> Results | None:
         """Make the branch ``labeled``; ``None`` if a transform gave up this image."""
@@ -81,20 +84,19 @@ class TwoViews(BaseTransform):
         check_geometry('common', self._common)
         check_geometry('weak', self._weak.transforms)
         check_geometry('strong', self._strong.transforms)
+        for transforms in (self._common, self._weak.transforms, self._strong.transforms):
+            quicken(transforms)
 
     def transform(self, results: Results) -> Results | None:
         """Make the branches ``weak`` and ``strong``; ``None`` if a transform gave up this image."""
         shared = _apply(self._common, _without_annotations(results))
         if shared is None:
             return None
+        if self._common:
+            shared = _without_annotations(shared)
         # One copy: transforms may write into the image that they are given.
         other = {**shared, 'img': shared['img'].copy()}
-        return _join(
-            {
-                'weak': self._weak(_without_annotations(shared)),
-                'strong': self._strong(_without_annotations(other)),
-            }
-        )
+        return _join({'weak': self._weak(shared), 'strong': self._strong(other)})
 
 
 class _View:
@@ -106,7 +108,7 @@ class _View:
         if built and isinstance(built[-1], PackDetInputs):
             meta_keys.update(dict.fromkeys(built.pop().meta_keys))
         self.transforms = built
-        self._pack = PackDetInputs(meta_keys=tuple(meta_keys))
+        self._pack = Packing(tuple(meta_keys))
 
     def __call__(self, results: Results) -> Results | None:
         results = {
@@ -119,8 +121,7 @@ class _View:
         view = _apply(self.transforms, results)
         if view is None:
             return None
-        packed: Results = self._pack(view)
-        return packed
+        return self._pack(view)
 
 
 def _built(transforms: Sequence[Mapping[str, Any] | Transform]) -> list[Any]:
@@ -141,7 +142,7 @@ def _without_annotations(results: Results) -> Results:
     kept = {k: v for k, v in results.items() if not k.startswith('gt_') and k != 'instances'}
     return {
         **kept,
-        'gt_bboxes': HorizontalBoxes(np.zeros((0, 4), np.float32)),
+        'gt_bboxes': NoBoxes(),
         'gt_bboxes_labels': np.zeros(0, np.int64),
         'gt_ignore_flags': np.zeros(0, bool),
     }

@@ -1,0 +1,148 @@
+"""mmdet's transforms with the same random numbers and the same pixels, in less time.
+
+Configs name mmdet's transforms as ever; :func:`quicken` is called on those that stand in a view.
+Only mmdet's own classes are meant: what a user derived from them runs as it is.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import cv2
+import mmcv
+import numpy as np
+from mmcv.transforms import Compose, RandomApply, RandomChoice
+from mmcv.transforms.utils import cache_randomness
+from mmdet.datasets import transforms as mmdets
+from numpy.typing import NDArray
+
+from ssod.data import colours
+from ssod.data.colours import Image, by_value
+from ssod.data.packing import NoBoxes
+
+Results = dict[str, Any]
+T = TypeVar('T')
+
+FLIPS = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
+"""OpenCV's names of what mmdet calls directions."""
+
+
+def quicken(transforms: list[Any]) -> None:
+    """Let transforms, and those that they choose from or run through, do the same in less time.
+
+    Args:
+        transforms: As built; some are exchanged, and those that stay no longer share their random
+            numbers between images, as mmcv's ``TransformBroadcaster`` would have them do.
+    """
+    for number, transform in enumerate(transforms):
+        _draw_directly(transform)
+        if type(transform) in COLOURS:
+            transforms[number] = QuickColour(transform)
+        elif type(transform) in QUICK:
+            transforms[number] = _like(QUICK[type(transform)], transform)
+        elif isinstance(transform, RandomApply):
+            quicken(transform.transforms.transforms)
+        elif isinstance(transform, Compose | RandomChoice):
+            quicken(transform.transforms)
+
+
+class Directly:
+    """A transform's method of random numbers, without mmcv's cache that copies an object each time.
+
+    Args:
+        transform: Whose method.
+        name: Of the method.
+    """
+
+    def __init__(self, transform: Any, name: str) -> None:
+        self._transform, self._name = transform, name
+        self._draw = inspect.getattr_static(type(transform), name).func
+
+    def __call__(self, *args: Any) -> Any:
+        """Draw."""
+        return self._draw(self._transform, *args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Into another process by name, for there is no other way to find the function."""
+        return type(self), (self._transform, self._name)
+
+
+def _draw_directly(transform: Any) -> None:
+    cls = type(transform)
+    for name in getattr(cls, '_methods_with_randomness', ()):
+        if isinstance(inspect.getattr_static(cls, name), cache_randomness):
+            setattr(transform, name, Directly(transform, name))
+
+
+def _like(cls: type[T], transform: Any) -> T:
+    """An object of a class with the settings of a transform of its base class."""
+    quick = cls.__new__(cls)
+    quick.__dict__.update(transform.__dict__)
+    _draw_directly(quick)
+    return quick
+
+
+class QuickColour(mmdets.ColorTransform):
+    """A change of colours by a function for images of whole numbers.
+
+    Args:
+        slow: The transform that it stands for.
+    """
+
+    def __init__(self, slow: mmdets.ColorTransform) -> None:
+        super().__init__(slow.prob, slow.level, slow.min_mag, slow.max_mag)
+        self._slow = slow
+        _draw_directly(self)
+
+    def _transform_img(self, results: Results, mag: float) -> None:
+        image = results['img']
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+            results['img'] = COLOURS[type(self._slow)](image, mag)
+        else:
+            self._slow._transform_img(results, mag)
+
+
+class QuickFlip(mmdets.RandomFlip):
+    """``RandomFlip``, whose pixels lie in memory in their order, for what comes next."""
+
+    def _flip(self, results: Results) -> None:
+        image: NDArray[Any] = results['img']
+        super()._flip(results)
+        flipped = cv2.flip(image, FLIPS[results['flip_direction']])
+        results['img'] = flipped.reshape(image.shape)
+
+
+class QuickErasing(mmdets.RandomErasing):
+    """``RandomErasing``, which looks for erased boxes only where there are boxes and patches.
+
+    mmdet's fails if it draws no patch.
+    """
+
+    def _transform_bboxes(self, results: Results, patches: Any) -> None:
+        if len(patches) and not isinstance(results['gt_bboxes'], NoBoxes):
+            super()._transform_bboxes(results, patches)
+
+
+def _solarize(image: Image, mag: float) -> Image:
+    return by_value(image, lambda values: mmcv.solarize(values, mag))
+
+
+def _posterize(image: Image, mag: float) -> Image:
+    return by_value(image, lambda values: mmcv.posterize(values, math.ceil(mag)))
+
+
+COLOURS: dict[type, Callable[[Image, float], Image]] = {
+    mmdets.Color: colours.adjust_color,
+    mmdets.Brightness: colours.adjust_brightness,
+    mmdets.Contrast: colours.adjust_contrast,
+    mmdets.Sharpness: colours.adjust_sharpness,
+    mmdets.Solarize: _solarize,
+    mmdets.Posterize: _posterize,
+    mmdets.Equalize: lambda image, _: colours.equalize(image),
+    mmdets.AutoContrast: lambda image, _: colours.auto_contrast(image),
+}
+"""What each of mmdet's changes of colours does with an image and a magnitude."""
+
+QUICK: dict[type, type] = {mmdets.RandomFlip: QuickFlip, mmdets.RandomErasing: QuickErasing}
+"""What stands for a transform of mmdet's."""

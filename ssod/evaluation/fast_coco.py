@@ -8,7 +8,6 @@ import hotcoco
 import numpy as np
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
-from mmengine.logging import MMLogger
 from numpy.typing import NDArray
 
 ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
@@ -61,11 +60,10 @@ class FastCocoMetric(CocoMetric):
         with warnings.catch_warnings():
             # mmdet's numbers of detections are not COCO's, and they are what is compared with.
             warnings.filterwarnings('ignore', 'hotcoco: max_dets differ')
-            scores.summarize()
-        figures = {f'bbox_{name}': float(v) for name, v in zip(ITEMS, scores.stats, strict=False)}
-        values = ' '.join(f'{value:.3f}' for value in figures.values())
-        MMLogger.get_current_instance().info(f'bbox_mAP_copypaste: {values}')
-        return {name: round(value, 3) for name, value in figures.items()}
+            # Without the table, which does not say of whom it is; the figures are logged by name.
+            scores.summary_lines()
+        figures = zip(ITEMS, scores.stats, strict=False)
+        return {f'bbox_{name}': round(float(value), 3) for name, value in figures}
 
 
 def _rows(found: Sequence[Any], categories: Sequence[int]) -> NDArray[np.float64]:

@@ -161,8 +161,9 @@ def test_resume_goes_on_where_the_run_was_killed(resumed):
 
 def test_the_teacher_taught(resumed):
     (last,) = [line for line in resumed.splitlines() if 'Iter(train) [4/4]' in line]
-    for name in ('sup_loss_cls', 'pseudo_loss_cls', 'consistency_loss_cls', 'pseudo_boxes'):
+    for name in ('sup', 'pseudo', 'consistency', 'pseudo_boxes'):
         assert f' {name}: ' in last, name
+        assert f' {name}: -' not in last, name
     assert 'nan' not in last
 
 

@@ -21,4 +21,4 @@ default_hooks = dict(
     checkpoint=dict(type='WholeCheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=2),
     logger=dict(interval=50, log_metric_by_epoch=False),
 )
-log_processor = dict(by_epoch=False)
+log_processor = dict(type='ShortLogProcessor', by_epoch=False)

@@ -23,13 +23,10 @@ from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
 from ssod.own_data import OwnData, use_data
 
-BACKENDS: dict[str, dict[str, Any]] = {
-    'tensorboard': dict(type='TensorboardVisBackend'),
-    'wandb': dict(type='WandbVisBackend'),
-    # The whole config goes there as a text; as parameters, some of its values would be too long.
-    'mlflow': dict(
-        type='MLflowVisBackend', tracked_config_keys=['work_dir', 'train_cfg', 'optim_wrapper']
-    ),
+BACKENDS = {
+    'tensorboard': 'TensorboardVisBackend',
+    'wandb': 'WandbVisBackend',
+    'mlflow': 'MLflowVisBackend',
 }
 """Where a run's scalars can go beside its own folder: the package, and mmengine's class for it."""
 
@@ -97,7 +94,10 @@ def use_amp(cfg: Config) -> None:
 def log_to(cfg: Config, backends: Sequence[str]) -> None:
     """Send a run's scalars and its config to other places too.
 
-    One that the config has already stays as it is.
+    TensorBoard's files lie in the run's ``vis_data``. Weights & Biases go by their own environment
+    (``WANDB_PROJECT``, ``WANDB_MODE``), MLflow by ``MLFLOW_TRACKING_URI``, or else it keeps
+    ``mlflow.db`` in the current directory, where ``mlflow ui`` looks. One that the config has
+    already stays as it is.
 
     Args:
         cfg: The run's config; it is changed.
@@ -111,13 +111,24 @@ def log_to(cfg: Config, backends: Sequence[str]) -> None:
             raise ValueError(f'no logging to {name!r}; known: {", ".join(BACKENDS)}')
         if find_spec(name) is None:
             raise ValueError(f'{name} is not installed; pip install {name}, or leave out --{name}')
-        place = dict(BACKENDS[name])
-        if name == 'mlflow' and os.environ.get('MLFLOW_TRACKING_URI'):
-            # MMEngine would write into the run's folder nevertheless.
-            place['tracking_uri'] = os.environ['MLFLOW_TRACKING_URI']
-        places = cfg.visualizer.setdefault('vis_backends', [])
-        if all(other.type != place['type'] for other in places):
-            places.append(place)
+        places = cfg.visualizer.get('vis_backends') or []
+        if all(place['type'] != BACKENDS[name] for place in places):
+            place = dict(type=BACKENDS[name], **_backend_settings(name, Path(cfg.work_dir).name))
+            cfg.visualizer.vis_backends = [*places, place]
+
+
+def _backend_settings(name: str, run: str) -> dict[str, Any]:
+    if name == 'wandb':
+        return dict(init_kwargs=dict(name=run))
+    if name == 'mlflow':
+        return dict(
+            run_name=run,
+            # MMEngine's own choice, files, MLflow has given up.
+            tracking_uri=os.environ.get('MLFLOW_TRACKING_URI', 'sqlite:///mlflow.db'),
+            # The whole config goes there as a text; some of its values are too long for parameters.
+            tracked_config_keys=['work_dir', 'train_cfg', 'optim_wrapper'],
+        )
+    return {}
 
 
 def scale_lr(cfg: Config) -> None:

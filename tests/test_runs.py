@@ -1,6 +1,8 @@
 """From a config file and the choices of the command line to a run."""
 
 import json
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,63 @@ def test_the_learning_rate_scales_with_the_real_batch(digits_cfg):
     (log,) = Path(digits_cfg.work_dir).glob('*/vis_data/scalars.json')
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     assert [row['lr'] for row in rows] == pytest.approx([0.001 / 4] * 2)
+
+
+@pytest.fixture
+def all_installed(monkeypatch):
+    monkeypatch.setattr(runs, 'find_spec', lambda name: name)
+    monkeypatch.delenv('MLFLOW_TRACKING_URI', raising=False)
+
+
+@pytest.mark.usefixtures('all_installed')
+def test_other_places_to_log_to(monkeypatch):
+    cfg = runs.load_config(CONFIG, work_dir='somewhere/run7')
+    runs.log_to(cfg, ['tensorboard', 'wandb', 'mlflow'])
+    own, *others = cfg.visualizer.vis_backends
+    assert own.type == 'LocalVisBackend'
+    keys = ['work_dir', 'train_cfg', 'optim_wrapper']
+    uri = 'sqlite:///mlflow.db'
+    assert others == [
+        dict(type='TensorboardVisBackend'),
+        dict(type='WandbVisBackend', init_kwargs=dict(name='run7')),
+        dict(type='MLflowVisBackend', run_name='run7', tracking_uri=uri, tracked_config_keys=keys),
+    ]
+    # What the config has already is not replaced.
+    others[2].tracking_uri = 'mine'
+    runs.log_to(cfg, ['mlflow'])
+    assert len(cfg.visualizer.vis_backends) == 4
+    assert cfg.visualizer.vis_backends[-1].tracking_uri == 'mine'
+    monkeypatch.setenv('MLFLOW_TRACKING_URI', 'http://server')
+    other = runs.load_config(CONFIG)
+    runs.log_to(other, ['mlflow'])
+    assert other.visualizer.vis_backends[-1].tracking_uri == 'http://server'
+
+
+def test_a_place_to_log_to_that_is_not_there(monkeypatch):
+    cfg = runs.load_config(CONFIG)
+    runs.log_to(cfg, [])
+    with pytest.raises(ValueError, match="no logging to 'clearml'; known: tensorboard, wandb"):
+        runs.log_to(cfg, ['clearml'])
+    monkeypatch.setattr(runs, 'find_spec', lambda name: None)
+    with pytest.raises(ValueError, match='wandb is not installed; pip install wandb'):
+        runs.log_to(cfg, ['wandb'])
+    assert len(cfg.visualizer.vis_backends) == 1
+
+
+@pytest.mark.usefixtures('all_installed')
+def test_runs_are_logged_there(monkeypatch, digits_cfg):
+    # As much of wandb as mmengine uses.
+    logged = []
+    wandb = types.ModuleType('wandb')
+    wandb.init = lambda **settings: logged.append(('init', settings['name']))
+    wandb.config = types.SimpleNamespace(update=lambda config, **_: logged.append(('config', None)))
+    wandb.run = types.SimpleNamespace(log_code=lambda **_: None)
+    wandb.log = lambda values, commit: logged.append(('log', values.get('iter')))
+    wandb.join = lambda: logged.append(('join', None))
+    monkeypatch.setitem(sys.modules, 'wandb', wandb)
+    runs.log_to(digits_cfg, ['wandb'])
+    runs.build_runner(digits_cfg).train()
+    assert logged == [('init', 'run'), ('config', None), ('log', 1), ('log', 2), ('join', None)]
 
 
 def test_scaling_needs_the_batch_that_the_learning_rate_is_for():

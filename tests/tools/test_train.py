@@ -7,7 +7,9 @@ import mmdet
 import pytest
 import torch
 from mmengine.config import Config
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ssod import runs
 from ssod.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -16,11 +18,13 @@ SCENES = {'train_images': 20, 'val_images': 2}
 
 
 @pytest.fixture
-def no_gpu(monkeypatch):
+def bare(monkeypatch):
+    """Neither a GPU nor other places to log to."""
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(runs, 'find_spec', lambda name: None)
 
 
-@pytest.mark.usefixtures('no_gpu')
+@pytest.mark.usefixtures('bare')
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [
@@ -43,6 +47,21 @@ def no_gpu(monkeypatch):
         ),
         # What the config or the machine cannot do.
         ('train', [CONFIG, '--amp'], '--amp: mixed precision needs a GPU'),
+        (
+            'train',
+            [CONFIG, '--tensorboard'],
+            'tensorboard is not installed; pip install tensorboard',
+        ),
+        (
+            'train',
+            [CONFIG, '--wandb'],
+            'wandb is not installed; pip install wandb, or leave out --',
+        ),
+        (
+            'train',
+            [CONFIG, '--mlflow'],
+            'mlflow is not installed; pip install mlflow, or leave out',
+        ),
         ('train', ['plain.py', '--auto-scale-lr'], 'auto_scale_lr.base_batch_size is missing'),
         # Data that is not there: mmdet's own error names the file.
         ('train', [ROOT / 'configs/mt_fasterrcnn_coco10pct.py'], 'instances_train2017.1@10.json'),
@@ -92,8 +111,8 @@ def test_mmdets_own_tool_trains_our_configs(bench):
         options += [f'{dataset}.scenes.{key}={value}' for key, value in SCENES.items()]
     printed = bench.run(sys.executable, script, CONFIG, '--cfg-options', *options, log='mmdet.txt')
     (taught,) = [line for line in printed.splitlines() if 'Iter(train) [2/2]' in line]
-    assert ' pseudo_loss_cls: ' in taught
-    assert 'teacher/coco/bbox_mAP: ' in printed
+    assert ' pseudo: ' in taught
+    assert '  teacher_mAP: ' in printed
     assert (bench.place / f'work_dirs/{CONFIG.stem}/summary.json').is_file()
 
 
@@ -146,15 +165,35 @@ def test_own_data_from_the_command_line(bench, digits):
         digits / 'images/train',
         '--work-dir',
         'own',
+        '--tensorboard',
         '--cfg-options',
         *settings,
         log='own.txt',
     )
     assert '1 of the 4 labelled images are scored on' in printed
+    # The config is fitted to them: what the user gives stays, and the burn-in too.
+    assert ' - image size 96×96: 95% of the labelled images are no larger\n' in printed
+    assert ' - iterations 2: what the config plans for 1,500 is stretched to that\n' in printed
     state = load_checkpoint(bench.place / 'own/iter_2.pth')
     assert state['meta']['iter'] == 2
     cfg = Config.fromfile(bench.place / 'own/mt_fasterrcnn_digits10pct.py')
     assert cfg.train_dataloader.dataset.datasets[1].type == 'UnlabeledFolder'
+    assert cfg.default_hooks.checkpoint.interval == 1
+    assert len(cfg.fitted) == 6
+    (events,) = (bench.place / 'own').glob('*/vis_data/events.out.tfevents.*')
+    found = EventAccumulator(str(events))
+    found.Reload()
+    assert {'loss', 'pseudo_boxes', 'teacher/coco/bbox_mAP'} <= set(found.Tags()['scalars'])
+
+
+def test_a_config_that_is_not_fitted(call, monkeypatch, digits):
+    loaded = []
+    monkeypatch.setattr(runs, 'build_runner', lambda cfg: loaded.append(cfg) or sys.exit())
+    own = ['--labeled', digits / 'annotations/val.json', '--images', digits / 'images/val']
+    own += ['--unlabeled', digits / 'images/train', '--val', digits / 'annotations/val.json']
+    with pytest.raises(SystemExit):
+        call('train', CONFIG, *own, '--no-fit')
+    assert 'fitted' not in loaded[0]
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,9 @@ def fit_config(cfg: Config, options: Mapping[str, Any], machine: Machine) -> Non
         (fit_batch(cfg, given, labels, machine), logging.INFO),
         (fit_schedule(cfg, given, labels, machine), logging.INFO),
         (fit_rate(cfg, given, machine), logging.INFO),
-        fit_start(cfg, given),
+        fit_start(cfg, given, machine),
     ]
     for line, level in lines:
-        if line is not None:
+        if line is not None and machine.rank == 0:
             print_log(line, 'current', level)
     cfg.fitted = [line for line, _ in lines if line is not None]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-RANKS = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS'}
-"""Where launchers say how many processes there are."""
+RANKS = {'pytorch': ('WORLD_SIZE', 'RANK'), 'slurm': ('SLURM_NTASKS', 'SLURM_PROCID')}
+"""Where launchers say how many processes there are, and which this is."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,12 @@ class Machine:
     Args:
         processes: How many train together, at least 1; each has a GPU of its own, if there are any.
         gpu_memory: Bytes of the smallest GPU; ``None`` without GPUs.
+        rank: Which of the processes this is, from 0.
     """
 
     processes: int = 1
     gpu_memory: float | None = None
+    rank: int = 0
 
 
 def measure_labels(content: Mapping[str, Any]) -> Labels:
@@ -74,17 +76,19 @@ def measure_labels(content: Mapping[str, Any]) -> Labels:
 
 
 def machine_at_hand(launcher: str = 'none') -> Machine:
-    """The machine that this process runs on, alike for all processes of a run.
+    """The machine that this process runs on; all processes of a run find the same.
 
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
     """
-    processes = int(os.environ.get(RANKS.get(launcher, ''), 1))
+    names = RANKS.get(launcher, ('', ''))
+    processes, rank = (int(os.environ.get(n, d)) for n, d in zip(names, (1, 0), strict=True))
     if not torch.cuda.is_available():
-        return Machine(processes)
+        return Machine(processes, None, rank)
     gpus = range(torch.cuda.device_count())
     # All of it, not what is free at the moment: a resumed run must come to the same values.
-    return Machine(processes, min(torch.cuda.get_device_properties(i).total_memory for i in gpus))
+    memory = min(torch.cuda.get_device_properties(i).total_memory for i in gpus)
+    return Machine(processes, memory, rank)
 
 
 def _is_object(entry: Any) -> bool:

@@ -7,25 +7,28 @@ from mmengine.config import Config
 
 from ssod.config_parts import dicts_in
 from ssod.fitting.given import Given
+from ssod.fitting.measures import Machine
 from ssod.models.pretrained import fetch_weights
 
 
-def fit_start(cfg: Config, given: Given) -> tuple[str, int]:
+def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
     """Start from the detector that the config names, or else from its backbone's weights.
 
-    A detector that cannot be downloaded gives way to the backbone; a backbone's weights that cannot
-    be had are an error when the model is built.
+    A detector that cannot be downloaded gives way to the backbone, unless there are several
+    processes, of which some may have it; a backbone's weights that cannot be had are an error when
+    the model is built.
 
     Args:
         cfg: The config; it is changed.
         given: What the user asks for.
+        machine: What it runs on.
 
     Returns:
         What it starts from, and the level of the log at which to say it.
 
     Raises:
         FileNotFoundError: If the detector's weights are a file that does not exist.
-        ConnectionError: If they are the user's wish and cannot be downloaded.
+        ConnectionError: If they cannot be downloaded and nothing may take their place.
     """
     asked = given.on(cfg)
     detector, backbone = asked.get('load_from'), backbone_weights(asked.model)
@@ -40,7 +43,7 @@ def fit_start(cfg: Config, given: Given) -> tuple[str, int]:
     try:
         fetch_weights(detector)
     except ConnectionError as error:
-        if given.has('load_from'):
+        if given.has('load_from') or machine.processes > 1:
             raise
         cfg.load_from = None
         return (

@@ -143,12 +143,14 @@ def test_the_machine(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setenv('WORLD_SIZE', '4')
+    monkeypatch.setenv('RANK', '3')
     monkeypatch.setenv('SLURM_NTASKS', '16')
+    monkeypatch.setenv('SLURM_PROCID', '15')
     assert machine_at_hand('none') == Machine(1, None)
-    assert machine_at_hand('pytorch') == Machine(4, None)
-    assert machine_at_hand('slurm') == Machine(16, None)
+    assert machine_at_hand('pytorch') == Machine(4, None, 3)
+    assert machine_at_hand('slurm') == Machine(16, None, 15)
     # All ranks count on the smallest.
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.setattr(torch.cuda, 'get_device_properties', Properties)
-    assert machine_at_hand('pytorch') == Machine(4, 23 * GB)
+    assert machine_at_hand('pytorch') == Machine(4, 23 * GB, 3)

@@ -140,18 +140,22 @@ def test_lines_are_in_the_log(monkeypatch, cfg, data, fetched):
     assert [line for line, _ in said] == cfg.fitted
     # Only what is likely to be regretted is a warning.
     assert [level for _, level in said] == [logging.INFO] * 5 + [logging.WARNING]
+    # One process says it.
+    said.clear()
+    fit.fit_config(cfg, {}, Machine(2, rank=1))
+    assert said == []
 
 
 def test_the_start(cfg, fetched):
     # The backbone's weights, where the config names no detector's.
     told = 'start weights: the backbone, torchvision://resnet50'
-    assert start.fit_start(cfg, Given({})) == (told, logging.INFO)
+    assert start.fit_start(cfg, Given({}), Machine()) == (told, logging.INFO)
     cfg.load_from = 'detector.pth'
     told = 'start weights: the detector detector.pth'
-    assert start.fit_start(cfg, Given({})) == (told, logging.INFO)
+    assert start.fit_start(cfg, Given({}), Machine()) == (told, logging.INFO)
     # It cannot be had: the backbone's, and that is said.
     cfg.load_from = 'http://nowhere/x.pth'
-    told, level = start.fit_start(cfg, Given({}))
+    told, level = start.fit_start(cfg, Given({}), Machine())
     assert (cfg.load_from, level) == (None, logging.WARNING)
     assert told == (
         'start weights: the backbone, torchvision://resnet50, for the detector is not to be had: '
@@ -161,16 +165,20 @@ def test_the_start(cfg, fetched):
 
 def test_the_users_start_is_not_replaced(cfg, fetched):
     with pytest.raises(ConnectionError, match='no way there'):
-        start.fit_start(cfg, Given({'load_from': 'http://nowhere/x.pth'}))
+        start.fit_start(cfg, Given({'load_from': 'http://nowhere/x.pth'}), Machine())
+    # Nor is any where another process may have it.
+    cfg.load_from = 'http://nowhere/x.pth'
+    with pytest.raises(ConnectionError, match='no way there'):
+        start.fit_start(cfg, Given({}), Machine(2))
 
 
 def test_a_random_start_is_said(cfg, fetched):
     cfg.model.detector.backbone.init_cfg = None
-    told, level = start.fit_start(cfg, Given({}))
+    told, level = start.fit_start(cfg, Given({}), Machine())
     assert level == logging.WARNING
     assert told.startswith('start weights: all random, for the config names none; ')
     cfg.load_from = 'http://nowhere/x.pth'
-    told, level = start.fit_start(cfg, Given({}))
+    told, level = start.fit_start(cfg, Given({}), Machine())
     assert told.startswith('start weights: all random, for the detector is not to be had: ')
 
 

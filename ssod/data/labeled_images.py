@@ -137,7 +137,8 @@ def coco_of(images: Sequence[LabeledImage], classes: Sequence[str]) -> dict[str,
             COCO, mmdet and this package do the same.
     """
     root = image_root(images)
-    entries, annotations = [], []
+    entries: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, 1):
         name = image.path.absolute().relative_to(root).as_posix()
         width, height = image.size

@@ -1,0 +1,109 @@
+"""What mmdet does with boxes after the network, in operators whose course no value decides."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torchvision
+from mmdet.models.task_modules import DistancePointBBoxCoder
+from torch import Tensor
+
+Size = tuple[int, int]
+"""Height and width of an image; symbols while a graph is traced."""
+
+RATIO_CLIP = abs(math.log(16 / 1000))
+"""How many times, as a logarithm, mmdet lets a box grow or shrink."""
+
+
+def decode(coder: Any, priors: Tensor, deltas: Tensor, size: Size) -> Tensor:
+    """Boxes of what a head says about its anchors or points.
+
+    Args:
+        coder: mmdet's ``DeltaXYWHBBoxCoder`` or ``DistancePointBBoxCoder``.
+        priors: (N, 4) anchors or (N, 2) points.
+        deltas: (N, 4).
+        size: That of the image, to which boxes are clipped if the coder says so.
+
+    Returns:
+        (N, 4) as (x1, y1, x2, y2).
+    """
+    if isinstance(coder, DistancePointBBoxCoder):
+        low, high = priors - deltas[:, :2], priors + deltas[:, 2:]
+    else:
+        deltas = deltas * deltas.new_tensor(coder.stds) + deltas.new_tensor(coder.means)
+        extent = priors[:, 2:] - priors[:, :2]
+        centre = (priors[:, :2] + priors[:, 2:]) * 0.5 + extent * deltas[:, :2]
+        half = extent * deltas[:, 2:].clamp(-RATIO_CLIP, RATIO_CLIP).exp() * 0.5
+        low, high = centre - half, centre + half
+    corners = torch.cat([low, high], dim=1)
+    if coder.clip_border:
+        x, y = corners[:, 0::2].clamp(0, size[1]), corners[:, 1::2].clamp(0, size[0])
+        corners = torch.stack([x, y], dim=2).flatten(1)
+    return corners
+
+
+def best(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The highest of some scores, at most so many, and their places; equal ones in their order."""
+    count = torch.sym_min(most, scores.shape[0])
+    found = scores.topk(count)
+    return found.values, found.indices
+
+
+def chosen(where: Tensor, *parts: Tensor) -> list[Tensor]:
+    """The rows of some tensors where a mask (N,) is true."""
+    rows = where.nonzero().squeeze(1)
+    return [part[rows] for part in parts]
+
+
+def larger(boxes: Tensor, side: float) -> Tensor:
+    """Which of some boxes (N, 4) are wider and higher than ``side``; all if that is negative."""
+    if side < 0:
+        return torch.ones_like(boxes[:, 0], dtype=torch.bool)
+    return (boxes[:, 2:] - boxes[:, :2] > side).all(dim=1)
+
+
+def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    """Places of the boxes that no better one of their group overlaps, best first.
+
+    Args:
+        boxes: (N, 4), none of them left of or above the image.
+        scores: (N,).
+        groups: (N,), whole numbers from 0 on.
+        iou_threshold: A box goes when its IoU with a kept, better one is above this.
+    """
+    # As mmcv does it, so that roundings are the same: each group is moved to a place of its own.
+    # The zero is for when there is no box, of which there is no maximum.
+    far = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
+    moved = boxes + (groups.to(boxes) * far)[:, None]
+    kept: Tensor = torchvision.ops.nms(moved, scores, iou_threshold)
+    return kept
+
+
+def pool(extractor: Any, features: Sequence[Tensor], boxes: Tensor) -> Tensor:
+    """Features of regions, each from the level that mmdet takes for a region of its size.
+
+    Args:
+        extractor: mmdet's ``SingleRoIExtractor``.
+        features: (1, C, H, W) each.
+        boxes: (N, 4).
+
+    Returns:
+        (N, C, height, width).
+    """
+    regions = torch.nn.functional.pad(boxes, (1, 0))
+    levels = extractor.map_roi_levels(regions, extractor.num_inputs)
+    rows, pooled = [], []
+    for level, layer in enumerate(extractor.roi_layers):
+        rows.append((levels == level).nonzero().squeeze(1))
+        pooled.append(
+            torchvision.ops.roi_align(
+                features[level],
+                regions[rows[-1]],
+                layer.output_size,
+                layer.spatial_scale,
+                layer.sampling_ratio,
+                layer.aligned,
+            )
+        )
+    return torch.cat(pooled)[torch.cat(rows).argsort()]

@@ -1,0 +1,187 @@
+"""A detector written as an ONNX file, after it was seen to find the same."""
+
+import contextlib
+import importlib
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+import ssod
+from ssod.checkpoints import load_checkpoint
+from ssod.data.load_image import LoadImage
+from ssod.export.graph import TraceableDetector
+from ssod.export.limits import why_not
+from ssod.export.preparation import Preparation, preparation_of
+from ssod.export.verification import Comparison, by_mmdet, by_onnx, compare
+from ssod.files import write_whole
+from ssod.inference import Pixels
+from ssod.plain_detector import (
+    Whose,
+    build_detector,
+    classes_and_palette,
+    detector_cfg,
+    is_pair,
+    weights_of,
+    weights_of_one,
+)
+
+NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
+"""Packages that the extra ``export`` brings."""
+
+RANDOM_IMAGES = 3
+"""On how many images of noise the two are compared where no others are given."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        file: The ONNX file.
+        comparison: How much it differs from the detector.
+        preparation: From an image to its input.
+    """
+
+    file: Path
+    comparison: Comparison
+    preparation: Preparation
+
+
+def export_onnx(
+    cfg: Config,
+    checkpoint: str | Path,
+    out: str | Path | None = None,
+    size: tuple[int, int] | None = None,
+    whose: Whose = 'teacher',
+    images: Sequence[str | Path] = (),
+    overwrite: bool = False,
+) -> Exported:
+    """Write a trained detector as one ONNX file, from the pixels of an image to its boxes.
+
+    Its input ``image`` is (1, 3, H, W), float32, RGB from 0 to 255, resized; normalization, padding
+    and the suppression of overlapping boxes are inside. Its outputs are ``boxes`` (N, 4) as
+    (x1, y1, x2, y2) in pixels of the input, ``scores`` (N,) and ``labels`` (N,), best first; N is 0
+    if nothing is found. The file's metadata say as JSON what the labels stand for (``classes``) and
+    how images are resized (``resize``).
+
+    It is written only if onnxruntime finds the same boxes as mmdet does.
+
+    Args:
+        cfg: A run's config, or a plain detector's.
+        checkpoint: A checkpoint of it.
+        out: The file; named after the config, beside the checkpoint, if ``None``.
+        size: Height and width of the input, fixed; if ``None``, both are free.
+        whose: Whose detector; a plain detector counts as the teacher.
+        images: Images to compare on; if there is none, noise.
+        overwrite: Whether the file may be replaced if it is there.
+
+    Raises:
+        FileExistsError: If the file is there and may not be replaced.
+        FileNotFoundError: If the checkpoint or an image does not exist.
+        ValueError: If the detector cannot be exported, what was exported finds other boxes, or a
+            package that this needs is not installed.
+    """
+    file = Path(checkpoint).parent / f'{Path(cfg.filename).stem}.onnx' if out is None else Path(out)
+    if file.exists() and not overwrite:
+        raise FileExistsError(f'{file} exists; remove it, or pass --overwrite or another --out')
+    onnx, _, onnxruntime = (_package(name) for name in NEEDED)
+    detector, classes = _load(cfg, checkpoint, whose)
+    preparation = preparation_of(cfg, detector_cfg(cfg).data_preprocessor, size)
+    model = onnx.load_from_string(_traced(detector, preparation, cfg.filename))
+    told = {'classes': json.dumps(classes), 'ssod': ssod.__version__, **preparation.metadata()}
+    onnx.helper.set_model_props(model, told)
+    for output in model.graph.output:
+        # PyTorch calls it by the symbol that it reckoned with.
+        output.type.tensor_type.shape.dim[0].dim_param = 'found'
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
+    pictures = [preparation(image) for image in _images(images, preparation)]
+    comparison = compare(by_mmdet(detector), by_onnx(session), pictures)
+    if not comparison.equal:
+        raise ValueError(
+            f'{cfg.filename}: what was exported is not the detector, so {file} is not written: '
+            f'{comparison}'
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, content)
+    return Exported(file, comparison, preparation)
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise ValueError(
+            f'{name} is not installed, without which nothing can be exported; pip install '
+            f"'ssod[export]'"
+        ) from None
+
+
+def _load(cfg: Config, checkpoint: str | Path, whose: Whose) -> tuple[Any, Sequence[str]]:
+    """A detector on the CPU, and its classes."""
+    init_default_scope('mmdet')
+    loaded = load_checkpoint(str(checkpoint), 'cpu')
+    weights = weights_of(loaded)
+    if is_pair(weights):
+        weights = weights_of_one(weights, whose, checkpoint)
+    elif whose == 'student':
+        raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
+    detector = build_detector(detector_cfg(cfg), weights, checkpoint)
+    reason = why_not(detector)
+    if reason is not None:
+        raise ValueError(f'{cfg.filename}: {type(detector).__name__} cannot be exported: {reason}')
+    return detector, classes_and_palette(cfg, loaded, checkpoint)['classes']
+
+
+def _traced(detector: Any, preparation: Preparation, name: str) -> bytes:
+    """The graph of a detector, without metadata."""
+    height, width = preparation.size or preparation.scale[::-1]
+    free = {2: torch.export.Dim('height'), 3: torch.export.Dim('width')}
+    example = torch.zeros(1, 3, height, width)
+    with _quiet():
+        try:
+            program: Any = torch.onnx.export(
+                TraceableDetector(detector, preparation).eval(),
+                (example,),
+                input_names=['image'],
+                output_names=['boxes', 'scores', 'labels'],
+                dynamic_shapes=(free,) if preparation.size is None else None,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            cause = str(error.__cause__ or error).strip().split('\n')[0]
+            raise ValueError(
+                f'{name}: PyTorch cannot trace this {type(detector).__name__}: {cause}'
+            ) from error
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what PyTorch says of its own code from the user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def _images(paths: Sequence[str | Path], preparation: Preparation) -> Iterator[Pixels]:
+    load = LoadImage()
+    for path in paths:
+        yield load.transform({'img_path': str(path)})['img']
+    if not paths:
+        height, width = preparation.size or preparation.scale[::-1]
+        random = np.random.default_rng(0)
+        for number in range(RANDOM_IMAGES):
+            # Of other shapes than what was traced.
+            shape = (height, max(1, width - 7 * number), 3)
+            yield random.integers(0, 256, shape, np.uint8)

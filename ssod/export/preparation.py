@@ -1,0 +1,121 @@
+"""How images are prepared for an exported detector, inside of it and before."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import mmcv
+import numpy as np
+from mmengine.config import Config, ConfigDict
+from numpy.typing import NDArray
+
+from ssod.inference import Pixels
+from ssod.plain_detector import scored_loader
+
+_HARMLESS = ('LoadAnnotations', 'PackDetInputs')
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """From an image to what a detector takes.
+
+    Args:
+        scale: The lengths of the long and the short side that an image may have at most, or its
+            width and height where ``keep_ratio`` is false or ``size`` is given.
+        keep_ratio: Whether width and height are changed alike.
+        size: Height and width of the input, if it is fixed. An image is made as large as fits, and
+            padded with the mean colour on the right and below.
+        mean: Of red, green and blue, from 0 to 255, and
+        std: their deviation: ``(pixel - mean) / std`` is what the network gets.
+        network_takes_rgb: Whether it gets red first; or else blue.
+        pad_size_divisor: Height and width that the network gets are multiples of this.
+        pad_value: What is added for that on the right and below, after the normalization.
+    """
+
+    scale: tuple[int, int]
+    keep_ratio: bool
+    size: tuple[int, int] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    network_takes_rgb: bool
+    pad_size_divisor: int
+    pad_value: float
+
+    def __call__(self, image: Pixels) -> NDArray[np.float32]:
+        """Resize an image, BGR (H, W, 3), as the input (3, h, w) of an exported detector, RGB."""
+        height, width = image.shape[:2]
+        if self.size is not None:
+            factor = min(self.size[0] / height, self.size[1] / width)
+            resized = mmcv.imresize(
+                image, (max(1, round(width * factor)), max(1, round(height * factor)))
+            )
+        elif self.keep_ratio:
+            resized = mmcv.imrescale(image, self.scale)
+        else:
+            resized = mmcv.imresize(image, self.scale)
+        pixels: NDArray[np.float32] = resized[:, :, ::-1].transpose(2, 0, 1).astype(np.float32)
+        if self.size is None:
+            return pixels
+        padded = np.empty((3, *self.size), np.float32)
+        padded[:] = np.reshape(self.mean, (3, 1, 1))
+        padded[:, : pixels.shape[1], : pixels.shape[2]] = pixels
+        return padded
+
+    def metadata(self) -> dict[str, str]:
+        """What has to be done before the graph, and what it does itself, as JSON values."""
+        told: dict[str, Any] = {
+            'channels': 'RGB',
+            'pixel_range': [0, 255],
+            'resize': {'scale': self.scale, 'keep_ratio': self.keep_ratio},
+            'inside': {
+                'mean': self.mean,
+                'std': self.std,
+                'pad_size_divisor': self.pad_size_divisor,
+            },
+        }
+        if self.size is not None:
+            height, width = self.size
+            told['resize'] = {'fit': [width, height], 'keep_ratio': True, 'pad_colour': self.mean}
+        return {key: json.dumps(value) for key, value in told.items()}
+
+
+def preparation_of(
+    cfg: Config, preprocessor: ConfigDict, size: tuple[int, int] | None
+) -> Preparation:
+    """How a config prepares images for a test.
+
+    Args:
+        cfg: The config.
+        preprocessor: That of its detector.
+        size: Height and width of the input, if it is to be fixed.
+
+    Raises:
+        ValueError: If it does something that an exported detector cannot do.
+    """
+    where, loader = scored_loader(cfg)
+    steps = [(str(step['type']).rpartition('.')[2], step) for step in loader.dataset.pipeline]
+    resize = None
+    for name, step in steps:
+        if name == 'Resize' and resize is None and step.get('scale'):
+            resize = step
+        elif not name.startswith('LoadImage') and name not in _HARMLESS:
+            raise ValueError(
+                f'{cfg.filename}: {where}.dataset.pipeline has {name}, which cannot be exported; '
+                f'only one Resize with a scale can'
+            )
+    if resize is None:
+        raise ValueError(f'{cfg.filename}: {where}.dataset.pipeline has no Resize with a scale')
+    to_rgb = preprocessor.get('bgr_to_rgb', False) or preprocessor.get('rgb_to_bgr', False)
+    # The config's are in the network's order of channels.
+    order = slice(None) if to_rgb else slice(None, None, -1)
+    mean, std = (preprocessor.get(key) or [n] * 3 for key, n in (('mean', 0.0), ('std', 1.0)))
+    return Preparation(
+        scale=(int(resize.scale[0]), int(resize.scale[1])),
+        keep_ratio=bool(resize.get('keep_ratio', False)),
+        size=size,
+        mean=tuple(float(value) for value in mean[order]),
+        std=tuple(float(value) for value in std[order]),
+        network_takes_rgb=bool(to_rgb),
+        pad_size_divisor=int(preprocessor.get('pad_size_divisor', 1)),
+        pad_value=float(preprocessor.get('pad_value', 0)),
+    )

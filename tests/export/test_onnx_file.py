@@ -1,0 +1,174 @@
+"""An exported detector in onnxruntime. Tracing takes seconds, so two of them serve all tests."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from ssod.export import export_onnx
+from ssod.export.verification import by_onnx, compare
+from ssod.inference import Detector
+
+
+@pytest.fixture(scope='module')
+def exports(small, built, tmp_path_factory):
+    """Exports a small detector of a config, of a given size or a free one."""
+
+    def export(name, size):
+        place = tmp_path_factory.mktemp(name)
+        small(name).dump(place / 'mine.py')
+        cfg = Config.fromfile(place / 'mine.py')
+        state = {f'teacher.{key}': v for key, v in built(cfg).state_dict().items()}
+        checkpoint = place / 'x.pth'
+        torch.save({'state_dict': state, 'meta': {}}, checkpoint)
+        exported = export_onnx(cfg, checkpoint, size=size)
+        session = onnxruntime.InferenceSession(exported.file, providers=['CPUExecutionProvider'])
+        return SimpleNamespace(
+            cfg=cfg, checkpoint=checkpoint, exported=exported, session=session, place=place
+        )
+
+    return export
+
+
+@pytest.fixture(scope='module')
+def free(exports):
+    """A Faster R-CNN for images of any size."""
+    return exports('mt_fasterrcnn_digits10pct', None)
+
+
+@pytest.fixture(scope='module')
+def fixed(exports):
+    """An FCOS for images 96 wide and 64 high."""
+    return exports('mixpl_fcos_digits10pct', (64, 96))
+
+
+def noise(height, width):
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def by_detector(detector, scale):
+    """What the detector finds in an original image, in pixels of a resized one."""
+
+    def find(image):
+        (sample,) = detector([image])
+        found = sample.pred_instances
+        return found.bboxes.numpy() * scale, found.scores.numpy(), found.labels.numpy()
+
+    return find
+
+
+def test_images_of_any_size(free):
+    assert free.exported.comparison.equal
+    assert free.exported.comparison.boxes > 20
+    detector = Detector(free.cfg, free.checkpoint)
+    find = by_onnx(free.session)
+    # Twice as large, the largest that it is made, and half as large.
+    for (height, width), scale in (((40, 48), 2), ((96, 80), 1), ((160, 192), 0.5)):
+        image = noise(height, width)
+        ours = free.exported.preparation(image)
+        assert ours.shape == (3, height * scale, width * scale)
+        found = compare(by_detector(detector, scale), lambda image, x=ours: find(x), [image])
+        assert found.equal
+        assert found.boxes > 4
+
+
+@pytest.mark.parametrize('size', [(16, 16), (8, 40)])
+def test_no_region_at_all(free, size):
+    found = by_onnx(free.session)(np.zeros((3, *size), np.float32))
+    assert [(part.shape, part.dtype) for part in found] == [
+        ((0, 4), np.float32),
+        ((0,), np.float32),
+        ((0,), np.int64),
+    ]
+
+
+def test_a_fixed_size(fixed):
+    assert fixed.exported.comparison.equal
+    assert fixed.exported.comparison.boxes > 20
+    (given,) = fixed.session.get_inputs()
+    assert (given.name, given.shape, given.type) == ('image', [1, 3, 64, 96], 'tensor(float)')
+
+
+def test_nothing_is_found(fixed):
+    # Nothing but the mean colour, which the normalization makes zeros.
+    mean = np.reshape(fixed.exported.preparation.mean, (3, 1, 1)).astype(np.float32)
+    found = by_onnx(fixed.session)(np.broadcast_to(mean, (3, 64, 96)))
+    assert [part.shape for part in found] == [(0, 4), (0,), (0,)]
+
+
+def test_what_the_file_says(free):
+    told = free.session.get_modelmeta().custom_metadata_map
+    assert json.loads(told['classes']) == ['cat', 'dog', 'emu']
+    assert json.loads(told['resize']) == {'scale': [96, 96], 'keep_ratio': True}
+    assert json.loads(told['channels']) == 'RGB'
+    assert json.loads(told['inside'])['mean'] == [123.675, 116.28, 103.53]
+    assert [(out.name, out.shape) for out in free.session.get_outputs()] == [
+        ('boxes', ['found', 4]),
+        ('scores', ['found']),
+        ('labels', ['found']),
+    ]
+    assert free.exported.file == free.place / 'mine.onnx'
+    assert [path.suffix for path in sorted(free.place.iterdir())] == ['.onnx', '.py', '.pth']
+
+
+@pytest.fixture
+def traced(fixed, monkeypatch):
+    """The fixed one's graph, traced no second time."""
+    content = fixed.exported.file.read_bytes()
+    monkeypatch.setattr('ssod.export.onnx_file._traced', lambda *_: content)
+
+
+@pytest.mark.usefixtures('traced')
+def test_other_files_are_not_replaced(fixed):
+    with pytest.raises(FileExistsError, match=r'mine\.onnx exists; remove it, or pass --overwrite'):
+        export_onnx(fixed.cfg, fixed.checkpoint, size=(64, 96))
+    export_onnx(fixed.cfg, fixed.checkpoint, size=(64, 96), overwrite=True)
+
+
+@pytest.mark.usefixtures('traced')
+def test_images_of_ones_own(fixed, tmp_path):
+    paths = [tmp_path / f'{i}.png' for i in range(2)]
+    for i, path in enumerate(paths):
+        Image.fromarray(noise(50 + i, 30)).save(path)
+    found = export_onnx(
+        fixed.cfg, fixed.checkpoint, tmp_path / 'new/x.onnx', (64, 96), images=paths
+    )
+    assert (found.comparison.images, found.comparison.equal) == (2, True)
+    assert found.file.is_file()
+    with pytest.raises(ValueError, match=r'none\.png does not exist'):
+        export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'y.onnx', (64, 96), images=['none.png'])
+
+
+@pytest.mark.usefixtures('traced')
+def test_another_detector_is_not_written(fixed, tmp_path, monkeypatch):
+    # As if it had been traced wrongly.
+    monkeypatch.setattr('ssod.export.verification.MAX_PIXELS', -1)
+    with pytest.raises(ValueError, match=r'what was exported is not the detector, so .*x\.onnx is'):
+        export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx', (64, 96))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_missing(fixed, tmp_path, monkeypatch):
+    monkeypatch.setattr('ssod.export.onnx_file.NEEDED', ('onnx', 'onnxscript', 'not_there'))
+    with pytest.raises(ValueError, match=r"not_there is not installed.*'ssod\[export\]'"):
+        export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx')
+
+
+@pytest.mark.usefixtures('traced')
+def test_whose(fixed, tmp_path):
+    with pytest.raises(ValueError, match=r'x\.pth has no student'):
+        export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx', whose='student')
+
+
+def test_what_cannot_be_traced(fixed, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise torch.onnx.errors.OnnxExporterError('Failed\n') from ValueError('no way\nat all')
+
+    monkeypatch.setattr('torch.onnx.export', fail)
+    with pytest.raises(ValueError, match='PyTorch cannot trace this FCOS: no way$'):
+        export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx')

@@ -1,7 +1,7 @@
 """Data sets put into a semi-supervised config by their paths."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 
 from ssod.config_parts import set_number_of_classes
 from ssod.data.coco_json import read_coco, write_json
+from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
 from ssod.data.splits import split_coco
 
 VAL_SHARE = 0.2
@@ -24,13 +25,15 @@ class OwnData:
     """Where data are.
 
     Args:
-        labeled: COCO JSON of the labelled images; its categories are the classes.
-        images: Folder of the images that ``labeled`` names.
+        labeled: COCO JSON of the labelled images; its categories are the classes. Or a folder with
+            Pascal VOC's XML files, or a YOLO data.yaml; see :func:`ssod.data.convert.read_labels`.
+        images: Folder of the images that ``labeled`` names; of no meaning with VOC and YOLO.
         unlabeled: A folder of images, in sub-folders too; or a COCO JSON whose annotations, if
             any, are not read.
-        val: COCO JSON of the images that detections are scored on; if not given, a fifth of the
+        val: Images that detections are scored on, in any format that ``labeled`` may have; if not
+            given, the validation images of a VOC or YOLO ``labeled``, or else a fifth of the
             labelled images, which are then not learnt from.
-        val_images: Their folder; ``images`` if not given.
+        val_images: The folder of what a JSON ``val`` names; ``images`` if not given.
         unlabeled_images: The folder of what a JSON ``unlabeled`` names; ``images`` if not given.
         truth: COCO JSON with the boxes of the unlabelled images, for the precision and recall of
             pseudo-boxes; nothing learns from it.
@@ -52,14 +55,15 @@ def use_data(cfg: Config, data: OwnData) -> None:
 
     Args:
         cfg: A config that trains on labelled sources and an unlabelled one, which is the last, or
-            on labelled ones alone; it is changed. Without validation images it must have its
-            ``work_dir``.
+            on labelled ones alone; it is changed. Without validation images, or with VOC or YOLO,
+            it must have its ``work_dir``.
         data: Where the data are.
 
     Raises:
-        FileNotFoundError: If the JSON of the labelled images does not exist.
-        ValueError: If it is none, or has no categories.
+        FileNotFoundError: If labels or validation labels do not exist.
+        ValueError: If they are in no known format or wrong, or have no categories.
     """
+    data = in_coco(data, Path(cfg.work_dir))
     labeled, val = data.labeled, data.val
     if val is None:
         labeled, val = part_validation(labeled, Path(cfg.work_dir))
@@ -79,6 +83,29 @@ def use_data(cfg: Config, data: OwnData) -> None:
     if quality is not None:
         quality.ann_file = None if data.truth is None else str(data.truth)
     set_number_of_classes(cfg.model, len(classes))
+
+
+def in_coco(data: OwnData, work_dir: Path) -> OwnData:
+    """The same data, where Pascal VOC and YOLO have become COCO JSON.
+
+    Args:
+        data: Where the data are.
+        work_dir: Where the JSON files go, in folders ``labels`` and ``val_labels``.
+
+    Raises:
+        FileNotFoundError: If labels or their images do not exist.
+        ValueError: If they are in no known format, or wrong.
+    """
+    if not is_coco(data.labeled):
+        written = convert_for_run(data.labeled, work_dir / 'labels')
+        train, val = split_of(written, 'train', data.labeled), written.get('val')
+        data = replace(data, labeled=train.file, images=train.images)
+        if data.val is None and val is not None and val is not train:
+            data = replace(data, val=val.file, val_images=val.images)
+    if data.val is not None and not is_coco(data.val):
+        file, images = as_coco(data.val, work_dir / 'val_labels', 'val')
+        data = replace(data, val=file, val_images=images)
+    return data
 
 
 def use_folder(cfg: Config, folder: Path) -> None:

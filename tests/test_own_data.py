@@ -4,6 +4,7 @@ import json
 
 import pytest
 from mmengine.config import Config
+from PIL import Image
 
 from ssod.own_data import OwnData, class_names, use_data, use_folder
 
@@ -153,3 +154,67 @@ def test_another_folder(tmp_path):
     alone = Config.fromfile('configs/supervised_fasterrcnn_digits10pct.py')
     with pytest.raises(ValueError, match='it has no unlabelled images that'):
         use_folder(alone, tmp_path)
+
+
+def write_voc(root, images):
+    """Pascal VOC: a sheep in each image, the XML files beside the images."""
+    box = '<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>5</xmax><ymax>5</ymax></bndbox>'
+    (root / 'sub').mkdir(parents=True)
+    for i in range(images):
+        Image.new('RGB', (8, 8)).save(root / f'sub/{i}.png')
+        (root / f'sub/{i}.xml').write_text(
+            f'<annotation><object><name>sheep</name>{box}</object></annotation>'
+        )
+    return root
+
+
+def write_yolo(root, splits):
+    """YOLO: images without any object."""
+    for split in splits:
+        (root / 'images' / split).mkdir(parents=True)
+        Image.new('RGB', (8, 8)).save(root / f'images/{split}/a.png')
+    lines = [f'{split}: images/{split}' for split in splits]
+    (root / 'data.yaml').write_text('\n'.join([*lines, 'names: [ant, bee, cow]']))
+    return root / 'data.yaml'
+
+
+def test_yolo_brings_its_validation_images(data, tmp_path):
+    file = write_yolo(tmp_path / 'yolo', ('train', 'val'))
+    cfg, _ = put(OwnData(file, file, data.unlabeled), work_dir=tmp_path / 'run')
+    labeled = cfg.train_dataloader.dataset.datasets[0]
+    assert labeled.ann_file == str(tmp_path / 'run/labels/train.json')
+    assert labeled.data_prefix.img == f'{tmp_path}/yolo/images/train/'
+    assert cfg.val_evaluator.ann_file == str(tmp_path / 'run/labels/val.json')
+    assert cfg.val_dataloader.dataset.data_prefix.img == f'{tmp_path}/yolo/images/val/'
+    assert cfg.model.detector.roi_head.bbox_head.num_classes == 3
+    # Others that are given count.
+    cfg, _ = put(OwnData(file, file, data.unlabeled, data.val), work_dir=tmp_path / 'run')
+    assert cfg.val_evaluator.ann_file == str(data.val)
+
+
+def test_voc_is_parted(data, tmp_path):
+    root = write_voc(tmp_path / 'voc', 10)
+    cfg, _ = put(OwnData(root, root, data.unlabeled), work_dir=tmp_path / 'run')
+    labeled = cfg.train_dataloader.dataset.datasets[0]
+    assert (labeled.ann_file, labeled.metainfo.classes) == (
+        str(tmp_path / 'run/labeled.json'),
+        ('sheep',),
+    )
+    assert labeled.data_prefix.img == f'{root}/sub/'
+    counts = [
+        len(json.loads((tmp_path / f'run/{name}.json').read_text())['annotations'])
+        for name in ('labeled', 'val')
+    ]
+    assert counts == [8, 2]
+
+
+@pytest.mark.parametrize('split', ['val', 'train'])
+def test_validation_images_in_another_format(data, tmp_path, split):
+    # Of a data set that has them, or of one that is not split.
+    file = write_yolo(tmp_path / 'yolo', (split,) if split == 'train' else ('train', split))
+    cfg, _ = put(
+        OwnData(data.labeled, data.images, data.unlabeled, file), work_dir=tmp_path / 'run'
+    )
+    assert cfg.train_dataloader.dataset.datasets[0].ann_file == str(data.labeled)
+    assert cfg.val_evaluator.ann_file == str(tmp_path / f'run/val_labels/{split}.json')
+    assert cfg.val_dataloader.dataset.data_prefix.img == f'{tmp_path}/yolo/images/{split}/'

@@ -17,6 +17,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from ssod import runs
+from ssod.data.convert import is_coco
 from ssod.errors import errors_in_one_line
 from ssod.own_data import OwnData
 
@@ -32,13 +33,21 @@ def parse_args() -> argparse.Namespace:
         help="take the detector of another config, mmdet's own as mmdet::FOLDER/FILE.py",
     )
     own = parser.add_argument_group('own data', "take the place of the config's")
-    own.add_argument('--labeled', type=Path, metavar='JSON', help='labelled images, COCO format')
-    own.add_argument('--images', type=Path, metavar='DIR', help='folder of the labelled images')
+    own.add_argument(
+        '--labeled',
+        type=Path,
+        metavar='LABELS',
+        help='labelled images: COCO JSON, Pascal VOC folder or YOLO data.yaml',
+    )
+    own.add_argument('--images', type=Path, metavar='DIR', help='folder of what a JSON names')
     own.add_argument(
         '--unlabeled', type=Path, metavar='DIR', help='folder of unlabelled images, or a COCO JSON'
     )
     own.add_argument(
-        '--val', type=Path, metavar='JSON', help='validation images; default: a fifth of --labeled'
+        '--val',
+        type=Path,
+        metavar='LABELS',
+        help='validation images; default: a fifth of --labeled',
     )
     own.add_argument('--val-images', type=Path, metavar='DIR', help='their folder; as --images')
     own.add_argument(
@@ -68,6 +77,8 @@ def parse_args() -> argparse.Namespace:
         '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
     )
     args = parser.parse_args()
+    if args.labeled and not is_coco(args.labeled):
+        args.images = args.labeled
     needed = ('labeled', 'images', 'unlabeled')
     missing = [f'--{name}' for name in needed if vars(args)[name] is None]
     if missing and (len(missing) < len(needed) or args.val or args.val_images):

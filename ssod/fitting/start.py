@@ -1,10 +1,12 @@
 """The weights that a run starts from: the best that can be had."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from ssod.checkpoints import load_checkpoint
 from ssod.config_parts import dicts_in
 from ssod.fitting.given import Given
 from ssod.fitting.measures import Machine
@@ -15,8 +17,8 @@ def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
     """Start from the detector that the config names, or else from its backbone's weights.
 
     A detector that cannot be downloaded gives way to the backbone, unless there are several
-    processes, of which some may have it; a backbone's weights that cannot be had are an error when
-    the model is built.
+    processes, of which some may have it. A backbone's weights that cannot be downloaded are done
+    without if the detector has them; otherwise they are an error when the model is built.
 
     Args:
         cfg: The config; it is changed.
@@ -41,7 +43,7 @@ def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
         remedy = '--cfg-options load_from=FILE names a detector to start from'
         return f'start weights: {instead}, for the config names none; {remedy}', logging.WARNING
     try:
-        fetch_weights(detector)
+        file = fetch_weights(detector)
     except ConnectionError as error:
         if given.has('load_from') or machine.processes > 1:
             raise
@@ -50,7 +52,10 @@ def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
             f'start weights: {instead}, for the detector is not to be had: {error}',
             logging.WARNING,
         )
-    return f'start weights: the detector {detector}', logging.INFO
+    told = f'start weights: the detector {detector}'
+    if _spare_backbone(cfg, file):
+        told += f', also for the backbone, as {backbone} is not to be had'
+    return told, logging.INFO
 
 
 def backbone_weights(model: Any) -> str | None:
@@ -61,3 +66,20 @@ def backbone_weights(model: Any) -> str | None:
         if part.get('type') == 'TorchvisionBackbone' and part.get('weights'):
             return f'{part.arch} {part.weights} of torchvision'
     return None
+
+
+def _spare_backbone(cfg: Config, detector: Path) -> bool:
+    """Drop a backbone's weights that cannot be downloaded, if a detector's file has a backbone."""
+    backbone = cfg.model.detector.get('backbone') or {}
+    own = backbone.get('init_cfg') or {}
+    if own.get('type') != 'Pretrained':
+        return False
+    try:
+        fetch_weights(own['checkpoint'])
+    except ConnectionError:
+        content = load_checkpoint(str(detector), 'cpu')
+        names = ('backbone.', 'student.backbone.')
+        if any(key.startswith(names) for key in content.get('state_dict', content)):
+            backbone['init_cfg'] = None
+            return True
+    return False

@@ -60,10 +60,10 @@ def test_sizes_and_ratios_are_found():
     changes = fitted_anchors(SQUARE, boxes)
     assert list(changes) == ['scales']
     assert 1 <= changes['scales'][0] < 2
-    # Three times as wide as high, or as high as wide; the number of ratios stays.
-    boxes = np.array([(64, 21.3), (21.3, 64)] * 5, float)
+    # Three times as wide as high, or five times as high as wide; the number of ratios stays.
+    boxes = np.array([(60, 20), (20, 100)] * 5, float)
     two = {**SQUARE, 'ratios': [0.5, 1.0]}
-    assert fitted_anchors(two, boxes)['ratios'] == [0.33, 3.0]
+    assert fitted_anchors(two, boxes)['ratios'] == [0.33, 5.0]
     octaves = dict(octave_base_scale=4, scales_per_octave=2, ratios=[1.0], strides=[8])
     assert fitted_anchors(octaves, np.array([(128, 128)], float))['octave_base_scale'] > 8
 
@@ -87,6 +87,9 @@ def test_anchors_that_cover_stay(cfg):
     # Squares of 19.2 become those of 32 that there are.
     told = fit_anchors(cfg, Given({}), labels_of([(640, 480)], [(19.2, 19.2)]))
     assert told == "anchors: the config's own cover 100% of the labelled boxes"
+    # Nine of ten are enough, though smaller anchors would cover the tenth, of 21 pixels, as well.
+    told = fit_anchors(cfg, Given({}), labels_of([(640, 480)], [(19.2, 19.2)] * 9 + [(12.6, 12.6)]))
+    assert told == "anchors: the config's own cover 90% of the labelled boxes"
     # Boxes of a pixel or two are never covered.
     told = fit_anchors(cfg, Given({}), labels_of([(640, 480)], [(0.6, 0.6)]))
     assert told == "anchors: the config's own cover 0% of the labelled boxes"

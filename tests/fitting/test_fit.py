@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from ssod import runs
@@ -66,7 +67,7 @@ def test_the_config_for_own_data(monkeypatch, data, fetched):
         'learning rate 0.005: steps are of 8 images, as the config means',
         f'start weights: the detector {cfg.load_from}',
     ]
-    assert [cfg.load_from] == fetched
+    assert fetched == [cfg.load_from, 'torchvision://resnet50']
     assert cfg.test_dataloader.dataset.pipeline[1].scale == (151, 91)
     assert cfg.param_scheduler[1].milestones == [2000, 2700]
     # What the run's folder keeps is what was fitted.
@@ -161,6 +162,24 @@ def test_the_start(cfg, fetched):
         'start weights: the backbone, torchvision://resnet50, for the detector is not to be had: '
         'no way there'
     )
+
+
+@pytest.mark.parametrize(
+    ('keys', 'spared'),
+    [(['backbone.x', 'neck.x'], True), (['student.backbone.x'], True), (['neck.x'], False)],
+)
+def test_a_backbone_that_the_detector_has(cfg, fetched, tmp_path, keys, spared):
+    own = cfg.model.detector.backbone.init_cfg
+    file = tmp_path / 'detector.pth'
+    torch.save({'state_dict': dict.fromkeys(keys, torch.zeros(1))}, file)
+    cfg.load_from = str(file)
+    # Where it can be had, it stays: the detector's may not fit.
+    told, _ = start.fit_start(cfg, Given({}), Machine())
+    assert (told, own.checkpoint) == (f'start weights: the detector {file}', fetched[-1])
+    own.checkpoint = 'http://nowhere/resnet.pth'
+    told, _ = start.fit_start(cfg, Given({}), Machine())
+    assert told.endswith(', as http://nowhere/resnet.pth is not to be had') is spared
+    assert (cfg.model.detector.backbone.init_cfg is None) is spared
 
 
 def test_the_users_start_is_not_replaced(cfg, fetched):

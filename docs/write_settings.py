@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdet import registry
+from mmengine.registry import Registry
 
 import ssod
 from ssod import api, schedules
@@ -62,9 +63,10 @@ TOPICS = {
     ),
     'Parts of detectors': ('`model.detector`.', 'TorchvisionBackbone TwoHeadBBoxHead'),
     'Around a run': (
-        '`default_hooks`; `Limits` are the `limits` of the watch.',
-        'TeacherWatchHook Limits PseudoLabelQualityHook SummaryHook PretrainedDetectorHook '
-        'BrokenImagesHook WholeCheckpointHook SeedHook ShortHistoriesHook',
+        '`default_hooks`, but for `ShortLogProcessor`, the `log_processor`; `Limits` are the '
+        '`limits` of the watch.',
+        'TeacherWatchHook Limits PseudoLabelQualityHook SummaryHook ShortLogProcessor '
+        'PretrainedDetectorHook BrokenImagesHook WholeCheckpointHook SeedHook ShortHistoriesHook',
     ),
     'Scores': (
         '`val_cfg`, `test_cfg`, and `val_evaluator`, `test_evaluator`.',
@@ -76,18 +78,10 @@ TOPICS = {
     ),
 }
 """What there is, in the order in which it is looked for: where it stands, and its names."""
-REGISTRIES = (
-    registry.MODELS,
-    registry.HOOKS,
-    registry.DATASETS,
-    registry.TRANSFORMS,
-    registry.DATA_SAMPLERS,
-    registry.TASK_UTILS,
-    registry.LOOPS,
-    registry.METRICS,
-)
+REGISTRIES = [kinds for kinds in vars(registry).values() if isinstance(kinds, Registry)]
 GIVEN = {'runner', 'dataloader', 'evaluator', 'dataset', 'init_cfg'}
 """What the runner hands over, or any module of mmengine takes."""
+UPSTREAM = ('mmengine', 'mmdet', 'mmcv')
 INNER = (Consistency, BoxJitter, Limits, DigitsScenes)
 """Settings within settings, which are in no registry."""
 
@@ -141,6 +135,10 @@ def _said(kind: Callable[..., Any], names: dict[str, Callable[..., Any]]) -> str
     settings = inspect.signature(kind).parameters.values()
     if kind.__module__ == schedules.__name__:
         return f'{text}\n\nSettings: {", ".join(_short(setting) for setting in settings)}.'
+    init = inspect.unwrap(kind.__init__) if inspect.isclass(kind) else kind
+    package = getattr(init, '__module__', 'ssod').split('.')[0]
+    if package in UPSTREAM:
+        return f"{text}\n\nSettings: as of {package}'s `{init.__qualname__.split('.')[0]}`."
     rows = [row for setting in settings if (row := _row(kind, setting, names))]
     if rows:
         head = '| setting | type | default | meaning |\n| --- | --- | --- | --- |'

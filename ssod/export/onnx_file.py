@@ -96,11 +96,7 @@ def export_onnx(
     detector, classes = _load(cfg, checkpoint, whose)
     preparation = preparation_of(cfg, detector_cfg(cfg).data_preprocessor, size)
     model = onnx.load_from_string(_traced(detector, preparation, cfg.filename))
-    told = {'classes': json.dumps(classes), 'ssod': ssod.__version__, **preparation.metadata()}
-    onnx.helper.set_model_props(model, told)
-    for output in model.graph.output:
-        # PyTorch calls it by the symbol that it reckoned with.
-        output.type.tensor_type.shape.dim[0].dim_param = 'found'
+    _describe(onnx, model, {'classes': json.dumps(classes), **preparation.metadata()})
     content = model.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
     pictures = [preparation(image) for image in _images(images, preparation)]
@@ -164,6 +160,14 @@ def _traced(detector: Any, preparation: Preparation, name: str) -> bytes:
             ) from error
     content: bytes = program.model_proto.SerializeToString()
     return content
+
+
+def _describe(onnx: Any, model: Any, told: dict[str, str]) -> None:
+    """Put metadata into a model, and a name to the number of boxes."""
+    onnx.helper.set_model_props(model, {'ssod': json.dumps(ssod.__version__), **told})
+    for output in model.graph.output:
+        # PyTorch calls it by the symbol that it reckoned with.
+        output.type.tensor_type.shape.dim[0].dim_param = 'found'
 
 
 @contextlib.contextmanager

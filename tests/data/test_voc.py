@@ -111,8 +111,8 @@ def test_images_without_labels_are_left_out(voc):
 @pytest.mark.parametrize(
     ('pictures', 'xml', 'head', 'meant'),
     [
-        # Beside the image, and an extension in capitals.
-        (['x/b.JPG'], 'x/b.xml', '', 'x/b.JPG'),
+        # Beside the image, and extensions in capitals.
+        (['x/b.JPG'], 'x/b.XML', '', 'x/b.JPG'),
         # In sub-folders that correspond, though the same name is in another.
         (['JPEGImages/s/b.png', 'JPEGImages/t/b.png'], 'Annotations/t/b.xml', '', 't/b.png'),
         # VOC's masks are called like its images: the extension that is named decides.

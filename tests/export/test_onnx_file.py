@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+import ssod
 from ssod.export import export_onnx
 from ssod.export.verification import by_onnx, compare
 from ssod.inference import Detector
@@ -106,6 +107,7 @@ def test_what_the_file_says(free):
     assert json.loads(told['classes']) == ['cat', 'dog', 'emu']
     assert json.loads(told['resize']) == {'scale': [96, 96], 'keep_ratio': True}
     assert json.loads(told['channels']) == 'RGB'
+    assert json.loads(told['ssod']) == ssod.__version__
     assert json.loads(told['inside'])['mean'] == [123.675, 116.28, 103.53]
     assert [(out.name, out.shape) for out in free.session.get_outputs()] == [
         ('boxes', ['found', 4]),

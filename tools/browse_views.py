@@ -1,10 +1,12 @@
-"""Write a page that shows what a training would see: labelled images, weak and strong views.
+r"""Write a page that shows what a training would see: labelled images, weak and strong views.
 
 Where the hidden truth is known (default_hooks.quality.ann_file), its boxes are carried into both
 views of an unlabelled image: they must sit on the objects in both.
 
 Examples:
     python tools/browse_views.py configs/mt_fasterrcnn_digits10pct.py
+    python tools/browse_views.py configs/mt_fasterrcnn_custom.py \
+        --labeled my/train.json --images my/pictures --unlabeled my/folder
     python tools/browse_views.py CONFIG --number 20 --out views.html
 """
 
@@ -14,6 +16,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from ssod import runs
+from ssod.arguments import add_own_data, own_data
 from ssod.errors import errors_in_one_line
 from ssod.visualization.report import write_views
 
@@ -23,6 +26,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
+    add_own_data(parser)
     parser.add_argument(
         '--number', type=int, default=8, help='images of each kind; default: %(default)s'
     )
@@ -30,13 +34,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.data = own_data(parser, args)
+    return args
 
 
 def main() -> None:
     args = parse_args()
     with errors_in_one_line():
-        cfg = runs.load_config(args.config, options=args.cfg_options)
+        cfg = runs.load_config(
+            args.config, options=args.cfg_options, data=args.data, fit=not args.no_fit
+        )
         out = Path(args.out or Path(cfg.work_dir, 'views.html'))
         print(write_views(cfg, out, args.number))
 

@@ -1,10 +1,12 @@
-"""Check all data of a config before anyone trains: settings, annotation files and every image.
+r"""Check all data of a config before anyone trains: settings, annotation files and every image.
 
 Prints one line for each thing that is wrong. The exit code is 1 if there are errors, with which
 training would crash or learn something wrong, and 0 if there are none; warnings do not count.
 
 Examples:
     python tools/check_data.py configs/mt_fasterrcnn_custom.py
+    python tools/check_data.py configs/mt_fasterrcnn_custom.py \
+        --labeled my/train.json --images my/pictures --unlabeled my/folder
     python tools/check_data.py CONFIG --workers 16 > findings.txt
 """
 
@@ -19,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ssod import runs
+from ssod.arguments import add_own_data, own_data
 from ssod.checks.before_run import report_on_all
 from ssod.checks.findings import Finding
 from ssod.checks.images import Look, check_looks, look_at_all
@@ -36,6 +39,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
+    add_own_data(parser)
     parser.add_argument(
         '--workers',
         type=int,
@@ -48,6 +52,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.workers < 1:
         parser.error(f'--workers {args.workers} must be at least 1')
+    args.data = own_data(parser, args)
     return args
 
 
@@ -80,7 +85,9 @@ def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[F
 def main() -> None:
     args = parse_args()
     with errors_in_one_line():
-        cfg = runs.load_config(args.config, options=args.cfg_options)
+        cfg = runs.load_config(
+            args.config, options=args.cfg_options, data=args.data, fit=not args.no_fit
+        )
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         check_names_of(cfg)
         findings, reports = report_on_all(cfg, PARTS)

@@ -12,14 +12,12 @@ Examples:
 
 import argparse
 import os
-from pathlib import Path
 
 from mmengine.config import DictAction
 
 from ssod import runs
-from ssod.data.convert import is_coco
+from ssod.arguments import add_own_data, own_data
 from ssod.errors import errors_in_one_line
-from ssod.own_data import OwnData
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,29 +30,7 @@ def parse_args() -> argparse.Namespace:
         metavar='CONFIG',
         help="take the detector of another config, mmdet's own as mmdet::FOLDER/FILE.py",
     )
-    own = parser.add_argument_group('own data', "take the place of the config's")
-    own.add_argument(
-        '--labeled',
-        type=Path,
-        metavar='LABELS',
-        help='labelled images: COCO JSON, Pascal VOC folder or YOLO data.yaml',
-    )
-    own.add_argument('--images', type=Path, metavar='DIR', help='folder of what a JSON names')
-    own.add_argument(
-        '--unlabeled', type=Path, metavar='DIR', help='folder of unlabelled images, or a COCO JSON'
-    )
-    own.add_argument(
-        '--val',
-        type=Path,
-        metavar='LABELS',
-        help='validation images; default: a fifth of --labeled',
-    )
-    own.add_argument('--val-images', type=Path, metavar='DIR', help='their folder; as --images')
-    own.add_argument(
-        '--no-fit',
-        action='store_true',
-        help='leave image size, anchors, batch, learning rate, iterations and start as they are',
-    )
+    add_own_data(parser)
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
     parser.add_argument(
         '--resume',
@@ -77,20 +53,13 @@ def parse_args() -> argparse.Namespace:
         '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
     )
     args = parser.parse_args()
-    if args.labeled and not is_coco(args.labeled):
-        args.images = args.labeled
-    needed = ('labeled', 'images', 'unlabeled')
-    missing = [f'--{name}' for name in needed if vars(args)[name] is None]
-    if missing and (len(missing) < len(needed) or args.val or args.val_images):
-        parser.error(f'own data need {missing[0]} too')
+    args.data = own_data(parser, args)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
 def main() -> None:
-    args, data = parse_args(), None
-    if args.labeled:
-        data = OwnData(args.labeled, args.images, args.unlabeled, args.val, args.val_images)
+    args = parse_args()
     with errors_in_one_line():
         cfg = runs.load_config(
             args.config,
@@ -98,7 +67,7 @@ def main() -> None:
             args.cfg_options,
             args.launcher,
             args.detector,
-            data,
+            args.data,
             fit=not args.no_fit,
         )
         runs.log_to(cfg, [name for name in runs.BACKENDS if vars(args)[name]])

@@ -62,6 +62,19 @@ def test_nothing_is_wrong(data, monkeypatch, capsys):
     assert 'opening images' in err
 
 
+def test_own_data(data, monkeypatch, capsys):
+    """Of the command line; a class without a box is of these data and not of the config's."""
+    path = data / 'train.json'
+    content = json.loads(path.read_text())
+    content['categories'].append({'id': 3, 'name': 'owl'})
+    path.write_text(json.dumps(content))
+    own = ['--labeled', path, '--images', data / 'train', '--unlabeled', data / 'unlabeled']
+    monkeypatch.chdir(data)
+    code, lines, _ = check(monkeypatch, capsys, CONFIG, *own, '--val', data / 'val.json')
+    assert code == 1
+    assert any('val.json' in line and 'owl' in line for line in lines)
+
+
 def test_all_is_told_at_once(data, monkeypatch, capsys):
     (data / 'train/0.png').write_bytes(b'')
     (data / 'val/0.png').write_bytes((data / 'train/1.png').read_bytes())

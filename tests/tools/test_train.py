@@ -194,18 +194,3 @@ def test_a_config_that_is_not_fitted(call, monkeypatch, digits):
     with pytest.raises(SystemExit):
         call('train', CONFIG, *own, '--no-fit')
     assert 'fitted' not in loaded[0]
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'missing'),
-    [
-        (['--labeled', 'a.json'], '--images'),
-        (['--labeled', 'a.json', '--images', 'a'], '--unlabeled'),
-        (['--val', 'a.json'], '--labeled'),
-    ],
-)
-def test_own_data_go_together(call, capsys, arguments, missing):
-    with pytest.raises(SystemExit) as caught:
-        call('train', CONFIG, *arguments)
-    assert caught.value.code == 2
-    assert f'own data need {missing} too' in capsys.readouterr().err

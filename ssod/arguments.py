@@ -1,0 +1,51 @@
+"""Options of the command line that several tools have."""
+
+import argparse
+from pathlib import Path
+
+from ssod.data.convert import is_coco
+from ssod.own_data import OwnData
+
+
+def add_own_data(parser: argparse.ArgumentParser) -> None:
+    """Add the options that put a user's own data in the place of a config's."""
+    own = parser.add_argument_group('own data', "take the place of the config's")
+    own.add_argument(
+        '--labeled',
+        type=Path,
+        metavar='LABELS',
+        help='labelled images: COCO JSON, Pascal VOC folder or YOLO data.yaml',
+    )
+    own.add_argument('--images', type=Path, metavar='DIR', help='folder of what a JSON names')
+    own.add_argument(
+        '--unlabeled', type=Path, metavar='DIR', help='folder of unlabelled images, or a COCO JSON'
+    )
+    own.add_argument(
+        '--val',
+        type=Path,
+        metavar='LABELS',
+        help='validation images; default: a fifth of --labeled',
+    )
+    own.add_argument('--val-images', type=Path, metavar='DIR', help='their folder; as --images')
+    own.add_argument(
+        '--no-fit',
+        action='store_true',
+        help='leave image size, anchors, batch, learning rate, iterations and start as they are',
+    )
+
+
+def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnData | None:
+    """The data that the options of :func:`add_own_data` name; ``None`` if they are not given.
+
+    Leaves the program with a message if some are missing.
+    """
+    images = args.images
+    if args.labeled and not is_coco(args.labeled):
+        images = args.labeled
+    given = {'labeled': args.labeled, 'images': images, 'unlabeled': args.unlabeled}
+    missing = [f'--{name}' for name, value in given.items() if value is None]
+    if not missing:
+        return OwnData(args.labeled, images, args.unlabeled, args.val, args.val_images)
+    if len(missing) < len(given) or args.val or args.val_images:
+        parser.error(f'own data need {missing[0]} too')
+    return None

@@ -3,6 +3,10 @@
 The floor is the least that a semi-supervised step computes: the teacher's prediction, the student's
 losses, backward and the optimizer's step, on batches that lie ready.
 
+Further parts: where the time of our step goes (phases), the memory of a step, the teacher's update
+(ema), the data pipeline, COCO scoring, the time to the first iteration of a run that is resumed far
+on, and two ranks beside one.
+
 Examples:
     python tools/benchmark.py
     python tools/benchmark.py --parts ema data scoring
@@ -16,26 +20,22 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import DictAction
 
-from ssod.benchmarks.parts import data_calls, ema_calls, scoring_calls
-from ssod.benchmarks.phases import phases_of
 from ssod.benchmarks.pictures import digits, pictures
-from ssod.benchmarks.report import machine, phase_table, table
-from ssod.benchmarks.steps import Bench, step_calls
-from ssod.benchmarks.timing import interleave
+from ssod.benchmarks.report import machine, memory_table, phase_table, table
+from ssod.benchmarks.running import PARTS, Task
+from ssod.benchmarks.steps import Bench
+from ssod.benchmarks.views import find_views
 from ssod.errors import errors_in_one_line
 from ssod.files import write_whole
 
-PARTS = ('steps', 'phases', 'ema', 'data', 'scoring')
+TABLES = {'phases': phase_table, 'memory': memory_table}
 OURS = ('mt', 'softteacher')
 CONFIGS = [Path(f'configs/{name}_fasterrcnn_digits10pct.py') for name in OURS]
 CONFIGS += [
     Path(f'studies/mmdet/{name}_fasterrcnn_digits.py') for name in ('semibase', 'softteacher')
 ]
-# Calls in a turn, of what takes milliseconds.
-OFTEN = {'ema': 50, 'data': 20}
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,33 +61,22 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    seconds: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     with errors_in_one_line(), tempfile.TemporaryDirectory() as place:
         if args.pictures:
             data = pictures(Path(place), *map(int, args.pictures.split('x')))
         else:
             data = digits(args.data_root)
-        bench = Bench(data, Path(place), args.cfg_options, args.amp)
-        ours = bench.config(args.configs[0])
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        if 'steps' in args.parts:
-            seconds['steps'] = interleave(step_calls(bench, args.configs), args.rounds)
-        if 'phases' in args.parts:
-            start = bench.start(args.configs[0])
-            seconds['phases'] = phases_of(bench.trainer(args.configs[0], start), args.rounds)
-        if 'ema' in args.parts:
-            calls = ema_calls(ours.model.detector, device)
-            seconds['ema'] = interleave(calls, args.rounds, OFTEN['ema'])
-        if 'data' in args.parts:
-            seconds['data'] = interleave(data_calls(ours), args.rounds, OFTEN['data'])
-        if 'scoring' in args.parts:
-            seconds['scoring'] = interleave(scoring_calls(Path(place)), 3)
+        views = find_views(args.configs)
+        bench = Bench(data, Path(place), args.cfg_options, args.amp, views)
+        for part in args.parts:
+            measured[part] = PARTS[part](Task(bench, args.configs, args.rounds))
+            print(f'\n{part}\n{TABLES.get(part, table)(measured[part])}', flush=True)
     about = machine()
-    for part, times in seconds.items():
-        print(f'\n{part}\n{phase_table(times) if part == "phases" else table(times)}')
     print(f'\n{about}')
     if args.out:
-        content = {'machine': about, 'seconds': seconds}
+        memory = measured.pop('memory', {})
+        content = {'machine': about, 'seconds': measured, 'bytes': memory}
         write_whole(args.out, (json.dumps(content, indent=2) + '\n').encode())
 
 

@@ -38,6 +38,15 @@ def phase_table(seconds: Mapping[str, float]) -> str:
     return '\n'.join(lines)
 
 
+def memory_table(memory: Mapping[str, int]) -> str:
+    """A Markdown table of bytes and their ratios to the last, mmdet's own being named last."""
+    last = list(memory.values())[-1]
+    lines = ['| | memory | ratio to the last |', '|' + ' --- |' * 3]
+    for name, value in memory.items():
+        lines.append(f'| {name} | {value / 2**20:.0f} MiB | {value / last:.2f} |')
+    return '\n'.join(lines)
+
+
 def machine() -> dict[str, str | int]:
     """What the times depend on beside the code."""
     return {

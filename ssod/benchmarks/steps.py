@@ -13,8 +13,10 @@ from mmengine.runner import save_checkpoint, set_random_seed
 
 from ssod.benchmarks.floor import Floor
 from ssod.benchmarks.stepping import Trainer, set_threshold
+from ssod.benchmarks.views import use_views
 from ssod.data.branches import pop_branch
-from ssod.own_data import OwnData, use_data
+from ssod.own_data import OwnData
+from ssod.runs import load_config
 from ssod.teachers.hook import TeacherHook
 
 BOXES = 4
@@ -30,19 +32,23 @@ class Bench:
         work_dir: Where what is made goes.
         options: Config values for all, with dotted keys.
         amp: Whether to compute in bfloat16, which needs a GPU.
+        views: A config of mmdet's own methods, whose views ours are to take for their own, for
+            larger ones take longer.
     """
 
     data: OwnData
     work_dir: Path
     options: Mapping[str, Any]
     amp: bool = False
+    views: Path | None = None
 
-    def config(self, path: Path, threshold: float | None = None) -> Config:
+    def config(self, path: Path, threshold: float | None = None, launcher: str = 'none') -> Config:
         """A config on these data; with a threshold of pseudo-boxes, if one is given."""
-        cfg = Config.fromfile(path)
-        cfg.work_dir = str(self.work_dir)
-        use_data(cfg, self.data)
-        cfg.merge_from_dict(dict(self.options))
+        cfg = load_config(
+            path, str(self.work_dir), self.options, launcher, data=self.data, fit=False
+        )
+        if self.views is not None:
+            use_views(cfg, Config.fromfile(self.views))
         cfg.randomness = dict(seed=0)
         if self.amp:
             cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
@@ -60,10 +66,16 @@ class Bench:
         save_checkpoint({'state_dict': detector.state_dict(), 'meta': {}}, str(file))
         return file
 
-    def trainer(self, path: Path, start: Path, threshold: float | None = None) -> Trainer:
+    def trainer(
+        self,
+        path: Path,
+        start: Path,
+        threshold: float | None = None,
+        launcher: str = 'none',
+    ) -> Trainer:
         """The training of a config."""
         place = self.work_dir / '-'.join(path.with_suffix('').parts[-2:])
-        return Trainer(self.config(path, threshold), place, start)
+        return Trainer(self.config(path, threshold, launcher), place, start)
 
 
 def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], object]]:
@@ -77,11 +89,21 @@ def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], ob
     Returns:
         What makes a step, by the config's path without its ending; the floor first.
     """
-    start = bench.start(paths[0])
-    threshold = _threshold(bench.trainer(paths[0], start, 0.0))
+    start, threshold = common_start(bench, paths[0])
     trainers = {path: bench.trainer(path, start, threshold) for path in paths}
     calls: dict[str, Callable[[], object]] = {'floor': Floor(trainers[paths[0]]).step}
     return calls | {str(path.with_suffix('')): t.step for path, t in trainers.items()}
+
+
+def common_start(bench: Bench, path: Path) -> tuple[Path, float]:
+    """Weights and a threshold of pseudo-boxes for all trainings of a detector.
+
+    Args:
+        bench: Data and settings.
+        path: A semi-supervised config of this package with that detector.
+    """
+    start = bench.start(path)
+    return start, _threshold(bench.trainer(path, start, 0.0))
 
 
 def _threshold(trainer: Trainer, batches: int = 2) -> float:

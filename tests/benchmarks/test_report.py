@@ -1,6 +1,6 @@
 """Tables of times."""
 
-from ssod.benchmarks.report import machine, phase_table, table
+from ssod.benchmarks.report import machine, memory_table, phase_table, table
 
 
 def test_ratios_are_those_of_the_rounds():
@@ -13,6 +13,11 @@ def test_ratios_are_those_of_the_rounds():
 def test_shares():
     lines = phase_table({'data': 0.001, 'student': 0.003}).splitlines()
     assert lines[2:] == ['| data | 1 ms | 25.0 % |', '| student | 3 ms | 75.0 % |']
+
+
+def test_memory():
+    lines = memory_table({'ours': 3 * 2**20, "mmdet's": 4 * 2**20}).splitlines()
+    assert lines[2:] == ['| ours | 3 MiB | 0.75 |', "| mmdet's | 4 MiB | 1.00 |"]
 
 
 def test_the_machine():

@@ -14,28 +14,12 @@ from mmengine.config import Config
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssod.benchmarks.phases import PHASES, phases_of
-from ssod.benchmarks.pictures import digits
 from ssod.benchmarks.stepping import set_threshold
 from ssod.benchmarks.steps import Bench, step_calls
 
 ROOT = Path(__file__).parents[2]
 OURS = ROOT / 'configs/mt_fasterrcnn_digits10pct.py'
 MMDETS = ROOT / 'studies/mmdet/semibase_fasterrcnn_digits.py'
-SMALL = {
-    'train_dataloader.num_workers': 0,
-    'train_dataloader.persistent_workers': False,
-    'train_dataloader.batch_size': 4,
-}
-
-
-@pytest.fixture(scope='module')
-def bench(digits_root, tmp_path_factory):
-    return Bench(digits(digits_root), tmp_path_factory.mktemp('bench'), SMALL)
-
-
-@pytest.fixture(scope='module')
-def digits_root(tmp_path_factory):
-    return tmp_path_factory.mktemp('data') / 'digits'
 
 
 def weights(model):
@@ -60,7 +44,7 @@ def test_weights_stay(bench):
 
 
 def test_mmdets_own_steps(bench):
-    options = {**SMALL, 'train_dataloader.sampler.batch_size': 4}
+    options = {**bench.options, 'train_dataloader.sampler.batch_size': 4}
     options['train_dataloader.sampler.source_ratio'] = [1, 3]
     theirs = Bench(bench.data, bench.work_dir, options)
     trainer = theirs.trainer(MMDETS, theirs.start(MMDETS), 0.1)

@@ -1,0 +1,71 @@
+"""The memory that training steps take."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from ssod.benchmarks.alone import alone
+from ssod.benchmarks.stepping import Trainer
+from ssod.benchmarks.steps import Bench, common_start
+
+
+def step_memory(bench: Bench, paths: Sequence[Path], steps: int = 4) -> dict[str, int]:
+    """Bytes of all tensors at the peak of some steps.
+
+    Weights, the optimizer's moments, gradients, what is kept for the backward pass, and what is
+    there for a moment. On a GPU it is what PyTorch had given out at most. On a CPU it is the same,
+    summed up from PyTorch's profiler, for the size of the process depends on what the C library
+    keeps for later; it leaves out what operators take past PyTorch.
+
+    Args:
+        bench: Data and settings.
+        paths: Configs of the same detector; the first is a semi-supervised one of this package.
+        steps: How many each training takes in a process of its own, after one that is not counted.
+
+    Returns:
+        The bytes, by the config's path without its ending.
+    """
+    start, threshold = alone(common_start, bench, paths[0])
+    return {
+        str(path.with_suffix('')): alone(peak, bench, path, start, threshold, steps)
+        for path in paths
+    }
+
+
+def peak(bench: Bench, path: Path, start: Path, threshold: float, steps: int) -> int:
+    """Bytes at the peak of one training's steps; see :func:`step_memory`."""
+    trainer = bench.trainer(path, start, threshold)
+    trainer.step()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        _take(trainer, steps)
+        return torch.cuda.max_memory_allocated()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        _take(trainer, steps)
+    return _kept(trainer) + _most_given_out(profiled)
+
+
+def _take(trainer: Trainer, steps: int) -> None:
+    for _ in range(steps):
+        trainer.step()
+
+
+def _kept(trainer: Trainer) -> int:
+    """Bytes that stay from step to step."""
+    moments = trainer.runner.optim_wrapper.optimizer.state.values()
+    tensors = [value for state in moments for value in state.values() if torch.is_tensor(value)]
+    tensors += [*trainer.model.parameters(), *trainer.model.buffers()]
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _most_given_out(profiled: profile) -> int:
+    """Bytes that tensors made while profiling had at most."""
+    with tempfile.TemporaryDirectory() as place:
+        trace = Path(place, 'trace.json')
+        profiled.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())['traceEvents']
+    return max(e['args']['Total Allocated'] for e in events if e.get('name') == '[memory]')

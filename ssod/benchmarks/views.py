@@ -1,0 +1,41 @@
+"""The same views for ours and for mmdet's own methods."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+NAMES = {'weak': 'unsup_teacher', 'strong': 'unsup_student'}
+"""What mmdet's configs call our views of an unlabelled image."""
+
+
+def find_views(paths: Sequence[Path]) -> Path | None:
+    """The first config of one of mmdet's own semi-supervised methods, if there is any."""
+    for path in paths:
+        if 'MultiBranch' in str(Config.fromfile(path).get('train_dataloader')):
+            return path
+    return None
+
+
+def use_views(cfg: Config, theirs: Config) -> None:
+    """Let a config make the views that mmdet's own do.
+
+    Args:
+        cfg: Of a training; it is changed, if it is a semi-supervised one of this package.
+        theirs: A config of one of mmdet's own semi-supervised methods.
+    """
+    labeled, unlabeled = (d.pipeline for d in theirs.train_dataloader.dataset.datasets[:2])
+    split = next(t for t in unlabeled if t.type.endswith('MultiBranch'))
+    views = {ours: _unpacked(split[name]) for ours, name in NAMES.items()}
+    between = [t for t in labeled if not t.type.startswith('Load') and 'Multi' not in t.type]
+    for dataset in cfg.train_dataloader.dataset.get('datasets', []):
+        for transform in dataset.pipeline:
+            if transform.type == 'TwoViews':
+                transform.update(views, common=[])
+            elif transform.type == 'LabeledView':
+                transform.transforms = between
+
+
+def _unpacked(transforms: Any) -> list[Any]:
+    return [t for t in transforms if not t.type.endswith('PackDetInputs')]

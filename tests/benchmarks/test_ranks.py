@@ -1,0 +1,65 @@
+"""Steps of two ranks beside those of one."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
+
+import pytest
+import torch
+from torch.distributed import destroy_process_group
+
+from ssod.benchmarks import ranks
+from ssod.benchmarks.ranks import rank_seconds
+from ssod.benchmarks.steps import common_start
+
+
+def test_turns(monkeypatch):
+    """Each group has its turns alone, and of two ranks the slower one counts."""
+    opened, taken, lock = [], [], threading.Lock()
+
+    def begin(rank, _on_cpu, size, port, *_):
+        with lock:
+            opened.append((size, rank, port))
+            names[threading.get_ident()] = (size, rank)
+
+    def take(rank, steps):
+        with lock:
+            taken.append(names[threading.get_ident()])
+        return steps * (1.0 + rank)
+
+    names = {}
+    monkeypatch.setattr(ranks, 'new_process', lambda: ThreadPoolExecutor(1))
+    monkeypatch.setattr(ranks, 'alone', lambda *_: ('start.pth', 0.1))
+    monkeypatch.setattr(ranks, '_open', begin)
+    monkeypatch.setattr(ranks, '_take', take)
+    found = rank_seconds(None, None, rounds=2, steps=5)
+    assert found == {'one rank': [1.0, 1.0], 'two ranks': [2.0, 2.0]}
+    assert sorted(opened)[0][:2] == (1, 0)
+    assert [where[:2] for where in sorted(opened)[1:]] == [(2, 0), (2, 1)]
+    # Both ranks of a group meet at one port.
+    assert sorted(opened)[1][2] == sorted(opened)[2][2]
+    sizes = [size for size, _ in taken]
+    assert sizes == [1, 2, 2, 2, 2, 1, 1, 2, 2]
+
+
+@pytest.fixture
+def alone_in_a_group():
+    """Leaves nothing behind of a group of processes that has one."""
+    threads = torch.get_num_threads()
+    with mock.patch.dict(os.environ):
+        yield
+    ranks._TRAINERS.clear()
+    destroy_process_group()
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures('alone_in_a_group')
+def test_a_rank(bench, root):
+    path = root / 'configs/mt_fasterrcnn_digits10pct.py'
+    start, threshold = common_start(bench, path)
+    ranks._open(0, True, 1, ranks._free_port(), bench, path, start, threshold)
+    assert ranks._take(0, 1) > 0
+    (trainer,) = ranks._TRAINERS
+    assert type(trainer.model).__name__ == 'MMDistributedDataParallel'
+    assert torch.get_num_threads() == 1

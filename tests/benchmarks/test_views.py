@@ -1,0 +1,47 @@
+"""The same views for ours and for mmdet's own methods."""
+
+from mmengine.config import Config
+
+from ssod.benchmarks.views import find_views, use_views
+from ssod.data.views import LabeledView, TwoViews
+
+OURS = 'configs/mt_fasterrcnn_digits10pct.py'
+MMDETS = 'studies/mmdet/semibase_fasterrcnn_digits.py'
+SMALL = 'studies/mmdet/semibase_fasterrcnn_small.py'
+
+
+def test_they_become_theirs(root):
+    ours, theirs = Config.fromfile(root / OURS), Config.fromfile(root / MMDETS)
+    use_views(ours, theirs)
+    labeled, unlabeled = (d.pipeline for d in ours.train_dataloader.dataset.datasets)
+    resize = dict(type='RandomResize', scale=(96, 96), ratio_range=(0.8, 1.25), keep_ratio=True)
+    assert [t.type for t in unlabeled] == ['LoadImage', 'TwoViews']
+    assert unlabeled[1].weak == [resize]
+    assert [t.type for t in unlabeled[1].strong] == [
+        'RandomResize',
+        'RandomOrder',
+        'RandomErasing',
+        'FilterAnnotations',
+    ]
+    assert [t.type for t in labeled[2].transforms] == [
+        'RandomResize',
+        'RandAugment',
+        'FilterAnnotations',
+    ]
+    # They can be built, and their geometry be followed.
+    settings = {key: unlabeled[1][key] for key in ('weak', 'strong', 'common')}
+    TwoViews(**settings)
+    LabeledView(labeled[2].transforms)
+
+
+def test_theirs_stay(root):
+    theirs = Config.fromfile(root / MMDETS)
+    use_views(theirs, Config.fromfile(root / SMALL))
+    assert theirs.pretty_text == Config.fromfile(root / MMDETS).pretty_text
+
+
+def test_which(root):
+    paths = [root / OURS, root / SMALL, root / MMDETS]
+    assert find_views(paths) == paths[1]
+    assert find_views(paths[:1]) is None
+    assert find_views([]) is None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 # First of all: mmdet needs operators that mmcv may have been installed without.
 from ssod import ops  # isort: skip
+from ssod import upstream  # isort: skip # noqa: F401
 from ssod import (
     checkpoints,
     data,

@@ -74,7 +74,7 @@ TOPICS = {
     ),
     'From Python': (
         'What the tools do, as functions of `ssod`.',
-        'train predict pseudo_label sweep_thresholds publish OwnData',
+        'train predict pseudo_label sweep_thresholds publish export_onnx OwnData',
     ),
 }
 """What there is, in the order in which it is looked for: where it stands, and its names."""

@@ -22,7 +22,15 @@ from ssod import (
 )
 
 if TYPE_CHECKING:
-    from ssod.api import OwnData, predict, pseudo_label, publish, sweep_thresholds, train
+    from ssod.api import (
+        OwnData,
+        export_onnx,
+        predict,
+        pseudo_label,
+        publish,
+        sweep_thresholds,
+        train,
+    )
 
 __version__ = '0.1.0'
 __all__ = [
@@ -30,6 +38,7 @@ __all__ = [
     'checkpoints',
     'data',
     'evaluation',
+    'export_onnx',
     'histories',
     'models',
     'ops',
@@ -44,7 +53,15 @@ __all__ = [
     'train',
 ]
 
-_VERBS = ('OwnData', 'predict', 'pseudo_label', 'publish', 'sweep_thresholds', 'train')
+_VERBS = (
+    'OwnData',
+    'export_onnx',
+    'predict',
+    'pseudo_label',
+    'publish',
+    'sweep_thresholds',
+    'train',
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ssod import runs
+from ssod import export, runs
 from ssod.checkpoints import load_checkpoint
 from ssod.models import SemiSupervisedDetector
 from ssod.own_data import OwnData, use_folder
@@ -23,7 +23,15 @@ from ssod.publishing import Published
 from ssod.publishing import publish as publish_detector
 from ssod.recipes.stac import NAME
 
-__all__ = ['OwnData', 'predict', 'pseudo_label', 'publish', 'sweep_thresholds', 'train']
+__all__ = [
+    'OwnData',
+    'export_onnx',
+    'predict',
+    'pseudo_label',
+    'publish',
+    'sweep_thresholds',
+    'train',
+]
 
 
 def train(
@@ -216,3 +224,36 @@ def publish(
         ValueError: If they are of a plain detector already, or do not go together.
     """
     return publish_detector(runs.load_config(config), checkpoint, out, model, overwrite)
+
+
+def export_onnx(
+    config: str | Path,
+    checkpoint: str | Path,
+    out: str | Path | None = None,
+    size: tuple[int, int] | None = None,
+    model: Whose = 'teacher',
+    images: Sequence[str | Path] = (),
+    overwrite: bool = False,
+) -> export.Exported:
+    """Write a trained teacher as one ONNX file, from the pixels of an image to its boxes.
+
+    Its input and outputs are told in :func:`ssod.export.export_onnx`. It is written only if
+    onnxruntime finds the same boxes as mmdet does.
+
+    Args:
+        config: The config file of a run, or of a plain detector.
+        checkpoint: A checkpoint of it.
+        out: The file; named after the config, beside the checkpoint, if ``None``.
+        size: Height and width of the input, fixed; if ``None``, both are free.
+        model: Whose detector, ``'teacher'`` or ``'student'``.
+        images: Images to compare on; if there is none, noise.
+        overwrite: Whether the file may be replaced if it is there.
+
+    Raises:
+        FileExistsError: If the file is there and may not be replaced.
+        FileNotFoundError: If the config, the checkpoint or an image does not exist.
+        ValueError: If the detector cannot be exported, what was exported finds other boxes, or a
+            package that this needs is not installed.
+    """
+    cfg = runs.load_config(config)
+    return export.export_onnx(cfg, checkpoint, out, size, model, images, overwrite)

@@ -79,3 +79,13 @@ def test_another_detectors_checkpoint(trained):
 def test_what_the_package_does_not_have():
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = ssod.trian
+
+
+def test_an_onnx_file_is_the_exports(monkeypatch):
+    """What it holds, the tests of the export say."""
+    given = []
+    monkeypatch.setattr('ssod.export.export_onnx', lambda *args: given.append(args))
+    ssod.export_onnx(CONFIG, 'a.pth', 'b.onnx', (256, 320), 'student', ['c.jpg'], True)
+    ((cfg, *rest),) = given
+    assert Path(cfg.filename) == CONFIG
+    assert rest == ['a.pth', 'b.onnx', (256, 320), 'student', ['c.jpg'], True]

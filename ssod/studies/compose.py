@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ssod.checkpoints import save_initialized
+from ssod.config_parts import scale_sizes, validation_size
 from ssod.data.coco_json import read_coco
 from ssod.own_data import OwnData, use_data
 from ssod.studies.plan import DataSource, Method, Run, Study
@@ -70,11 +71,11 @@ class Composer:
         """
         cfg = self._settled(run.data, run.method)
         cfg.merge_from_dict(self.options)
+        cfg.work_dir = str(self.place(run))
         use_data(cfg, self._data(run, held_out))
         cfg.train_cfg.val_interval = cfg.train_cfg.max_iters
         cfg.default_hooks.checkpoint.max_keep_ckpts = 1
         cfg.merge_from_dict({'randomness.seed': run.seed})
-        cfg.work_dir = str(self.place(run))
         start = self.study.start_of(run)
         cfg.load_from = str(self.weights(start) if start else self._initialized(run))
         return cfg
@@ -100,6 +101,7 @@ class Composer:
         if not path.exists():
             cfg = self._settled(run.data, self.study.trained[0])
             cfg.merge_from_dict(self.options)
+            cfg.work_dir = str(path.parent)
             use_data(cfg, self._data(run, held_out=False))
             save_initialized(cfg.model.detector, run.seed, path)
         return path
@@ -111,5 +113,9 @@ class Composer:
             cfg = Config.fromfile(method.config)
             for settings in (self.study.settings, data.settings, method.settings):
                 cfg.merge_from_dict(dict(settings or {}))
+            own_size = validation_size(cfg)
+            if data.size and own_size:
+                factor = data.size / max(own_size)
+                scale_sizes(cfg, (factor, factor))
             self._settings[key] = cfg
         return deepcopy(self._settings[key])

@@ -24,6 +24,8 @@ class DataSource:
         val: COCO JSON of the validation images, from its folder.
         images: Folder of the images that both name, from its folder.
         val_images: Folder of those that ``val`` names, if it is another.
+        size: Pixels of the larger side that images are made for scoring, in training in
+            proportion; if ``None``, what the configs say.
         settings: Config values for this data set alone, with dotted keys.
     """
 
@@ -33,6 +35,7 @@ class DataSource:
     val: str = 'annotations/instances_val.json'
     images: str = 'images'
     val_images: str | None = None
+    size: int | None = None
     settings: Mapping[str, Any] | None = None
 
 

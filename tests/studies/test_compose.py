@@ -1,7 +1,11 @@
 """The config of a run."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from ssod.config_parts import dicts_in
 from ssod.studies.compose import Composer
 from ssod.studies.plan import read_study
 from ssod.studies.splits import read_names
@@ -67,6 +71,23 @@ def test_all_methods_start_from_one_training(started_study_file, data_root, tmp_
     started_study_file.write_text(text)
     after = composer_of(started_study_file, data_root, tmp_path)
     assert all(after.digest(run) != before[run.name] for run in after.study.runs())
+
+
+@pytest.mark.parametrize(
+    'method', ['configs/mt_fasterrcnn_small', 'studies/mmdet/softteacher_fasterrcnn_small']
+)
+def test_the_size_of_images(study_file, data_root, tmp_path, method):
+    config = Path(__file__).parents[2] / f'{method}.py'
+    text = study_file.read_text().replace('percents=[25]', 'percents=[25], size=128')
+    study_file.write_text(text.replace("teacher='", f"small='{config}',\n    teacher='"))
+    composer = composer_of(study_file, data_root, tmp_path)
+    cfg = composer.config(find(composer, 'scenes/25pct/small/1'))
+    loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
+    resizes = [p for p in dicts_in(loaders) if p.get('type') in ('RandomResize', 'Resize')]
+    # Of the labelled, the weak and the strong view, and in validation and test.
+    assert {part.type for part in resizes} == {'RandomResize', 'Resize'}
+    assert len(resizes) >= 5
+    assert {tuple(part.scale) for part in resizes} == {(128, 128)}
 
 
 def test_a_digest_is_of_the_settings(study_file, data_root, tmp_path):

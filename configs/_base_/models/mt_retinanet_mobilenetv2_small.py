@@ -1,4 +1,4 @@
-# A RetinaNet for photographs of 256 pixels that trains on two cores: MobileNetV2, strides 8-64.
+# A RetinaNet for small photographs that trains on two cores: MobileNetV2, strides 8-64.
 _base_ = './mt_retinanet_r50_fpn.py'
 
 model = dict(
@@ -8,7 +8,7 @@ model = dict(
             type='TorchvisionBackbone',
             arch='mobilenet_v2',
             weights='IMAGENET1K_V1',
-            frozen_stride=2,
+            frozen_stride=4,
             norm_eval=True,
         ),
         neck=dict(in_channels=[32, 96, 1280], out_channels=128, start_level=0, num_outs=4),

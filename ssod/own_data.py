@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ssod.config_parts import set_number_of_classes
+from ssod.config_parts import dicts_in, set_number_of_classes
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
 from ssod.data.splits import split_coco
@@ -51,7 +51,8 @@ class OwnData:
 def use_data(cfg: Config, data: OwnData) -> None:
     """Put data in the place of a config's own; pipelines, batches and samplers stay.
 
-    The heads get as many classes as the labelled images have.
+    The heads get as many classes as the labelled images have, and a ``FrequencySelector`` counts
+    their boxes.
 
     Args:
         cfg: A config that trains on labelled sources and an unlabelled one, which is the last, or
@@ -82,6 +83,9 @@ def use_data(cfg: Config, data: OwnData) -> None:
     quality = cfg.default_hooks.get('quality')
     if quality is not None:
         quality.ann_file = None if data.truth is None else str(data.truth)
+    for part in dicts_in(cfg.default_hooks.get('teacher')):
+        if part.get('type') == 'FrequencySelector':
+            part.update(ann_file=str(labeled), classes=classes)
     set_number_of_classes(cfg.model, len(classes))
 
 

@@ -1,9 +1,10 @@
 """Data sets put into a config by their paths."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from PIL import Image
 
 from ssod.own_data import OwnData, class_names, use_data, use_folder
@@ -95,6 +96,20 @@ def test_unlabelled_images_in_a_json(data, tmp_path):
     assert unlabeled.data_prefix.img == f'{tmp_path}/pictures/'
     assert cfg.val_dataloader.dataset.data_prefix.img == f'{tmp_path}/more/'
     assert cfg.default_hooks.quality.ann_file == str(json_file)
+
+
+def test_a_selector_counts_the_labels(data, tmp_path):
+    cfg = Config.fromfile(CONFIG)
+    cfg.work_dir = str(tmp_path / 'work')
+    selector = dict(type='FrequencySelector', ann_file='none.json', share=0.5)
+    cfg.default_hooks.teacher.selector = ConfigDict(
+        type='SequentialSelector', selectors=[selector, dict(type='TopKSelector', k=9)]
+    )
+    use_data(cfg, replace(data, val=None))
+    found = cfg.default_hooks.teacher.selector.selectors[0]
+    # Of the labelled images that are not kept for validation.
+    assert found.ann_file == str(tmp_path / 'work/labeled.json')
+    assert (found.classes, found.share) == (('cat', 'dog'), 0.5)
 
 
 def test_labels_alone(data):

@@ -1,8 +1,32 @@
 # Does the teacher help a dense detector on real photographs?
-data = dict(voc2007_s320=dict(percents=[10, 5, 1]), bccd=dict(percents=[10, 5]))
+# All start from what the labels gave in 1,500 iterations, and go on for 600.
+data = dict(
+    voc2007_s320=dict(percents=[10, 5, 1], size=192),
+    bccd=dict(percents=[10, 5], size=192),
+)
+start = dict(
+    config='configs/supervised_retinanet_small.py',
+    settings={
+        'train_cfg.max_iters': 1500,
+        'train_dataloader.batch_size': 4,
+        'optim_wrapper.optimizer.lr': 0.001,
+        'param_scheduler.1.milestones': [1250],
+        'default_hooks.teacher.burn_in': 1500,
+    },
+)
 methods = dict(
-    supervised='configs/supervised_retinanet_small.py',
-    mean_teacher='configs/mt_retinanet_small.py',
+    supervised=dict(
+        config='configs/supervised_retinanet_small.py',
+        settings={'default_hooks.teacher.burn_in': 600},
+    ),
+    mean_teacher=dict(
+        config='configs/mt_retinanet_small.py', settings={'default_hooks.teacher.burn_in': 0}
+    ),
     mmdet_semi_base='studies/mmdet/semibase_retinanet_small.py',
 )
 seeds = [1, 2, 3]
+settings = {
+    'train_cfg.max_iters': 600,
+    'optim_wrapper.optimizer.lr': 0.0005,
+    'param_scheduler.1.milestones': [500],
+}

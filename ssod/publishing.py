@@ -16,6 +16,7 @@ from torch import Tensor
 from ssod.checkpoints import load_checkpoint
 from ssod.config_parts import dicts_in
 from ssod.files import write_whole
+from ssod.models.mmdet_backbones import as_mmdet_backbone
 from ssod.plain_detector import (
     Whose,
     build_detector,
@@ -36,6 +37,7 @@ EQUIVALENTS = {
 """What mmdet has in the place of a class of ours where nothing is learnt, and the settings that it
 does not have."""
 
+_BACKBONE = 'backbone.'
 _HEAD = 'roi_head.bbox_head.fc_cls.'
 _UPSTREAM = ('mmcv', 'mmdet', 'mmengine', 'torch', 'torchvision')
 _VISUALIZER = {
@@ -71,7 +73,8 @@ def publish(
     """Write a trained teacher as a plain mmdet detector.
 
     The detector, its preprocessor and the preparation of images stay as they are, so that it
-    predicts the same. See ``EQUIVALENTS`` for what takes the place of our own classes.
+    predicts the same. See ``EQUIVALENTS`` for what takes the place of our own classes, and
+    :mod:`ssod.models.mmdet_backbones` for backbones of torchvision.
 
     Args:
         cfg: The config of the run.
@@ -98,8 +101,8 @@ def publish(
     if not is_pair(weights):
         raise ValueError(f'{checkpoint} is of a plain detector already, without a {whose}')
     meta = classes_and_palette(cfg, loaded, checkpoint)
-    state = weights_of_one(weights, whose, checkpoint)
     plain = _plain_config(cfg, meta)
+    state = _use_mmdet_backbone(plain.model, weights_of_one(weights, whose, checkpoint))
     if any(part.get('type') == 'TwoHeadBBoxHead' for part in dicts_in(cfg.model)):
         state = _first_classifier(state)
     needs = _foreign_classes(plain)
@@ -144,6 +147,29 @@ def _use_equivalent(part: ConfigDict) -> None:
         part.type = kind
         for name in settings:
             part.pop(name, None)
+
+
+def _use_mmdet_backbone(model: ConfigDict, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name mmdet's class of a torchvision network, if it has one.
+
+    Args:
+        model: The detector's config; it is changed.
+        state: Its weights.
+
+    Returns:
+        The weights under the names that go with the config.
+    """
+    backbone = model.get('backbone') or {}
+    if backbone.get('type') != 'TorchvisionBackbone':
+        return dict(state)
+    own = {key: value for key, value in state.items() if key.startswith(_BACKBONE)}
+    equal = as_mmdet_backbone(backbone, {k.removeprefix(_BACKBONE): v for k, v in own.items()})
+    if equal is None:
+        return dict(state)
+    settings, weights = equal
+    model.backbone = ConfigDict(settings)
+    rest = {key: value for key, value in state.items() if key not in own}
+    return {**{f'{_BACKBONE}{key}': value for key, value in weights.items()}, **rest}
 
 
 def _say_classes(data_set: ConfigDict, meta: Mapping[str, Any]) -> None:

@@ -33,6 +33,9 @@ class TorchvisionBackbone(BaseModule):
         >>> TorchvisionBackbone('mobilenet_v2').out_channels
         (32, 96, 1280)
 
+    Where a trained detector is published, a ``mobilenet_v2``, ``resnet*`` or ``resnext*`` becomes
+    mmdet's own class of the same network. With any other a published detector needs ssod.
+
     Args:
         arch: Name of the network, one of ``torchvision.models.list_models()``. Those that take
             images of one size alone (``vit_*``, ``maxvit_t``) cannot be used.

@@ -4,17 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.runner import save_checkpoint, set_random_seed
 
 from ssod.benchmarks.floor import Floor
 from ssod.benchmarks.stepping import Trainer, set_threshold
 from ssod.benchmarks.views import use_views
+from ssod.checkpoints import save_initialized
 from ssod.data.branches import pop_branch
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
+from ssod.ops import roi_align
 from ssod.own_data import OwnData
 from ssod.runs import load_config
 from ssod.teachers.hook import TeacherHook
@@ -59,11 +60,7 @@ class Bench:
     def start(self, path: Path) -> Path:
         """Weights of the detector of a config, which all trainings start from."""
         file = self.work_dir / 'start.pth'
-        init_default_scope('mmdet')
-        set_random_seed(0)
-        detector = MODELS.build(self.config(path).model.detector)
-        detector.init_weights()
-        save_checkpoint({'state_dict': detector.state_dict(), 'meta': {}}, str(file))
+        save_initialized(self.config(path).model.detector, 0, file)
         return file
 
     def trainer(
@@ -87,12 +84,33 @@ def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], ob
             which the floor is.
 
     Returns:
-        What makes a step, by the config's path without its ending; the floor first.
+        What makes a step, by the config's path without its ending; the floor first. On a CPU
+        mmdet's own are there twice: with our operators, and as they are without them.
     """
     start, threshold = common_start(bench, paths[0])
     trainers = {path: bench.trainer(path, start, threshold) for path in paths}
     calls: dict[str, Callable[[], object]] = {'floor': Floor(trainers[paths[0]]).step}
-    return calls | {str(path.with_suffix('')): t.step for path, t in trainers.items()}
+    for path, trainer in trainers.items():
+        name = str(path.with_suffix(''))
+        calls[name] = trainer.step
+        if not (isinstance(trainer.model, SemiSupervisedDetector) or torch.cuda.is_available()):
+            calls[f'{name}, RoIAlign of torchvision'] = _with_torchvisions_kernels(trainer.step)
+    return calls
+
+
+def _with_torchvisions_kernels(step: Callable[[], object]) -> Callable[[], object]:
+    """The same without our RoIAlign, of which a compiled mmcv knows nothing.
+
+    Like mmcv's own, torchvision's kernel runs its backward pass on one thread.
+    """
+
+    def step_without() -> object:
+        """Make the step."""
+        limits = {'FORWARD_CELLS_PER_POINT': 0, 'BACKWARD_CELLS_PER_POINT': 0}
+        with patch.multiple(roi_align, **limits):
+            return step()
+
+    return step_without
 
 
 def common_start(bench: Bench, path: Path) -> tuple[Path, float]:

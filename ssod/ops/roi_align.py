@@ -37,8 +37,8 @@ _AVERAGE = 1
 #    160    141.8         180           255.3        635.7        204.6       1836.5
 #    160     14.6        1752           266.8         76.0        217.0        318.7
 #    200     10.7        3741           360.1         76.2        294.0        265.9
-_FORWARD_CELLS_PER_POINT = 200
-_BACKWARD_CELLS_PER_POINT = 3000
+FORWARD_CELLS_PER_POINT = 200
+BACKWARD_CELLS_PER_POINT = 3000
 
 
 def roi_align_forward(
@@ -80,7 +80,7 @@ def roi_align_forward(
     pooling = Pooling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
     dtype = working_dtype(input)
     source, regions = input.to(dtype), rois.to(dtype)
-    if _separable(regions, source.shape, pooling, _FORWARD_CELLS_PER_POINT):
+    if _separable(regions, source.shape, pooling, FORWARD_CELLS_PER_POINT):
         with torch.autocast(input.device.type, enabled=False):
             RegionWeights.of(regions, pooling, source.shape).pool(source, output)
         return
@@ -128,7 +128,7 @@ def roi_align_backward(
     pooling = Pooling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
     dtype = working_dtype(grad_output)
     grad, regions = grad_output.to(dtype), rois.to(dtype)
-    if _separable(regions, grad_input.shape, pooling, _BACKWARD_CELLS_PER_POINT):
+    if _separable(regions, grad_input.shape, pooling, BACKWARD_CELLS_PER_POINT):
         with torch.autocast(grad.device.type, enabled=False):
             RegionWeights.of(regions, pooling, grad_input.shape).spread(grad, grad_input)
         return

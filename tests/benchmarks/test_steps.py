@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ssod.benchmarks.phases import PHASES, phases_of
 from ssod.benchmarks.stepping import set_threshold
 from ssod.benchmarks.steps import Bench, step_calls
+from ssod.ops import separable
 
 ROOT = Path(__file__).parents[2]
 OURS = ROOT / 'configs/mt_fasterrcnn_digits10pct.py'
@@ -31,6 +32,26 @@ def test_steps(bench):
     assert list(calls) == ['floor', str(OURS.with_suffix(''))]
     for call in calls.values():
         call()
+
+
+def test_mmdets_steps_are_timed_without_our_operators_too(bench, monkeypatch):
+    """Ours is the separable RoIAlign; the small maps of the digits always take it."""
+    pooled = Counter()
+    pool = separable.RegionWeights.pool
+    now = ['start']
+
+    def noted(self, *args):
+        pooled[now[-1]] += 1
+        return pool(self, *args)
+
+    monkeypatch.setattr(separable.RegionWeights, 'pool', noted)
+    calls = step_calls(bench, [OURS, MMDETS])
+    for name, call in calls.items():
+        now.append(name)
+        call()
+    mmdets = str(MMDETS.with_suffix(''))
+    assert list(calls)[2:] == [mmdets, f'{mmdets}, RoIAlign of torchvision']
+    assert set(pooled) - {'start'} == {'floor', str(OURS.with_suffix('')), mmdets}
 
 
 def test_weights_stay(bench):

@@ -102,8 +102,8 @@ def test_small_pictures_on_two_cores(monkeypatch, data, fetched):
         'image size 113×91',
         'anchors',
         'batch size 6',
-        'iterations 500, in the config 800',
-        'learning rate 0.0003',
+        'iterations 500, in the config 2,000',
+        'learning rate 0.001',
         'start weights',
     ]
     assert (

@@ -59,8 +59,8 @@ def _pool(image, rois, bins, scale, ratio, aligned):
 def way(request, monkeypatch):
     """Force one way of computing."""
     cells = 10**9 if request.param == 'separable' else -1
-    monkeypatch.setattr(roi_align, '_FORWARD_CELLS_PER_POINT', cells)
-    monkeypatch.setattr(roi_align, '_BACKWARD_CELLS_PER_POINT', cells)
+    monkeypatch.setattr(roi_align, 'FORWARD_CELLS_PER_POINT', cells)
+    monkeypatch.setattr(roi_align, 'BACKWARD_CELLS_PER_POINT', cells)
     return request.param
 
 
@@ -167,14 +167,14 @@ def test_the_choice_of_the_way(side, region, forward, backward):
     rois = torch.tensor([[0.0, 0, 0, region, region]])
     shape = torch.Size((1, 8, side, side))
     for cells, expected in (
-        (roi_align._FORWARD_CELLS_PER_POINT, forward),
-        (roi_align._BACKWARD_CELLS_PER_POINT, backward),
+        (roi_align.FORWARD_CELLS_PER_POINT, forward),
+        (roi_align.BACKWARD_CELLS_PER_POINT, backward),
     ):
         assert roi_align._separable(rois, shape, pooling, cells) is expected
 
 
 def test_a_region_of_negative_size_pools_nothing(monkeypatch):
-    monkeypatch.setattr(roi_align, '_FORWARD_CELLS_PER_POINT', 10**9)
+    monkeypatch.setattr(roi_align, 'FORWARD_CELLS_PER_POINT', 10**9)
     rois = torch.tensor([[0.0, 0, 0, 8, 8], [0, 8, 0, 0, 8]])
     pooled = RoIAlign(2, 1.0, 0)(torch.ones(1, 1, 9, 9), rois)
     assert pooled[0].unique().tolist() == [1.0]

@@ -35,25 +35,25 @@ def test_steps(bench):
 
 
 def test_mmdets_steps_are_timed_without_our_operators_too(bench, monkeypatch):
-    """Ours is the separable RoIAlign; the small maps of the digits always take it."""
-    pooled = Counter()
-    pool = separable.RegionWeights.pool
+    """Ours is the separable RoIAlign, whose backward pass the small maps of the digits take."""
+    spreads = Counter()
+    spread = separable.RegionWeights.spread
     now = ['start']
 
     def noted(self, *args):
-        pooled[now[-1]] += 1
-        return pool(self, *args)
+        spreads[now[-1]] += 1
+        return spread(self, *args)
 
-    monkeypatch.setattr(separable.RegionWeights, 'pool', noted)
+    monkeypatch.setattr(separable.RegionWeights, 'spread', noted)
     # A batch that both samplers take.
-    options = {key: value for key, value in SMALL.items() if 'batch_size' not in key}
+    options = {key: value for key, value in bench.options.items() if 'batch' not in key}
     calls = step_calls(Bench(bench.data, bench.work_dir, options), [OURS, MMDETS])
     for name, call in calls.items():
         now.append(name)
         call()
     mmdets = str(MMDETS.with_suffix(''))
     assert list(calls)[2:] == [mmdets, f'{mmdets}, RoIAlign of torchvision']
-    assert set(pooled) - {'start'} == {'floor', str(OURS.with_suffix('')), mmdets}
+    assert set(spreads) - {'start'} == {'floor', str(OURS.with_suffix('')), mmdets}
 
 
 def test_weights_stay(bench):

@@ -72,6 +72,12 @@ def both(*damages):
     return damage
 
 
+def bmp_header(width, height):
+    """An image of Windows that says it is this large."""
+    content = encode('BMP')
+    return content[:18] + struct.pack('<ii', width, height) + content[26:]
+
+
 def png_header(width, height):
     """A PNG of a hundred bytes that claims to be of any size."""
 
@@ -478,6 +484,8 @@ TABLE = [
     (image(png_header(10_000, 10_000)), 'image',
      'error: labeled/0.png: is 10000 x 10000, which is more than 89,478,485 pixels; cut it into'),
     (image(png_header(60_000, 60_000)), 'image',
+     'error: labeled/0.png: is 60000 x 60000, which is more than 89,478,485 pixels; cut it into'),
+    (image(bmp_header(60_000, 60_000)), 'image',
      'error: labeled/0.png: has more than 89,478,485 pixels; cut it into tiles or make it smaller'),
     (put('images', 0, width=41), 'image',
      'error: labeled/0.png: is 40 x 30, but 41 x 30 in its annotation file; correct width, height'),

@@ -106,8 +106,7 @@ def _with_torchvisions_kernels(step: Callable[[], object]) -> Callable[[], objec
 
     def step_without() -> object:
         """Make the step."""
-        limits = {'FORWARD_CELLS_PER_POINT': 0, 'BACKWARD_CELLS_PER_POINT': 0}
-        with patch.multiple(roi_align, **limits):
+        with patch.multiple(roi_align, FORWARD_CELLS_PER_POINT=0, BACKWARD_CELLS_PER_POINT=0):
             return step()
 
     return step_without

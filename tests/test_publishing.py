@@ -52,6 +52,9 @@ def save_run(cfg, path):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     for value in model.state_dict().values():
+        if value.is_floating_point():
+            # Until they are trained, some of DINO's are whatever lay in memory.
+            value.nan_to_num_(0.0, 0.0, 0.0).clamp_(-10, 10)
         if value.dim() > 1:
             value += 0.1 * value.std() * torch.randn_like(value)
     meta = {'cfg': 'x = 1', 'iter': 2, 'dataset_meta': {'classes': CLASSES, 'palette': PALETTE}}

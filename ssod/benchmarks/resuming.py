@@ -85,6 +85,7 @@ class _FirstIteration(Hook):
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
+        """Note when the iteration ended."""
         self.ended = time.perf_counter()
 
 

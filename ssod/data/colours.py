@@ -38,6 +38,7 @@ def adjust_contrast(image: Image, factor: float) -> Image:
     middle = np.full((1, 256, 3), mean, np.float32)
 
     def change(values: Image) -> Any:
+        """Mix values with the middle."""
         mixed = cv2.addWeighted(values.astype(np.float32), factor, middle, 1 - factor, 0)
         return np.clip(mixed, 0, 255).astype(np.uint8)
 

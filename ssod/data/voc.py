@@ -166,6 +166,7 @@ class _Finder:
             self.by_name[path.name].append(path)
 
     def image_of(self, annotation: _Annotation) -> Path:
+        """The image that an XML file is of."""
         file, named = annotation.file, Path(annotation.image).name
         found = self.by_stem.get(file.stem) or self.by_name.get(named) or []
         for is_meant in (

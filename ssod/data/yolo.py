@@ -40,6 +40,7 @@ class _Counts:
         self.clipped = 0
 
     def remarks(self) -> list[str]:
+        """What was understood otherwise than it stands there, a line each."""
         told = {
             'images without a label file, taken to have no object in them': self.without_file,
             'polygons, of which the boxes around them are left': self.polygons,

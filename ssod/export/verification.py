@@ -95,6 +95,7 @@ def by_mmdet(detector: Any) -> Callable[[NDArray[np.float32]], Found]:
 
     @torch.no_grad()
     def find(image: NDArray[np.float32]) -> Found:
+        """Boxes, scores and labels in an image of (3, H, W)."""
         shape = image.shape[1:]
         meta = {'img_shape': shape, 'ori_shape': shape, 'scale_factor': (1.0, 1.0)}
         bgr = torch.from_numpy(image[::-1].copy())
@@ -110,6 +111,7 @@ def by_onnx(session: Any) -> Callable[[NDArray[np.float32]], Found]:
     """What an ``onnxruntime.InferenceSession`` says, for :func:`compare`."""
 
     def find(image: NDArray[np.float32]) -> Found:
+        """Boxes, scores and labels in an image of (3, H, W)."""
         boxes, scores, labels = session.run(None, {'image': image[None]})
         return boxes, scores, labels
 

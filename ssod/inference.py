@@ -9,20 +9,9 @@ from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
-from ssod.checkpoints import load_checkpoint
-from ssod.plain_detector import (
-    Whose,
-    build_detector,
-    classes_and_palette,
-    detector_cfg,
-    is_pair,
-    scored_loader,
-    weights_of,
-    weights_of_one,
-)
+from ssod.plain_detector import Whose, load_detector, scored_loader
 
 Pixels = NDArray[np.uint8]
 """An image, (height, width, 3), BGR."""
@@ -44,16 +33,9 @@ class Detector:
     """
 
     def __init__(self, cfg: Config, checkpoint: str | Path, whose: Whose = 'teacher') -> None:
-        init_default_scope('mmdet')
-        loaded = load_checkpoint(str(checkpoint), 'cpu')
-        weights = weights_of(loaded)
-        if is_pair(weights):
-            weights = weights_of_one(weights, whose, checkpoint)
-        elif whose == 'student':
-            raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
-        self.classes: tuple[str, ...] = classes_and_palette(cfg, loaded, checkpoint)['classes']
+        self._model, labels = load_detector(cfg, checkpoint, whose)
+        self.classes: tuple[str, ...] = labels['classes']
         self._prepare = Compose(_steps(cfg))
-        self._model = build_detector(detector_cfg(cfg), weights, checkpoint)
         self._model.to('cuda' if torch.cuda.is_available() else 'cpu')
 
     @torch.no_grad()

@@ -9,8 +9,10 @@ from mmdet.models import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.visualization.palette import get_palette
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 from torch import Tensor
 
+from ssod.checkpoints import load_checkpoint
 from ssod.checks.data_sets import DataSet
 from ssod.config_parts import dicts_in
 
@@ -103,6 +105,34 @@ def build_detector(cfg: ConfigDict, state: Mapping[str, Tensor], path: str | Pat
             f'{path} is of another detector: {reason}; take the config that it was trained with'
         ) from None
     return detector.eval()
+
+
+def load_detector(
+    cfg: Config, checkpoint: str | Path, whose: Whose = 'teacher'
+) -> tuple[BaseDetector, dict[str, Any]]:
+    """A trained detector, on the CPU and in eval mode.
+
+    Args:
+        cfg: A run's config, or a plain detector's.
+        checkpoint: A checkpoint of it.
+        whose: Whose of the two; a plain detector counts as the teacher.
+
+    Returns:
+        The detector, and what its labels stand for; see :func:`classes_and_palette`.
+
+    Raises:
+        FileNotFoundError: If the checkpoint does not exist.
+        ValueError: If config and checkpoint do not go together, or there is no such detector.
+    """
+    init_default_scope('mmdet')
+    loaded = load_checkpoint(str(checkpoint), 'cpu')
+    weights = weights_of(loaded)
+    if is_pair(weights):
+        weights = weights_of_one(weights, whose, checkpoint)
+    elif whose == 'student':
+        raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
+    labels = classes_and_palette(cfg, loaded, checkpoint)
+    return build_detector(detector_cfg(cfg), weights, checkpoint), labels
 
 
 def scored_loader(cfg: Config) -> tuple[str, ConfigDict]:

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 import ssod
-from ssod.checkpoints import load_checkpoint
 from ssod.data.load_image import LoadImage
 from ssod.export.graph import TraceableDetector
 from ssod.export.limits import why_not
@@ -23,15 +21,7 @@ from ssod.export.preparation import Preparation, preparation_of
 from ssod.export.verification import Comparison, by_mmdet, by_onnx, compare
 from ssod.files import write_whole
 from ssod.inference import Pixels
-from ssod.plain_detector import (
-    Whose,
-    build_detector,
-    classes_and_palette,
-    detector_cfg,
-    is_pair,
-    weights_of,
-    weights_of_one,
-)
+from ssod.plain_detector import Whose, detector_cfg, load_detector
 
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
 """Packages that the extra ``export`` brings."""
@@ -93,10 +83,13 @@ def export_onnx(
     if file.exists() and not overwrite:
         raise FileExistsError(f'{file} exists; remove it, or pass --overwrite or another --out')
     onnx, _, onnxruntime = (_package(name) for name in NEEDED)
-    detector, classes = _load(cfg, checkpoint, whose)
+    detector, labels = load_detector(cfg, checkpoint, whose)
+    reason = why_not(detector)
+    if reason is not None:
+        raise ValueError(f'{cfg.filename}: {type(detector).__name__} cannot be exported: {reason}')
     preparation = preparation_of(cfg, detector_cfg(cfg).data_preprocessor, size)
     model = onnx.load_from_string(_traced(detector, preparation, cfg.filename))
-    _describe(onnx, model, {'classes': json.dumps(classes), **preparation.metadata()})
+    _describe(onnx, model, {'classes': json.dumps(labels['classes']), **preparation.metadata()})
     content = model.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
     pictures = [preparation(image) for image in _images(images, preparation)]
@@ -119,22 +112,6 @@ def _package(name: str) -> Any:
             f'{name} is not installed, without which nothing can be exported; pip install '
             f"'ssod[export]'"
         ) from None
-
-
-def _load(cfg: Config, checkpoint: str | Path, whose: Whose) -> tuple[Any, Sequence[str]]:
-    """A detector on the CPU, and its classes."""
-    init_default_scope('mmdet')
-    loaded = load_checkpoint(str(checkpoint), 'cpu')
-    weights = weights_of(loaded)
-    if is_pair(weights):
-        weights = weights_of_one(weights, whose, checkpoint)
-    elif whose == 'student':
-        raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
-    detector = build_detector(detector_cfg(cfg), weights, checkpoint)
-    reason = why_not(detector)
-    if reason is not None:
-        raise ValueError(f'{cfg.filename}: {type(detector).__name__} cannot be exported: {reason}')
-    return detector, classes_and_palette(cfg, loaded, checkpoint)['classes']
 
 
 def _traced(detector: Any, preparation: Preparation, name: str) -> bytes:

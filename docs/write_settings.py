@@ -63,9 +63,11 @@ TOPICS = {
     ),
     'Parts of detectors': ('`model.detector`.', 'TorchvisionBackbone TwoHeadBBoxHead'),
     'Around a run': (
-        '`default_hooks`, but for `ShortLogProcessor`, the `log_processor`; `Limits` are the '
+        '`default_hooks`, but for `ShortLogProcessor`, the `log_processor`, and '
+        '`Bfloat16OptimWrapper`, an `optim_wrapper`, which `--amp` chooses; `Limits` are the '
         '`limits` of the watch.',
-        'TeacherWatchHook Limits PseudoLabelQualityHook SummaryHook ShortLogProcessor '
+        'Bfloat16OptimWrapper TeacherWatchHook Limits PseudoLabelQualityHook SummaryHook '
+        'ShortLogProcessor '
         'PretrainedDetectorHook BrokenImagesHook WholeCheckpointHook SeedHook ShortHistoriesHook',
     ),
     'Scores': (

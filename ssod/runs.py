@@ -80,15 +80,8 @@ def load_config(
 
 
 def use_amp(cfg: Config) -> None:
-    """Train in bfloat16 mixed precision, which needs no loss scaling.
-
-    Raises:
-        ValueError: If there is no GPU, without which mmengine has no mixed precision.
-    """
-    if not torch.cuda.is_available():
-        raise ValueError('--amp: mixed precision needs a GPU, and none was found; leave it out')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('dtype', 'bfloat16')
+    """Train in bfloat16; see :class:`ssod.precision.Bfloat16OptimWrapper`."""
+    cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
 
 
 def log_to(cfg: Config, backends: Sequence[str]) -> None:

@@ -3,11 +3,11 @@
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch.distributed import init_process_group
@@ -17,14 +17,20 @@ from ssod.benchmarks.stepping import Trainer
 from ssod.benchmarks.steps import Bench, common_start
 from ssod.benchmarks.timing import synchronize
 
-T = TypeVar('T')
+GROUPS = {'one rank': (1,), 'two runs that share nothing': (1, 1), 'two ranks': (2,)}
+"""How many ranks each training has that runs at the same time.
+
+What two runs take more than one is the machine's: its cores, caches and memory are shared.
+"""
 
 _TRAINERS: list[Trainer] = []
 """The one of this process, between two calls."""
 
 
 def rank_seconds(bench: Bench, path: Path, rounds: int, steps: int = 4) -> dict[str, list[float]]:
-    """Seconds of a step of one rank and of two, in turns; each with one thread and as many images.
+    """Seconds of a step of one rank, of two, and of two runs of one rank each, in turns.
+
+    Each rank has one thread and as many images.
 
     On two GPUs, or else on the CPU, whatever GPU there is.
 
@@ -32,38 +38,47 @@ def rank_seconds(bench: Bench, path: Path, rounds: int, steps: int = 4) -> dict[
         bench: Data and settings.
         path: A semi-supervised config of this package.
         rounds: How often each has its turn, after one turn that is not counted.
-        steps: In a turn; of two ranks the slower one counts.
+        steps: In a turn; of two processes the slower one counts.
 
     Returns:
-        The seconds of a step in each round, by the number of ranks.
+        The seconds of a step in each round, by the name of the group.
     """
     start, threshold = alone(common_start, bench, path)
-    names, on_cpu = {'one rank': 1, 'two ranks': 2}, torch.cuda.device_count() < 2
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    on_cpu = torch.cuda.device_count() < 2
+    seconds: dict[str, list[float]] = {name: [] for name in GROUPS}
     with ExitStack() as stack:
-        groups = {}
-        for name, size in names.items():
-            groups[name] = [stack.enter_context(new_process()) for _ in range(size)]
-            _each(groups[name], _open, on_cpu, size, _free_port(), bench, path, start, threshold)
+        groups = {
+            name: _begin(stack, sizes, on_cpu, bench, path, start, threshold)
+            for name, sizes in GROUPS.items()
+        }
         for turn in range(rounds + 1):
-            for name in list(names)[:: -1 if turn % 2 else 1]:
-                slowest = max(_each(groups[name], _take, steps))
+            for name in list(GROUPS)[:: -1 if turn % 2 else 1]:
+                calls = [process.submit(_take, steps) for process in groups[name]]
+                slowest = max(call.result() for call in calls)
                 if turn:
                     seconds[name].append(slowest / steps)
     return seconds
 
 
-def _each(group: list[ProcessPoolExecutor], function: Callable[..., T], *arguments: Any) -> list[T]:
-    """What all ranks make of a call at once, given their number and the arguments."""
-    calls = [process.submit(function, rank, *arguments) for rank, process in enumerate(group)]
-    return [call.result() for call in calls]
+def _begin(stack: ExitStack, sizes: Sequence[int], *about: Any) -> list[ProcessPoolExecutor]:
+    """Begin trainings of so many ranks each, all in processes that the stack ends."""
+    ranks = [
+        (rank, size, port) for size in sizes for port in [_free_port()] for rank in range(size)
+    ]
+    processes = [stack.enter_context(new_process()) for _ in ranks]
+    opened = [
+        process.submit(_open, *rank, *about) for process, rank in zip(processes, ranks, strict=True)
+    ]
+    for ready in opened:
+        ready.result()
+    return processes
 
 
 def _open(
     rank: int,
-    on_cpu: bool,
     size: int,
     port: int,
+    on_cpu: bool,
     bench: Bench,
     path: Path,
     start: Path,
@@ -86,7 +101,7 @@ def _open(
     _TRAINERS.append(bench.trainer(path, start, threshold, 'pytorch'))
 
 
-def _take(_rank: int, steps: int) -> float:
+def _take(steps: int) -> float:
     """Seconds of some steps."""
     synchronize()
     begin = time.perf_counter()

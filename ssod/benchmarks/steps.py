@@ -1,7 +1,7 @@
 """Training steps of several configs on the same weights and images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -11,17 +11,19 @@ from mmengine.config import Config
 
 from ssod.benchmarks.floor import Floor
 from ssod.benchmarks.stepping import Trainer, set_threshold
-from ssod.benchmarks.views import use_views
+from ssod.benchmarks.views import is_mmdets, use_views
 from ssod.checkpoints import save_initialized
 from ssod.data.branches import pop_branch
-from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.ops import roi_align
 from ssod.own_data import OwnData
-from ssod.runs import load_config
+from ssod.runs import load_config, use_amp
 from ssod.teachers.hook import TeacherHook
 
 BOXES = 4
 """Pseudo-boxes in an image, for the threshold of all is chosen so."""
+
+SHIPPED = 'as shipped'
+"""mmdet's own without this package: in float32, with torchvision's kernels."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Bench:
         data: The images.
         work_dir: Where what is made goes.
         options: Config values for all, with dotted keys.
-        amp: Whether to compute in bfloat16, which needs a GPU.
+        amp: Whether to compute in bfloat16.
         views: A config of mmdet's own methods, whose views ours are to take for their own, for
             larger ones take longer.
     """
@@ -52,7 +54,7 @@ class Bench:
             use_views(cfg, Config.fromfile(self.views))
         cfg.randomness = dict(seed=0)
         if self.amp:
-            cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
+            use_amp(cfg)
         if threshold is not None:
             set_threshold(cfg, threshold)
         return cfg
@@ -71,8 +73,8 @@ class Bench:
         launcher: str = 'none',
     ) -> Trainer:
         """The training of a config."""
-        place = self.work_dir / '-'.join(path.with_suffix('').parts[-2:])
-        return Trainer(self.config(path, threshold, launcher), place, start)
+        place = '-'.join([*path.with_suffix('').parts[-2:], 'bfloat16' if self.amp else 'float32'])
+        return Trainer(self.config(path, threshold, launcher), self.work_dir / place, start)
 
 
 def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], object]]:
@@ -84,8 +86,8 @@ def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], ob
             which the floor is.
 
     Returns:
-        What makes a step, by the config's path without its ending; the floor first. On a CPU
-        mmdet's own are there twice: with our operators, and as they are without them.
+        What makes a step, by the config's path without its ending; the floor first. mmdet's own are
+        there as ours are, in the same precision and with our operators, and once more as shipped.
     """
     start, threshold = common_start(bench, paths[0])
     trainers = {path: bench.trainer(path, start, threshold) for path in paths}
@@ -93,13 +95,15 @@ def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], ob
     for path, trainer in trainers.items():
         name = str(path.with_suffix(''))
         calls[name] = trainer.step
-        if not (isinstance(trainer.model, SemiSupervisedDetector) or torch.cuda.is_available()):
-            calls[f'{name}, RoIAlign of torchvision'] = _with_torchvisions_kernels(trainer.step)
+        if is_mmdets(Config.fromfile(path)):
+            if bench.amp:
+                trainer = replace(bench, amp=False).trainer(path, start, threshold)
+            calls[f'{name}, {SHIPPED}'] = _with_torchvisions_kernels(trainer.step)
     return calls
 
 
 def _with_torchvisions_kernels(step: Callable[[], object]) -> Callable[[], object]:
-    """The same without our RoIAlign, of which a compiled mmcv knows nothing.
+    """The same without our RoIAlign for CPUs, of which a compiled mmcv knows nothing.
 
     Like mmcv's own, torchvision's kernel runs its backward pass on one thread.
     """

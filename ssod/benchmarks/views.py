@@ -13,9 +13,14 @@ NAMES = {'weak': 'unsup_teacher', 'strong': 'unsup_student'}
 def find_views(paths: Sequence[Path]) -> Path | None:
     """The first config of one of mmdet's own semi-supervised methods, if there is any."""
     for path in paths:
-        if 'MultiBranch' in str(Config.fromfile(path).get('train_dataloader')):
+        if is_mmdets(Config.fromfile(path)):
             return path
     return None
+
+
+def is_mmdets(cfg: Config) -> bool:
+    """Whether a config is of one of mmdet's own semi-supervised methods."""
+    return 'MultiBranch' in str(cfg.get('train_dataloader'))
 
 
 def use_views(cfg: Config, theirs: Config) -> None:

@@ -26,3 +26,16 @@ def test_the_peak(bench, root, monkeypatch):
     # More images take more.
     options = {**bench.options, 'train_dataloader.batch_size': 8}
     assert peak(replace(bench, options=options), path, start, 0.1, 1) > 1.2 * first
+
+
+def test_mmdets_own_as_shipped(bench, root, monkeypatch):
+    asked = []
+    monkeypatch.setattr(memory, 'alone', here)
+    monkeypatch.setattr(memory, 'common_start', lambda *_: (bench.work_dir / 'start.pth', 0.1))
+    monkeypatch.setattr(memory, 'peak', lambda own, path, *_: asked.append((path, own.amp)) or 1)
+    paths = [root / 'configs/mt_fasterrcnn_digits10pct.py']
+    paths += [root / 'studies/mmdet/semibase_fasterrcnn_digits.py']
+    found = step_memory(replace(bench, amp=True), paths)
+    assert asked == [(paths[0], True), (paths[1], False)]
+    ours, theirs = (str(path.with_suffix('')) for path in paths)
+    assert list(found) == [ours, f'{theirs}, as shipped']

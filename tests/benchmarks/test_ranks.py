@@ -18,14 +18,15 @@ def test_turns(monkeypatch):
     """Each group has its turns alone, and of two ranks the slower one counts."""
     opened, taken, lock = [], [], threading.Lock()
 
-    def begin(rank, _on_cpu, size, port, *_):
+    def begin(rank, size, port, *_):
         with lock:
             opened.append((size, rank, port))
             names[threading.get_ident()] = (size, rank)
 
-    def take(rank, steps):
+    def take(steps):
+        size, rank = names[threading.get_ident()]
         with lock:
-            taken.append(names[threading.get_ident()])
+            taken.append(size)
         return steps * (1.0 + rank)
 
     names = {}
@@ -34,13 +35,17 @@ def test_turns(monkeypatch):
     monkeypatch.setattr(ranks, '_open', begin)
     monkeypatch.setattr(ranks, '_take', take)
     found = rank_seconds(None, None, rounds=2, steps=5)
-    assert found == {'one rank': [1.0, 1.0], 'two ranks': [2.0, 2.0]}
-    assert sorted(opened)[0][:2] == (1, 0)
-    assert [where[:2] for where in sorted(opened)[1:]] == [(2, 0), (2, 1)]
-    # Both ranks of a group meet at one port.
-    assert sorted(opened)[1][2] == sorted(opened)[2][2]
-    sizes = [size for size, _ in taken]
-    assert sizes == [1, 2, 2, 2, 2, 1, 1, 2, 2]
+    assert found == {
+        'one rank': [1.0, 1.0],
+        'two runs that share nothing': [1.0, 1.0],
+        'two ranks': [2.0, 2.0],
+    }
+    assert sorted(where[:2] for where in opened) == [(1, 0)] * 3 + [(2, 0), (2, 1)]
+    # Both ranks of a group meet at one port, and at no other's.
+    ports = [port for *_, port in sorted(opened)]
+    assert ports[3] == ports[4]
+    assert ports[3] not in ports[:3]
+    assert taken == [1, 1, 1, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2]
 
 
 @pytest.fixture
@@ -58,8 +63,8 @@ def alone_in_a_group():
 def test_a_rank(bench, root):
     path = root / 'configs/mt_fasterrcnn_digits10pct.py'
     start, threshold = common_start(bench, path)
-    ranks._open(0, True, 1, ranks._free_port(), bench, path, start, threshold)
-    assert ranks._take(0, 1) > 0
+    ranks._open(0, 1, ranks._free_port(), True, bench, path, start, threshold)
+    assert ranks._take(1) > 0
     (trainer,) = ranks._TRAINERS
     assert type(trainer.model).__name__ == 'MMDistributedDataParallel'
     assert torch.get_num_threads() == 1

@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -34,6 +35,12 @@ def test_steps(bench):
         call()
 
 
+def both(bench):
+    """With batches that the samplers of both take."""
+    options = {key: value for key, value in bench.options.items() if 'batch' not in key}
+    return replace(bench, options=options)
+
+
 def test_mmdets_steps_are_timed_without_our_operators_too(bench, monkeypatch):
     """Ours is the separable RoIAlign, whose backward pass the small maps of the digits take."""
     spreads = Counter()
@@ -45,15 +52,31 @@ def test_mmdets_steps_are_timed_without_our_operators_too(bench, monkeypatch):
         return spread(self, *args)
 
     monkeypatch.setattr(separable.RegionWeights, 'spread', noted)
-    # A batch that both samplers take.
-    options = {key: value for key, value in bench.options.items() if 'batch' not in key}
-    calls = step_calls(Bench(bench.data, bench.work_dir, options), [OURS, MMDETS])
+    calls = step_calls(both(bench), [OURS, MMDETS])
     for name, call in calls.items():
         now.append(name)
         call()
     mmdets = str(MMDETS.with_suffix(''))
-    assert list(calls)[2:] == [mmdets, f'{mmdets}, RoIAlign of torchvision']
+    assert list(calls)[2:] == [mmdets, f'{mmdets}, as shipped']
     assert set(spreads) - {'start'} == {'floor', str(OURS.with_suffix('')), mmdets}
+
+
+def test_as_shipped_is_float32(bench, monkeypatch):
+    dtypes, now = {}, []
+    linear = torch.nn.functional.linear
+
+    def noted(*args):
+        output = linear(*args)
+        dtypes.setdefault(now[-1], set()).add(output.dtype)
+        return output
+
+    calls = step_calls(replace(both(bench), amp=True), [OURS, MMDETS])
+    monkeypatch.setattr(torch.nn.functional, 'linear', noted)
+    for name, call in calls.items():
+        now.append(name)
+        call()
+    *others, shipped = calls
+    assert dtypes == {**{name: {torch.bfloat16} for name in others}, shipped: {torch.float32}}
 
 
 def test_weights_stay(bench):

@@ -1,10 +1,12 @@
 """Every config of the house loads and builds, and a misspelt setting of ours does not."""
 
 import copy
+import random
 import re
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmdet.registry import (
     DATA_SAMPLERS,
@@ -23,6 +25,7 @@ from ssod.models import SemiSupervisedDetector
 from ssod.teachers import TeacherHook
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
+MOVES_OR_HIDES = ('RandomResize', 'RandomFlip', 'RandomErasing')
 LEAVES = sorted(path.name for path in CONFIGS.glob('*.py'))
 
 
@@ -212,3 +215,19 @@ def test_a_misspelt_setting_is_refused(registry, part, key, message):
         cfg = cfg[int(name) if name.isdigit() else name]
     with pytest.raises(ValueError, match=message):
         registry.build(cfg)
+
+
+def test_colours_do_not_wrap():
+    """What is brighter than white stays bright, though some transforms make bytes of it."""
+    cfg = load('unbiasedteacher_fasterrcnn_coco10pct.py')
+    steps = cfg.train_dataloader.dataset.datasets[2].pipeline[1].strong
+    colours = [TRANSFORMS.build(step) for step in steps if step.type not in MOVES_OR_HIDES]
+    assert len(colours) == 3
+    for seed in range(60):
+        random.seed(seed)
+        np.random.seed(seed)
+        results = {'img': np.full((8, 8, 3), 250, np.uint8)}
+        for colour in colours:
+            results = colour(results)
+        # Half the contrast, less the most that brightness takes.
+        assert results['img'].min() >= 250 * 0.5 - 32

@@ -16,6 +16,9 @@ from ssod.data.splits import split_coco
 VAL_SHARE = 0.2
 """Share of the labelled images that detections are scored on, where there are no others."""
 
+FEW = 50
+"""Validation images below which mAP says little."""
+
 KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'lazy_init')
 """What a config says of a data set that does not depend on where its files are."""
 
@@ -148,9 +151,10 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
     for file, content in zip(files, (train, val), strict=True):
         write_json(file, content)
     counts = len(val['images']), len(val['images']) + len(train['images'])
+    doubt = '; with so few, mAP changes by points for no reason' if counts[0] < FEW else ''
     print_log(
         f'no validation images given: {counts[0]} of the {counts[1]} labelled images are scored on '
-        f'and not learnt from, see {files[1]}',
+        f'and not learnt from, see {files[1]}{doubt}',
         'current',
         logging.WARNING,
     )

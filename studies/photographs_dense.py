@@ -1,20 +1,8 @@
-# Does the teacher help a dense detector on real photographs?
-# All start from what the labels gave in 1,500 iterations, and go on for 600.
-data = dict(
-    voc2007_s320=dict(percents=[10, 5, 1], size=192),
-    bccd=dict(percents=[10, 5], size=192),
-)
-start = dict(
-    config='configs/supervised_retinanet_small.py',
-    settings={
-        'train_cfg.max_iters': 1500,
-        'train_dataloader.batch_size': 4,
-        'optim_wrapper.optimizer.lr': 0.001,
-        'param_scheduler.1.milestones': [1250],
-        'default_hooks.teacher.burn_in': 1500,
-    },
-)
+# Does the teacher help a dense detector on real photographs? Data, start and schedule are the same.
+_base_ = './photographs.py'
+start = dict(config='configs/supervised_retinanet_small.py')
 methods = dict(
+    _delete_=True,
     supervised=dict(
         config='configs/supervised_retinanet_small.py',
         settings={'default_hooks.teacher.burn_in': 600},
@@ -24,9 +12,3 @@ methods = dict(
     ),
     mmdet_semi_base='studies/mmdet/semibase_retinanet_small.py',
 )
-seeds = [1, 2, 3]
-settings = {
-    'train_cfg.max_iters': 600,
-    'optim_wrapper.optimizer.lr': 0.0005,
-    'param_scheduler.1.milestones': [500],
-}

@@ -40,6 +40,9 @@ _AVERAGE = 1
 FORWARD_CELLS_PER_POINT = 200
 BACKWARD_CELLS_PER_POINT = 3000
 
+REGIONS_AT_ONCE = 256
+"""How many regions torchvision pools in one call."""
+
 
 def roi_align_forward(
     input: Tensor,
@@ -84,17 +87,22 @@ def roi_align_forward(
         with torch.autocast(input.device.type, enabled=False):
             RegionWeights.of(regions, pooling, source.shape).pool(source, output)
         return
-    output.copy_(
-        torch.ops.torchvision.roi_align(
-            source,
-            regions,
-            spatial_scale,
-            aligned_height,
-            aligned_width,
-            sampling_ratio,
-            aligned,
+    # torchvision has no output to write to, and a second copy of all regions would be the peak of
+    # a step's memory.
+    for some, written in zip(
+        regions.split(REGIONS_AT_ONCE), output.split(REGIONS_AT_ONCE), strict=True
+    ):
+        written.copy_(
+            torch.ops.torchvision.roi_align(
+                source,
+                some,
+                spatial_scale,
+                aligned_height,
+                aligned_width,
+                sampling_ratio,
+                aligned,
+            )
         )
-    )
 
 
 def roi_align_backward(

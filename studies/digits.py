@@ -1,4 +1,4 @@
-# The digits with folds of their own: ours against mmdet's, as shipped and with buffers in its EMA.
+# The digits with folds of their own: ours against mmdet's, as shipped and tuned as ours are.
 data = dict(
     digits=dict(
         percents=[10, 5],
@@ -14,13 +14,25 @@ methods = dict(
     mixpl='configs/mixpl_fasterrcnn_digits10pct.py',
     mmdet_semi_base='studies/mmdet/semibase_fasterrcnn_digits.py',
     mmdet_soft_teacher='studies/mmdet/softteacher_fasterrcnn_digits.py',
-    mmdet_semi_base_buffers=dict(
+    # With buffers in the average, and decay, thresholds and λ as in our configs.
+    mmdet_semi_base_tuned=dict(
         config='studies/mmdet/semibase_fasterrcnn_digits.py',
-        settings={'custom_hooks.0.skip_buffer': False},
+        settings={
+            'custom_hooks.0.skip_buffer': False,
+            'custom_hooks.0.momentum': 0.005,
+            'model.semi_train_cfg.cls_pseudo_thr': 0.65,
+        },
     ),
-    mmdet_soft_teacher_buffers=dict(
+    mmdet_soft_teacher_tuned=dict(
         config='studies/mmdet/softteacher_fasterrcnn_digits.py',
-        settings={'custom_hooks.0.skip_buffer': False},
+        settings={
+            'custom_hooks.0.skip_buffer': False,
+            'custom_hooks.0.momentum': 0.005,
+            'model.semi_train_cfg.rpn_pseudo_thr': 0.7,
+            'model.semi_train_cfg.cls_pseudo_thr': 0.7,
+            'model.semi_train_cfg.reg_pseudo_thr': 0.05,
+            'model.semi_train_cfg.unsup_weight': 2.0,
+        },
     ),
 )
 seeds = [1, 2, 3]

@@ -28,6 +28,24 @@ methods = dict(
     ),
     mmdet_semi_base='studies/mmdet/semibase_fasterrcnn_small.py',
     mmdet_soft_teacher='studies/mmdet/softteacher_fasterrcnn_small.py',
+    # With decay, thresholds and λ as in our configs; batch norms are frozen, so buffers are too.
+    mmdet_semi_base_tuned=dict(
+        config='studies/mmdet/semibase_fasterrcnn_small.py',
+        settings={
+            'custom_hooks.0.momentum': 0.005,
+            'model.semi_train_cfg.cls_pseudo_thr': 0.7,
+        },
+    ),
+    mmdet_soft_teacher_tuned=dict(
+        config='studies/mmdet/softteacher_fasterrcnn_small.py',
+        settings={
+            'custom_hooks.0.momentum': 0.005,
+            'model.semi_train_cfg.rpn_pseudo_thr': 0.7,
+            'model.semi_train_cfg.cls_pseudo_thr': 0.7,
+            'model.semi_train_cfg.reg_pseudo_thr': 0.05,
+            'model.semi_train_cfg.unsup_weight': 1.0,
+        },
+    ),
 )
 seeds = [1, 2, 3]
 settings = {

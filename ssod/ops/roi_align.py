@@ -89,9 +89,8 @@ def roi_align_forward(
         return
     # torchvision has no output to write to, and a second copy of all regions would be the peak of
     # a step's memory.
-    for some, written in zip(
-        regions.split(REGIONS_AT_ONCE), output.split(REGIONS_AT_ONCE), strict=True
-    ):
+    parts = (torch.split(tensor, REGIONS_AT_ONCE) for tensor in (regions, output))
+    for some, written in zip(*parts, strict=True):
         written.copy_(
             torch.ops.torchvision.roi_align(
                 source,
@@ -135,14 +134,14 @@ def roi_align_backward(
     """
     pooling = Pooling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
     dtype = working_dtype(grad_output)
-    grad, regions = grad_output.to(dtype), rois.to(dtype)
+    regions = rois.to(dtype)
     if _separable(regions, grad_input.shape, pooling, BACKWARD_CELLS_PER_POINT):
-        with torch.autocast(grad.device.type, enabled=False):
-            RegionWeights.of(regions, pooling, grad_input.shape).spread(grad, grad_input)
+        with torch.autocast(regions.device.type, enabled=False):
+            RegionWeights.of(regions, pooling, grad_input.shape).spread(grad_output, grad_input)
         return
     grad_input.copy_(
         torch.ops.torchvision._roi_align_backward(
-            grad,
+            grad_output.to(dtype),
             regions,
             spatial_scale,
             aligned_height,

@@ -68,14 +68,14 @@ class RegionWeights:
         """Carry the gradient of :meth:`pool` back to the map.
 
         Args:
-            grad_output: (R, C, h, w).
+            grad_output: (R, C, h, w), of any precision.
             grad_input: (N, C, H, W), written in place.
         """
         images, channels, height, width = grad_input.shape
-        lines = grad_output.new_zeros(images, height, width * channels)
+        lines = self.rows.new_zeros(images, height, width * channels)
         for image, chunk in self._chunks(images, channels):
             rows, columns = self.rows[chunk], self.columns[chunk]
-            grad = grad_output[chunk].permute(0, 2, 3, 1).contiguous()
+            grad = grad_output[chunk].to(lines.dtype).permute(0, 2, 3, 1).contiguous()
             spread = columns.transpose(1, 2)[:, None] @ grad
             spread = spread.view(rows.shape[0] * rows.shape[1], width * channels)
             lines[image].addmm_(rows.flatten(0, 1).t(), spread)

@@ -46,7 +46,6 @@ def bare(monkeypatch):
             'EMATeacherHook: decay is 0.001',
         ),
         # What the config or the machine cannot do.
-        ('train', [CONFIG, '--amp'], '--amp: mixed precision needs a GPU'),
         (
             'train',
             [CONFIG, '--tensorboard'],

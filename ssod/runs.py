@@ -80,8 +80,12 @@ def load_config(
 
 
 def use_amp(cfg: Config) -> None:
-    """Train in bfloat16; see :class:`ssod.precision.Bfloat16OptimWrapper`."""
-    cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
+    """Train in bfloat16; see :class:`ssod.precision.Bfloat16OptimWrapper`.
+
+    A config that has a precision of its own (mmengine's ``AmpOptimWrapper``) keeps it.
+    """
+    if cfg.optim_wrapper.type != 'AmpOptimWrapper':
+        cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
 
 
 def log_to(cfg: Config, backends: Sequence[str]) -> None:

@@ -56,6 +56,14 @@ def test_amp():
     assert cfg.optim_wrapper.clip_grad.max_norm == 10
 
 
+def test_amp_leaves_a_precision_of_its_own():
+    cfg = Config.fromfile(CONFIG)
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale=512.0)
+    before = cfg.optim_wrapper.to_dict()
+    runs.use_amp(cfg)
+    assert cfg.optim_wrapper.to_dict() == before
+
+
 def test_the_learning_rate_scales_with_the_real_batch(digits_cfg):
     # 4 images instead of 16: a quarter.
     digits_cfg.param_scheduler = []

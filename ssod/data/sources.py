@@ -1,13 +1,16 @@
 """The labelled and unlabelled data sets of a run, side by side."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from mmdet.datasets import ConcatDataset
 from mmdet.registry import DATASETS
+from torch.utils.data import get_worker_info
 
 from ssod.data.load_image import BrokenImageError
 from ssod.data.sampler import DRAW, Draw
+from ssod.data.shared_memory import share_together
 from ssod.data.views import TwoViews
 from ssod.seeds import seed_all
 from ssod.strict import strict_settings
@@ -70,6 +73,13 @@ class ImageSources(ConcatDataset):
         for sample in filter(None, views['data_samples'].values()):
             sample.set_metainfo(notes)
         return views
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Load a batch; a data worker has it in one piece of memory."""
+        samples = [self[index] for index in indices]
+        if get_worker_info() is not None:
+            share_together(samples)
+        return samples
 
 
 def _has_two_views(dataset: Any) -> bool:

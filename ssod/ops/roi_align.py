@@ -1,8 +1,8 @@
 """RoIAlign: ``roi_align_forward`` and ``roi_align_backward``.
 
-On CUDA both are torchvision's kernels. On the CPU torchvision's backward runs on one
-thread and adds its values one by one, which was 65 % of a small detector's training
-step; for most maps :mod:`ssod.ops.separable` does the same with matrix products.
+On CUDA both are torchvision's kernels. On the CPU those take samples one by one, in the backward
+pass on one thread, which was 65 % of a small detector's training step; there it is weighted sums
+(:mod:`ssod.ops.weighted_sums`), or for small maps matrix products (:mod:`ssod.ops.separable`).
 """
 
 from __future__ import annotations
@@ -11,34 +11,41 @@ import torch
 import torchvision  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor
 
+from ssod.ops import separable, weighted_sums
 from ssod.ops.extension import unserved
 from ssod.ops.precision import working_dtype
 from ssod.ops.sampling import Pooling
-from ssod.ops.separable import RegionWeights
 
 __all__ = ['roi_align_backward', 'roi_align_forward']
 
 _AVERAGE = 1
 
-# The separable form costs in proportion to the map's cells, torchvision's kernel to the
-# sampling points of a bin, so their quotient decides. Measured with torch 2.15 on one
-# thread (least processor time of 7 and 3 runs, in milliseconds) for 512 regions of 4
-# images, 64 channels, 7x7 bins, square maps. Only the products gain from a second thread,
-# so with more threads the edges lie higher than these:
+# Measured with torch 2.15 on one thread (least processor time of 7 and 5 runs, in milliseconds) for
+# 512 regions of 4 images, 7x7 bins, square maps:
 #
-#   side  points of  cells per      forward:                  backward:
-#         a bin      point          separable  torchvision    separable  torchvision
-#     12      1.7          85             5.3          6.7          5.7         69.1
-#     12      1.0         144             5.6          5.0          5.7         63.2
-#     24      5.0         114             9.8         15.5         11.0        109.8
-#     24      2.0         285            11.6          8.0         10.0         73.1
-#     48     15.6         147            27.2         44.3         30.6        254.4
-#     48      5.7         403            27.3         18.4         28.0        122.7
-#    160    141.8         180           255.3        635.7        204.6       1836.5
-#    160     14.6        1752           266.8         76.0        217.0        318.7
-#    200     10.7        3741           360.1         76.2        294.0        265.9
-FORWARD_CELLS_PER_POINT = 200
-BACKWARD_CELLS_PER_POINT = 3000
+# channels  side points of cells per forward:             backward:
+#                    a bin     point     sums torchvision     sums separable torchvision
+#     64    12       1.8        80      5.6         6.9     17.6       6.9        73.7
+#     64    24       3.4       171      7.0        12.6     24.9      17.8        94.1
+#     64    24       7.0        83      8.4        22.5     46.0      10.5       151.8
+#     64    48       3.3       701      6.9        12.8     24.9      25.9       111.0
+#     64    48       7.0       331     11.5        33.4     50.7      47.0       172.9
+#     64    48      16.6       139     22.6        75.2    122.9      28.7       279.3
+#     64   160     116.2       220    139.9       623.5    979.8     210.4      2360.0
+#     64   200      11.3      3552     25.8        97.4    145.3     350.7       363.0
+#    256    24       3.3       175     18.7        56.1     41.1      62.6       403.4
+#    256    24       7.0        83     20.6        94.5     55.2      66.8       638.3
+#    256    48       3.4       687     18.8        94.1     38.8     149.2       460.6
+#    256    48       7.1       326     24.2       117.4     71.3     138.8       620.5
+#    256    48      16.9       137     38.2       247.3    135.5     125.1      1291.7
+#    256   160     116.8       219    547.5      2470.6   1514.8    1296.3      6318.5
+#    256   200       1.8     22456    120.7       164.4    396.6    1878.4       475.8
+#    256   200      11.3      3529    139.5       354.4    443.4    1973.1      1285.7
+# Products cost in proportion to the map's cells, sums to the sampling points of a bin.
+SEPARABLE_CELLS_PER_POINT = 300
+
+OWN_DEVICES = {'cpu'}
+"""Where torchvision's kernels are not used."""
 
 REGIONS_AT_ONCE = 256
 """How many regions torchvision pools in one call."""
@@ -83,9 +90,9 @@ def roi_align_forward(
     pooling = Pooling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
     dtype = working_dtype(input)
     source, regions = input.to(dtype), rois.to(dtype)
-    if _separable(regions, source.shape, pooling, FORWARD_CELLS_PER_POINT):
-        with torch.autocast(input.device.type, enabled=False):
-            RegionWeights.of(regions, pooling, source.shape).pool(source, output)
+    if source.device.type in OWN_DEVICES:
+        with torch.autocast(source.device.type, enabled=False):
+            weighted_sums.pool(source, regions, pooling, output)
         return
     # torchvision has no output to write to, and a second copy of all regions would be the peak of
     # a step's memory.
@@ -135,9 +142,10 @@ def roi_align_backward(
     pooling = Pooling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
     dtype = working_dtype(grad_output)
     regions = rois.to(dtype)
-    if _separable(regions, grad_input.shape, pooling, BACKWARD_CELLS_PER_POINT):
+    if regions.device.type in OWN_DEVICES:
+        way = separable if _separable(regions, grad_input.shape, pooling) else weighted_sums
         with torch.autocast(regions.device.type, enabled=False):
-            RegionWeights.of(regions, pooling, grad_input.shape).spread(grad_output, grad_input)
+            way.spread(grad_output, regions, pooling, grad_input)
         return
     grad_input.copy_(
         torch.ops.torchvision._roi_align_backward(
@@ -153,10 +161,10 @@ def roi_align_backward(
     )
 
 
-def _separable(rois: Tensor, shape: torch.Size, pooling: Pooling, cells_per_point: int) -> bool:
-    """Whether matrix products are the faster way for these regions of this map."""
-    if rois.device.type != 'cpu' or not len(rois):
+def _separable(rois: Tensor, shape: torch.Size, pooling: Pooling) -> bool:
+    """Whether matrix products carry the gradient of these regions to this map faster than sums."""
+    if not len(rois):
         return False
     _, _, samples = pooling.extents(rois)
     points = float(samples.prod(1).mean())
-    return shape[2] * shape[3] <= cells_per_point * points
+    return shape[2] * shape[3] <= SEPARABLE_CELLS_PER_POINT * points

@@ -33,7 +33,7 @@ class Pooling(NamedTuple):
 
         Returns:
             Regions' first corners and sizes, in cells, and the whole numbers of samples
-            of a bin, 0 for a region of no or negative size: (R, 2) each as (x, y).
+            of a bin, 0 for a region of no, negative or no finite size: (R, 2) each as (x, y).
         """
         corners = rois[:, 1:] * self.spatial_scale - (0.5 if self.aligned else 0.0)
         size = corners[:, 2:] - corners[:, :2]
@@ -43,7 +43,7 @@ class Pooling(NamedTuple):
             samples = torch.full_like(size, self.sampling_ratio)
         else:
             bins = torch.tensor([self.width, self.height]).to(size, non_blocking=True)
-            samples = (size / bins).ceil().clamp(min=0)
+            samples = (size / bins).ceil().clamp(min=0).nan_to_num(0, posinf=0)
         return corners[:, :2], size, samples
 
     def most_samples(self, samples: Tensor) -> int:
@@ -91,10 +91,10 @@ def interpolate_axis(at: Tensor, share: Tensor, cells: int) -> tuple[Tensor, Ten
 
     Returns:
         Indices of cells, int64, and their weights, (..., 2 * S) each. A place up to one
-        cell outside counts as the nearest cell, one further out as nothing.
+        cell outside counts as the nearest cell; one further out, or nan, as nothing.
     """
     inside = (at >= -1) & (at <= cells)
-    place = at.clamp(0, cells - 1)
+    place = at.nan_to_num(0).clamp(0, cells - 1)
     low = place.detach().floor()
     fraction = place - low
     share = share * inside

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ssod.benchmarks.phases import PHASES, phases_of
 from ssod.benchmarks.stepping import set_threshold
 from ssod.benchmarks.steps import Bench, step_calls
-from ssod.ops import separable
+from ssod.ops import weighted_sums
 
 ROOT = Path(__file__).parents[2]
 OURS = ROOT / 'configs/mt_fasterrcnn_digits10pct.py'
@@ -42,23 +42,23 @@ def both(bench):
 
 
 def test_mmdets_steps_are_timed_without_our_operators_too(bench, monkeypatch):
-    """Ours is the separable RoIAlign, whose backward pass the small maps of the digits take."""
-    spreads = Counter()
-    spread = separable.RegionWeights.spread
+    """On a CPU ours is RoIAlign as weighted sums."""
+    pools = Counter()
+    pool = weighted_sums.pool
     now = ['start']
 
-    def noted(self, *args):
-        spreads[now[-1]] += 1
-        return spread(self, *args)
+    def noted(*args):
+        pools[now[-1]] += 1
+        return pool(*args)
 
-    monkeypatch.setattr(separable.RegionWeights, 'spread', noted)
+    monkeypatch.setattr(weighted_sums, 'pool', noted)
     calls = step_calls(both(bench), [OURS, MMDETS])
     for name, call in calls.items():
         now.append(name)
         call()
     mmdets = str(MMDETS.with_suffix(''))
     assert list(calls)[2:] == [mmdets, f'{mmdets}, as shipped']
-    assert set(spreads) - {'start'} == {'floor', str(OURS.with_suffix('')), mmdets}
+    assert set(pools) - {'start'} == {'floor', str(OURS.with_suffix('')), mmdets}
 
 
 def test_as_shipped_is_float32(bench, monkeypatch):

@@ -71,6 +71,17 @@ def test_the_same_batches_from_any_number_of_workers(digits_cfg, num_workers):
         assert all(a is b is None or torch.equal(a, b) for a, b in views)
 
 
+@pytest.mark.parametrize(('num_workers', 'pieces'), [(0, 3), (1, 1)])
+def test_a_worker_hands_on_a_batch_in_one_piece(digits_cfg, num_workers, pieces):
+    loader = {**digits_cfg.train_dataloader, 'num_workers': num_workers, 'batch_size': 2}
+    loader['persistent_workers'] = num_workers > 0
+    loader['sampler'] = {**loader['sampler'], 'source_ratio': [1, 1]}
+    batch = next(iter(Runner.build_dataloader(loader, seed=3)))
+    views = [view for branch in batch['inputs'].values() for view in branch if view is not None]
+    assert len(views) == 3
+    assert len({view.untyped_storage().data_ptr() for view in views}) == pieces
+
+
 def broken(dataset, *paths):
     """Let loading fail for some images of a source."""
     load = dataset.pipeline.transforms[0].transform

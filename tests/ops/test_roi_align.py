@@ -1,4 +1,4 @@
-"""RoIAlign, both ways of computing it, against loops over single samples."""
+"""RoIAlign, all ways of computing it, against loops over single samples."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmcv.ops import RoIAlign
 
-from ssod.ops import roi_align, separable
+from ssod.ops import roi_align, separable, weighted_sums
 
 # Regions of image 1 before those of image 0, one outside the map, one of no size, one
 # that spans everything, in pixels of a map of 5 x 7 cells at a stride of 4.
@@ -55,12 +55,13 @@ def _pool(image, rois, bins, scale, ratio, aligned):
     return pooled
 
 
-@pytest.fixture(params=['separable', 'torchvision'])
+@pytest.fixture(params=['sums', 'separable', 'torchvision'])
 def way(request, monkeypatch):
-    """Force one way of computing."""
+    """Force one way of computing; ``separable`` is one for gradients."""
     cells = 10**9 if request.param == 'separable' else -1
-    monkeypatch.setattr(roi_align, 'FORWARD_CELLS_PER_POINT', cells)
-    monkeypatch.setattr(roi_align, 'BACKWARD_CELLS_PER_POINT', cells)
+    monkeypatch.setattr(roi_align, 'SEPARABLE_CELLS_PER_POINT', cells)
+    if request.param == 'torchvision':
+        monkeypatch.setattr(roi_align, 'OWN_DEVICES', set())
     return request.param
 
 
@@ -127,6 +128,7 @@ def test_regions_in_chunks_of_one(way, image, monkeypatch):
     whole = layer(image, rois)
     (grad,) = torch.autograd.grad(whole.square().sum(), image)
     monkeypatch.setattr(separable, '_CHUNK_ELEMENTS', 1)
+    monkeypatch.setattr(weighted_sums, '_MOST_TERMS', 1)
     monkeypatch.setattr(roi_align, 'REGIONS_AT_ONCE', 1)
     torch.testing.assert_close(layer(image, rois), whole)
     (chunked,) = torch.autograd.grad(layer(image, rois).square().sum(), image)
@@ -149,37 +151,37 @@ def test_half_precision_is_computed_in_single(way, dtype):
 
 
 @pytest.mark.parametrize(
-    ('side', 'region', 'forward', 'backward'),
+    ('side', 'region', 'separable'),
     [
-        # Small map: both as products.
-        (12, 7, True, True),
-        # 50 x 50 cells, one sample a bin: only the backward.
-        (50, 7, False, True),
-        # The same map, regions of 4 x 4 samples a bin: both.
-        (50, 28, True, True),
-        # 60 x 60 cells, 225 for each of the 16 samples: only the backward.
-        (60, 28, False, True),
-        # 200 x 200 cells, one sample a bin: neither.
-        (200, 7, False, False),
+        # Small map.
+        (12, 7, True),
+        # 50 x 50 cells, one sample a bin.
+        (50, 7, False),
+        # The same map, regions of 4 x 4 samples a bin.
+        (50, 28, True),
+        # 200 x 200 cells, 625 for each of the 64 samples.
+        (200, 56, False),
     ],
 )
-def test_the_choice_of_the_way(side, region, forward, backward):
+def test_the_choice_of_the_way_of_gradients(side, region, separable):
     pooling = roi_align.Pooling(7, 7, 1.0, 0, True)
     rois = torch.tensor([[0.0, 0, 0, region, region]])
     shape = torch.Size((1, 8, side, side))
-    for cells, expected in (
-        (roi_align.FORWARD_CELLS_PER_POINT, forward),
-        (roi_align.BACKWARD_CELLS_PER_POINT, backward),
-    ):
-        assert roi_align._separable(rois, shape, pooling, cells) is expected
+    assert roi_align._separable(rois, shape, pooling) is separable
 
 
-def test_a_region_of_negative_size_pools_nothing(monkeypatch):
-    monkeypatch.setattr(roi_align, 'FORWARD_CELLS_PER_POINT', 10**9)
-    rois = torch.tensor([[0.0, 0, 0, 8, 8], [0, 8, 0, 0, 8]])
-    pooled = RoIAlign(2, 1.0, 0)(torch.ones(1, 1, 9, 9), rois)
+@pytest.mark.parametrize('box', [[8, 0, 0, 8], [0, 0, torch.nan, 8], [0, 0, torch.inf, 8]])
+@pytest.mark.parametrize('separable', [True, False])
+def test_a_region_of_no_finite_or_negative_size_pools_nothing(monkeypatch, box, separable):
+    cells = 10**9 if separable else -1
+    monkeypatch.setattr(roi_align, 'SEPARABLE_CELLS_PER_POINT', cells)
+    rois = torch.tensor([[0.0, 0, 0, 8, 8], [0, *box]])
+    image = torch.ones(1, 1, 9, 9, requires_grad=True)
+    pooled = RoIAlign(2, 1.0, 0)(image, rois)
     assert pooled[0].unique().tolist() == [1.0]
     assert not pooled[1].any()
+    (grad,) = torch.autograd.grad(pooled.sum(), image)
+    assert grad.sum() == pytest.approx(4)
 
 
 def test_the_maximum_is_refused_by_name():

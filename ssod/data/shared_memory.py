@@ -1,0 +1,48 @@
+"""The tensors of a batch in one piece of shared memory.
+
+A data worker hands on each piece of memory by a file handle of its own, which costs a third of a
+millisecond on either side: for a batch of many small images more than all else about it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmdet.structures.bbox import BaseBoxes
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+_ALIGNMENT = 64
+"""Bytes of a line of the processor's cache."""
+
+
+def share_together(batch: Any) -> None:
+    """Move the tensors of a batch into one piece of shared memory.
+
+    Args:
+        batch: Tensors, boxes and data elements, in any mappings and sequences; the tensors stay the
+            same objects with the same content.
+    """
+    tensors = [tensor for tensor in _tensors(batch) if tensor.numel()]
+    ends, end = [], 0
+    for tensor in tensors:
+        end += -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
+        ends.append(end)
+    memory = torch.empty(end, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
+    for tensor, begin in zip(tensors, [0, *ends], strict=False):
+        place = memory[begin : begin + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        tensor.data = place.copy_(tensor)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, BaseBoxes):
+        yield value.tensor
+    elif isinstance(value, BaseDataElement):
+        yield from _tensors(value.values())
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for part in value:
+            yield from _tensors(part)

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 
 from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.data.sampler import SourceRatioSampler
@@ -153,8 +154,10 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         self.updates = state.get('updates', 0)
         self._selector_state = state.get('selector')
 
-    def _saw_step(self, *_: Any) -> None:
-        self._stepped = True
+    def _saw_step(self, optimizer: Optimizer, *_: Any) -> None:
+        # A fused optimizer is asked to step by a gradient scaler even where it is to leave it.
+        infinite = getattr(optimizer, 'found_inf', None)
+        self._stepped = infinite is None or not infinite.item()
 
 
 def share_statistics(student: nn.Module) -> None:

@@ -109,10 +109,12 @@ def test_gradient_accumulation(digits_cfg):
     assert_average(watch.teacher[1], start, watch.student[1], 0.9)
     assert all(torch.equal(watch.teacher[2][n], t) for n, t in watch.teacher[1].items())
     assert_average(watch.teacher[3], watch.teacher[2], watch.student[3], 0.9)
-    assert runner.hooks[[type(h) for h in runner.hooks].index(EMATeacherHook)].updates == 2
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, EMATeacherHook))
+    assert hook.updates == 2
 
 
-def test_steps_that_a_gradient_scaler_skips(digits_cfg, monkeypatch):
+@pytest.mark.parametrize('fused', [False, True])
+def test_steps_that_a_gradient_scaler_skips(digits_cfg, monkeypatch, fused):
     # fp16's scaler leaves out steps with infinite gradients; the teacher must not move with them.
     class Scaled(OptimWrapper):
         """As mmengine's AmpOptimWrapper, which needs a GPU, does its steps."""
@@ -128,14 +130,16 @@ def test_steps_that_a_gradient_scaler_skips(digits_cfg, monkeypatch):
             self.loss_scaler.update()
 
     monkeypatch.setitem(OPTIM_WRAPPERS._module_dict, 'Scaled', Scaled)
-    digits_cfg.optim_wrapper = dict(type='Scaled', optimizer=dict(type='SGD', lr=1e-4))
+    digits_cfg.optim_wrapper = dict(type='Scaled', optimizer=dict(type='SGD', lr=1e-4, fused=fused))
     digits_cfg.default_hooks.teacher.decay = 0.9
-    _, watch, start = train(digits_cfg, **{'train_cfg.max_iters': 10})
+    runner, watch, start = train(digits_cfg, **{'train_cfg.max_iters': 10})
     weight = 'roi_head.bbox_head.fc_cls.weight'
     students, teachers = [start, *watch.student], [start, *watch.teacher]
     moved = [not torch.equal(a[weight], b[weight]) for a, b in itertools.pairwise(students)]
     assert moved[0] is False, 'the scale is too large at first'
     assert moved[-1] is True, 'and then it is not'
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, EMATeacherHook))
+    assert hook.updates == sum(moved)
     for number, really in enumerate(moved):
         if really:
             after = teachers[number + 1], teachers[number], students[number + 1]

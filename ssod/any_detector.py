@@ -57,6 +57,8 @@ def use_detector(cfg: Config, name: str) -> None:
     for part in dicts_in(detector):
         if 'initial_epoch' in part:
             part.initial_epoch = 0
+        if part.get('type') == 'SingleRoIExtractor':
+            part.type = 'PyramidRoIExtractor'
     rate = _use_optimizer(cfg, theirs)
     size = _fit_images(cfg, theirs)
     threshold = SIGMOID_THRESHOLD if _has_sigmoid(detector) else SOFTMAX_THRESHOLD

@@ -31,6 +31,7 @@ EQUIVALENTS = {
     'DigitsDataset': ('CocoDataset', ('scenes',)),
     'FastCocoMetric': ('CocoMetric', ()),
     'LoadImage': ('LoadImageFromFile', ()),
+    'PyramidRoIExtractor': ('SingleRoIExtractor', ()),
     'SoftmaxFocalLoss': ('CrossEntropyLoss', ('gamma',)),
     'TwoHeadBBoxHead': ('Shared2FCBBoxHead', ('logit_distance',)),
 }

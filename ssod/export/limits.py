@@ -12,6 +12,7 @@ from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder, DistancePointBBoxCoder
 
+from ssod.models.pyramid_roi_extractor import PyramidRoIExtractor
 from ssod.models.two_heads import TwoHeadBBoxHead
 
 _PREDICTIONS = ('predict', 'predict_by_feat', '_predict_by_feat_single', '_bbox_post_process')
@@ -73,7 +74,7 @@ def _of_roi_head(roi_head: Any) -> Iterator[str]:
     if not (head.with_cls and head.with_reg) or head.custom_cls_channels:
         yield f'the scores or boxes of its {type(head).__name__} are not those of BBoxHead'
     layers = getattr(extractor, 'roi_layers', ())
-    if type(extractor) is not SingleRoIExtractor or not all(
+    if type(extractor) not in (SingleRoIExtractor, PyramidRoIExtractor) or not all(
         type(layer) is RoIAlign and layer.pool_mode == 'avg' for layer in layers
     ):
         yield f'its {type(extractor).__name__} does not average regions by RoIAlign'

@@ -2,6 +2,7 @@
 
 from ssod.models.consistency import Consistency
 from ssod.models.pretrained import PretrainedDetectorHook
+from ssod.models.pyramid_roi_extractor import PyramidRoIExtractor
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.models.torchvision_backbone import TorchvisionBackbone
 from ssod.models.two_heads import TwoHeadBBoxHead
@@ -10,6 +11,7 @@ from ssod.models.two_stream_preprocessor import TwoStreamPreprocessor
 __all__ = [
     'Consistency',
     'PretrainedDetectorHook',
+    'PyramidRoIExtractor',
     'SemiSupervisedDetector',
     'TorchvisionBackbone',
     'TwoHeadBBoxHead',

@@ -11,5 +11,6 @@ branches = dict(
     type='MultiBranchDataPreprocessor',
     data_preprocessor=_base_.model.data_preprocessor.data_preprocessor,
 )
+_base_.model.detector.roi_head.bbox_roi_extractor.type = 'SingleRoIExtractor'
 pair = dict(detector=_base_.model.detector, data_preprocessor=branches)
 model = dict(_base_.soft_teacher, _delete_=True, **pair)

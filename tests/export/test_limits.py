@@ -73,7 +73,7 @@ class OtherDetector(RetinaNet):
         (
             'mt_fasterrcnn_digits10pct',
             {'roi_head.bbox_roi_extractor.roi_layer.pool_mode': 'max'},
-            'its SingleRoIExtractor does not average regions by RoIAlign',
+            'its PyramidRoIExtractor does not average regions by RoIAlign',
         ),
         (
             'mt_fasterrcnn_digits10pct',

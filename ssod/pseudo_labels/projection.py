@@ -84,7 +84,8 @@ def project_instances(
     Returns:
         A new ``InstanceData`` with float32 boxes; ``instances`` stays as it was.
     """
-    projected = instances[:]
-    projected.bboxes = project_boxes(instances.bboxes, matrix, img_shape)
-    sides = projected.bboxes[:, 2:] - projected.bboxes[:, :2]
-    return projected[(sides >= min_size).all(dim=1)]
+    boxes = project_boxes(instances.bboxes, matrix, img_shape)
+    large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1)
+    projected = instances[large]
+    projected.bboxes = boxes[large]
+    return projected

@@ -10,10 +10,12 @@ fi
 config=$1
 checkpoint=$2
 gpus=$3
-exec "${PYTHON:-python}" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
+# Alone, whatever port is free.
+meeting=(--standalone)
+if [ "${NNODES:-1}" != 1 ]; then
+    meeting=(--nnodes="$NNODES" --node_rank="${NODE_RANK:?the number of this node, from 0}")
+    meeting+=(--master_addr="${MASTER_ADDR:?the address of node 0}" --master_port="${PORT:-29500}")
+fi
+exec "${PYTHON:-python}" -m torch.distributed.run "${meeting[@]}" \
     --nproc_per_node="$gpus" \
     "$(dirname "$0")/test.py" "$config" "$checkpoint" --launcher pytorch "${@:4}"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -174,19 +173,13 @@ class Witness(Hook):
 """
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
-
-
 @pytest.fixture(scope='module')
 def trained(bench):
     """The directory of a run of three iterations with two ranks."""
     (bench.place / 'two_ranks.py').write_text(CONFIG)
     (bench.place / 'witness.py').write_text(WITNESS)
     script = ROOT / 'tools/dist_train.sh'
-    bench.run(script, 'two_ranks.py', 2, log='train.txt', PORT=free_port())
+    bench.run(script, 'two_ranks.py', 2, log='train.txt')
     return bench
 
 
@@ -245,7 +238,7 @@ def test_two_ranks_are_one_process_with_twice_the_batch(bench, model, head):
     bench.run(*one, *options, log='one_process.txt')
     options = ['--work-dir', f'{head}/two', '--cfg-options', 'train_dataloader.batch_size=4']
     script = ROOT / 'tools/dist_train.sh'
-    bench.run(script, 'equal.py', 2, *options, log='two_ranks.txt', PORT=free_port())
+    bench.run(script, 'equal.py', 2, *options, log='two_ranks.txt')
     found = [load_checkpoint(bench.place / head / f'{n}/iter_3.pth') for n in ('one', 'two')]
     one, two = (checkpoint['state_dict'] for checkpoint in found)
     for name, tensor in one.items():
@@ -262,7 +255,7 @@ def test_a_rank_that_dies_ends_the_run_with_its_own_error(bench):
     (bench.place / 'dies.py').write_text(EQUAL + FCOS + "custom_hooks = [dict(type='Mishap')]\n")
     options = ['--cfg-options', 'train_dataloader.batch_size=4', 'train_cfg.max_iters=100000']
     script = ROOT / 'tools/dist_train.sh'
-    process = bench.start(script, 'dies.py', 2, *options, log='dies.txt', PORT=free_port())
+    process = bench.start(script, 'dies.py', 2, *options, log='dies.txt')
     while not (bench.place / 'mishap').exists():
         assert process.poll() is None
         time.sleep(0.1)
@@ -285,7 +278,7 @@ def test_one_rank_and_two_score_as_the_validation_did(trained):
     for name, command in commands.items():
         options = ['--cfg-options', f'test_evaluator.outfile_prefix={name}']
         place = ['--work-dir', f'tested/{name}']
-        trained.run(*command, *place, *options, log=f'{name}.txt', PORT=free_port())
+        trained.run(*command, *place, *options, log=f'{name}.txt')
         (file,) = (trained.place / 'tested' / name).glob('*/*.json')
         scores[name] = bbox_scores(json.loads(file.read_text()))
         boxes[name] = json.loads((trained.place / f'{name}.bbox.json').read_text())
@@ -358,6 +351,27 @@ def test_slurm(tmp_path):
     env |= {'GPUS': '16', 'SRUN_ARGS': '--time=9 --quiet'}
     words = printed('slurm_train.sh', 'gpu', 'job', 'c.py', **env)
     assert {'--gres=gpu:8', '--ntasks=16', '--ntasks-per-node=8', '--time=9', '--quiet'} <= {*words}
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments'),
+    [('dist_train.sh', ['c.py']), ('dist_test.sh', ['c.py', 'x.pth'])],
+)
+def test_one_node_takes_a_port_that_is_free(tmp_path, script, arguments):
+    env = {'PYTHON': str(fake(tmp_path, 'python'))}
+    words = printed(script, *arguments, '8', **env)
+    assert words[:4] == ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=8']
+
+
+@pytest.mark.parametrize('missing', ['NODE_RANK', 'MASTER_ADDR'])
+def test_a_node_that_does_not_know_its_place(tmp_path, missing):
+    node = {'NNODES': '2', 'NODE_RANK': '1', 'MASTER_ADDR': '10.0.0.1'}
+    del node[missing]
+    env = {**os.environ, 'PYTHON': str(fake(tmp_path, 'python')), **node}
+    command = [ROOT / 'tools/dist_train.sh', 'c.py', '8']
+    result = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert f'{missing}: the ' in result.stderr
 
 
 @pytest.mark.parametrize(

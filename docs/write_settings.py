@@ -61,7 +61,10 @@ TOPICS = {
         'SoftTeacherDetector DenseTeacher ConsistentTeacher FAM3DHead AdaptiveAssigner MixPL '
         'MixPLHook SoftmaxFocalLoss',
     ),
-    'Parts of detectors': ('`model.detector`.', 'TorchvisionBackbone TwoHeadBBoxHead'),
+    'Parts of detectors': (
+        '`model.detector`.',
+        'TorchvisionBackbone PyramidRoIExtractor TwoHeadBBoxHead',
+    ),
     'Around a run': (
         '`default_hooks`, but for `ShortLogProcessor`, the `log_processor`, and '
         '`Bfloat16OptimWrapper`, an `optim_wrapper`, which `--amp` chooses; `Limits` are the '

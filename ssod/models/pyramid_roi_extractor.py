@@ -48,12 +48,14 @@ class PyramidRoIExtractor(SingleRoIExtractor):
 
 
 def _linked(feats: Sequence[Tensor], counts: Sequence[int]) -> Sequence[Tensor]:
-    """Maps with those of no region in the graph of those that have some.
+    """Maps, those of no region in the graph of the coarsest one that has some.
 
     Ranks would wait for each other for ever if one had gradients that another had not.
     """
+    used = [level for level, count in enumerate(counts) if count]
     unused = [feat for feat, count in zip(feats, counts, strict=True) if not count]
-    if not any(feat.requires_grad for feat in unused):
+    if not used or not any(feat.requires_grad for feat in unused):
         return feats
-    nothing = sum(0.0 * feat.sum() for feat in unused)
-    return [feat + nothing for feat in feats]
+    linked = list(feats)
+    linked[used[-1]] = linked[used[-1]] + sum(0.0 * feat.sum() for feat in unused)
+    return linked

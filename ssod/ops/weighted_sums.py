@@ -31,9 +31,7 @@ def pool(source: Tensor, rois: Tensor, pooling: Pooling, output: Tensor) -> None
     """
     cells = _cells_first(source)
     for regions, index, weight in _pieces(rois, pooling, source.shape):
-        sums = embedding_bag(
-            index.flatten(1), cells, per_sample_weights=weight.flatten(1), mode='sum'
-        )
+        sums = embedding_bag(index, cells, per_sample_weights=weight, mode='sum')
         written = output[regions]
         # Narrow first: to move channels is what takes time.
         written.copy_(_channels_first(sums.to(written.dtype), written.shape))

@@ -34,7 +34,8 @@ class PyramidRoIExtractor(SingleRoIExtractor):
         Returns:
             (R, C, h, w).
         """
-        levels = self.map_roi_levels(rois, len(feats))
+        # A region of no or no finite size has a level beyond all bounds.
+        levels = self.map_roi_levels(rois, len(feats)).clamp(0, len(feats) - 1)
         if roi_scale_factor is not None:
             rois = self.roi_rescale(rois, roi_scale_factor)
         order = levels.argsort(stable=True)

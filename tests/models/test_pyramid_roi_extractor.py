@@ -57,6 +57,14 @@ def test_maps_without_a_region_have_a_gradient():
     assert not gradients[2].any()
 
 
+@pytest.mark.parametrize('box', [[30, 0, 0, 40], [torch.nan] * 4, [0, 0, torch.inf, 40]])
+def test_a_region_of_no_or_no_finite_size_is_empty(box):
+    regions = torch.cat([REGIONS, torch.tensor([[0.0, *box]])])
+    pooled = extractor('PyramidRoIExtractor')(maps(), regions)
+    assert not pooled[-1].any()
+    torch.testing.assert_close(pooled[:-1], extractor('PyramidRoIExtractor')(maps(), REGIONS))
+
+
 def test_one_map():
     feats = maps([8])
     pooled = [

@@ -28,6 +28,8 @@ from ssod.plain_detector import (
 )
 
 EQUIVALENTS = {
+    'BatchedRPNHead': ('RPNHead', ()),
+    'BatchedShared2FCBBoxHead': ('Shared2FCBBoxHead', ()),
     'DigitsDataset': ('CocoDataset', ('scenes',)),
     'FastCocoMetric': ('CocoMetric', ()),
     'LoadImage': ('LoadImageFromFile', ()),

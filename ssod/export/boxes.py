@@ -63,23 +63,6 @@ def larger(boxes: Tensor, side: float) -> Tensor:
     return (boxes[:, 2:] - boxes[:, :2] > side).all(dim=1)
 
 
-def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
-    """Places of the boxes that no better one of their group overlaps, best first.
-
-    Args:
-        boxes: (N, 4), none of them left of or above the image.
-        scores: (N,).
-        groups: (N,), whole numbers from 0 on.
-        iou_threshold: A box goes when its IoU with a kept, better one is above this.
-    """
-    # As mmcv does it, so that roundings are the same: each group is moved to a place of its own.
-    # The zero is for when there is no box, of which there is no maximum.
-    far = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
-    moved = boxes + (groups.to(boxes) * far)[:, None]
-    kept: Tensor = torchvision.ops.nms(moved, scores, iou_threshold)
-    return kept
-
-
 def pool(extractor: Any, features: Sequence[Tensor], boxes: Tensor) -> Tensor:
     """Features of regions, each from the level that mmdet takes for a region of its size.
 

@@ -12,8 +12,9 @@ from mmdet.models import TwoStageDetector
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssod.export.boxes import Size, best, chosen, decode, larger, pool, suppress
+from ssod.export.boxes import Size, best, chosen, decode, larger, pool
 from ssod.export.preparation import Preparation
+from ssod.ops.grouped_nms import grouped_nms
 
 Found = tuple[Tensor, Tensor, Tensor]
 """Boxes (N, 4), scores (N,) and labels (N,)."""
@@ -93,7 +94,7 @@ def _boxes_of_maps(head: Any, features: Sequence[Tensor], size: Size) -> Found:
     boxes, scores, labels, quality = (torch.cat(part) for part in zip(*found, strict=True))
     sound = (scores > cfg.score_thr) & larger(boxes, cfg.get('min_bbox_size', -1))
     boxes, scores, labels = chosen(sound, boxes, scores * quality, labels)
-    kept = suppress(boxes, scores, labels, cfg.nms.iou_threshold)[: cfg.max_per_img]
+    kept = grouped_nms(boxes, scores, labels, cfg.nms.iou_threshold)[: cfg.max_per_img]
     return boxes[kept], scores[kept], labels[kept]
 
 
@@ -109,7 +110,7 @@ def _proposals(head: Any, features: Sequence[Tensor], size: Size) -> Tensor:
     boxes, scores, levels = (torch.cat(part) for part in zip(*found, strict=True))
     sound = larger(boxes, cfg.get('min_bbox_size', -1))
     boxes, scores, levels = chosen(sound, boxes, scores, levels)
-    kept = suppress(boxes, scores, levels, cfg.nms.iou_threshold)[: cfg.max_per_img]
+    kept = grouped_nms(boxes, scores, levels, cfg.nms.iou_threshold)[: cfg.max_per_img]
     return boxes[kept]
 
 
@@ -129,5 +130,5 @@ def _boxes_of_regions(
     boxes, scores, labels = chosen(
         scores > cfg.score_thr, decode(head.bbox_coder, each, deltas, size), scores, labels
     )
-    kept = suppress(boxes, scores, labels, cfg.nms.iou_threshold)[: cfg.max_per_img]
+    kept = grouped_nms(boxes, scores, labels, cfg.nms.iou_threshold)[: cfg.max_per_img]
     return boxes[kept], scores[kept], labels[kept]

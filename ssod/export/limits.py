@@ -12,8 +12,11 @@ from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder, DistancePointBBoxCoder
 
+from ssod.models.batched_bbox_head import BatchedShared2FCBBoxHead
+from ssod.models.batched_rpn_head import BatchedRPNHead
 from ssod.models.pyramid_roi_extractor import PyramidRoIExtractor
 from ssod.models.two_heads import TwoHeadBBoxHead
+from ssod.ops.grouped_nms import plain_nms
 
 _PREDICTIONS = ('predict', 'predict_by_feat', '_predict_by_feat_single', '_bbox_post_process')
 
@@ -50,7 +53,8 @@ def _reasons(detector: Any) -> Iterator[str]:
 
 def _of_dense_head(head: Any, kind: Any) -> Iterator[str]:
     name = type(head).__name__
-    if not isinstance(head, kind) or not _same(head, kind, _PREDICTIONS):
+    known = _same(head, kind, _PREDICTIONS) or type(head) is BatchedRPNHead
+    if not isinstance(head, kind) or not known:
         yield f'{name} predicts in a way of its own'
     elif getattr(head, 'bbox_coder', None) is None:
         yield f'{name} has no bbox_coder'
@@ -67,7 +71,8 @@ def _of_roi_head(roi_head: Any) -> Iterator[str]:
         yield f'its {type(roi_head).__name__} does more than StandardRoIHead with boxes alone'
         return
     if not isinstance(head, BBoxHead) or not (
-        _same(head, BBoxHead, _PREDICTIONS) or type(head) is TwoHeadBBoxHead
+        _same(head, BBoxHead, _PREDICTIONS)
+        or type(head) in (BatchedShared2FCBBoxHead, TwoHeadBBoxHead)
     ):
         yield f'{type(head).__name__} predicts in a way of its own'
         return
@@ -93,8 +98,8 @@ def _of_coder(coder: Any) -> Iterator[str]:
 
 def _of_test_cfg(cfg: Any, name: str, counts: tuple[str, ...]) -> Iterator[str]:
     nms = dict(cfg.get('nms') or {})
-    if nms.pop('type', 'nms') != 'nms' or set(nms) != {'iou_threshold'}:
-        yield f'test_cfg.nms of its {name} is {dict(cfg.get("nms") or {})}, not plain nms'
+    if not plain_nms(nms):
+        yield f'test_cfg.nms of its {name} is {nms}, not plain nms'
     for count in counts:
         if cfg.get(count, -1) < 1:
             yield f'test_cfg.{count} of its {name} is {cfg.get(count)}, but must be at least 1'

@@ -1,5 +1,7 @@
 """The student and teacher around any mmdet detector, and where their weights come from."""
 
+from ssod.models.batched_bbox_head import BatchedShared2FCBBoxHead
+from ssod.models.batched_rpn_head import BatchedRPNHead
 from ssod.models.consistency import Consistency
 from ssod.models.pretrained import PretrainedDetectorHook
 from ssod.models.pyramid_roi_extractor import PyramidRoIExtractor
@@ -9,6 +11,8 @@ from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.models.two_stream_preprocessor import TwoStreamPreprocessor
 
 __all__ = [
+    'BatchedRPNHead',
+    'BatchedShared2FCBBoxHead',
     'Consistency',
     'PretrainedDetectorHook',
     'PyramidRoIExtractor',

@@ -15,6 +15,8 @@ from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
+from ssod.models.batched_rpn_head import BatchedRPNHead
+
 WEIGHTS = 'weights'
 """Name of the field of pseudo-boxes, (N,), above 0."""
 
@@ -52,7 +54,7 @@ def check_weighable(detector: BaseDetector) -> None:
 
 
 def _heads(detector: BaseDetector) -> list[nn.Module]:
-    """The heads that have targets for boxes; see :func:`weighted_boxes` for errors."""
+    """The heads whose targets are to be weighed; see :func:`weighted_boxes` for errors."""
     heads = [m for m in detector.modules() if isinstance(m, BBoxHead)]
     dense = getattr(detector, 'rpn_head', None) or getattr(detector, 'bbox_head', None)
     if not isinstance(dense, RPNHead | RetinaHead | ATSSHead | GFLHead):
@@ -60,7 +62,8 @@ def _heads(detector: BaseDetector) -> list[nn.Module]:
             f'{type(dense).__name__} cannot weigh boxes by their scores; use a two-stage detector, '
             f'RetinaNet, ATSS or GFL, or a selector without weights'
         )
-    return [*heads, dense]
+    # This one weighs by itself.
+    return heads if isinstance(dense, BatchedRPNHead) else [*heads, dense]
 
 
 @contextmanager

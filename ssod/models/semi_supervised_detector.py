@@ -17,6 +17,7 @@ from ssod.models.box_jitter import BoxJitter
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.consistency import Consistency
 from ssod.models.features import Features, given_features, images
+from ssod.models.precise_places import keep_places_precise
 from ssod.models.pretrained import localize_checkpoints
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
@@ -69,6 +70,8 @@ class SemiSupervisedDetector(BaseDetector):
         self.student: BaseDetector = MODELS.build(deepcopy(detector))
         self.teacher: BaseDetector = MODELS.build(deepcopy(detector))
         self.teacher.requires_grad_(False)
+        keep_places_precise(self.student)
+        keep_places_precise(self.teacher)
         self._samplers = region_samplers(self.student)
         self.pseudo_weight = build_schedule(pseudo_weight)
         self.pseudo_factors = dict(pseudo_factors or {})

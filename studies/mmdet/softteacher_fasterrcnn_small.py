@@ -11,6 +11,8 @@ branches = dict(
     type='MultiBranchDataPreprocessor',
     data_preprocessor=_base_.model.data_preprocessor.data_preprocessor,
 )
+_base_.model.detector.rpn_head.type = 'RPNHead'
 _base_.model.detector.roi_head.bbox_roi_extractor.type = 'SingleRoIExtractor'
+_base_.model.detector.roi_head.bbox_head.type = 'Shared2FCBBoxHead'
 pair = dict(detector=_base_.model.detector, data_preprocessor=branches)
 model = dict(_base_.soft_teacher, _delete_=True, **pair)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.models.task_modules import DeltaXYWHBBoxCoder, DistancePointBBoxCoder
 
-from ssod.export.boxes import best, chosen, decode, larger, suppress
+from ssod.export.boxes import best, chosen, decode, larger
 
 
 def test_deltas_become_boxes():
@@ -29,9 +29,6 @@ def test_distances_become_boxes():
 def test_none_and_one():
     none = torch.zeros(0)
     assert [part.tolist() for part in best(none, 3)] == [[], []]
-    assert suppress(torch.zeros(0, 4), none, none, 0.5).tolist() == []
-    box = torch.tensor([[1.0, 1.0, 3.0, 3.0]])
-    assert suppress(box, torch.tensor([0.1]), torch.tensor([2]), 0.5).tolist() == [0]
 
 
 def test_the_best():
@@ -51,19 +48,3 @@ def test_sides():
     # Both sides must be longer.
     assert larger(boxes, 4).tolist() == [False, False, True]
     assert larger(torch.zeros(2, 4), -1).tolist() == [True, True]
-
-
-@pytest.mark.parametrize(
-    ('groups', 'threshold', 'kept'),
-    [
-        # The first two overlap by 8 x 10 of 12 x 10.
-        ([0, 0, 0], 0.6, [1, 2]),
-        ([0, 0, 0], 0.7, [1, 0, 2]),
-        # Boxes of other classes do not count, though they begin at 0.
-        ([0, 1, 1], 0.6, [1, 0, 2]),
-    ],
-)
-def test_overlapping_boxes(groups, threshold, kept):
-    boxes = torch.tensor([[0.0, 0, 10, 10], [2.0, 0, 12, 10], [40.0, 40, 50, 50]])
-    scores = torch.tensor([0.8, 0.9, 0.1])
-    assert suppress(boxes, scores, torch.tensor(groups), threshold).tolist() == kept

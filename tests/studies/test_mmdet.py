@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 
+from ssod.any_detector import QUICKER
+from ssod.config_parts import dicts_in
 from ssod.studies.plan import read_study
 
 SHIPPED = 'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
@@ -46,13 +48,17 @@ def test_a_study_of_the_house_is_fair(path):
 
 
 def detector(cfg):
-    """A detector's config, ours with mmdet's extractor of regions, which gives the same numbers."""
-    settings = cfg.model.detector.to_dict()
-    extractor = settings.get('roi_head', {}).get('bbox_roi_extractor', {})
-    ours = cfg.model.type not in ('SemiBaseDetector', 'SoftTeacher')
-    assert extractor.get('type') in (None, 'PyramidRoIExtractor' if ours else 'SingleRoIExtractor')
-    extractor['type'] = 'SingleRoIExtractor'
-    return settings
+    """A detector's config, ours with mmdet's parts where ours give the same numbers."""
+    settings = ConfigDict(cfg.model.detector.to_dict())
+    theirs = {ours: name for name, ours in QUICKER.items()}
+    found = {part.type for part in dicts_in(settings) if part.get('type') in {*QUICKER, *theirs}}
+    if cfg.model.detector.type == 'FasterRCNN':
+        is_ours = cfg.model.type not in ('SemiBaseDetector', 'SoftTeacher')
+        assert found == set(theirs if is_ours else QUICKER)
+    for part in dicts_in(settings):
+        if part.get('type') in theirs:
+            part.type = theirs[part.type]
+    return settings.to_dict()
 
 
 def images_of_each_kind(cfg):

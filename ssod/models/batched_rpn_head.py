@@ -1,0 +1,250 @@
+"""Region proposals and their targets for all images of a batch together."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import RPNHead
+from mmdet.models.task_modules import DeltaXYWHBBoxCoder
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.registry import MODELS
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ssod.ops.grouped_nms import grouped_nms, plain_nms
+
+Levels = list[Tensor]
+"""Something of each anchor, (B, N, ...) for each level."""
+Drawn = tuple[Tensor, SamplingResult]
+"""The numbers of an image's anchors that take part, and which of these are drawn."""
+
+
+@MODELS.register_module()
+class BatchedRPNHead(RPNHead):
+    """mmdet's ``RPNHead`` with the same numbers in fewer steps.
+
+    mmdet goes through a batch image by image. Here only what looks at an image's own boxes does:
+    assigning and drawing anchors, and non-maximum suppression. Scores are sorted, boxes decoded and
+    targets encoded for all images together. ``weights`` (N,) of the true boxes, where they have
+    some, weigh the anchors that are assigned to them.
+    """
+
+    def predict_by_feat(
+        self,
+        cls_scores: Sequence[Tensor],
+        bbox_preds: Sequence[Tensor],
+        score_factors: None = None,
+        batch_img_metas: Sequence[dict[str, Any]] = (),
+        cfg: Any = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> list[InstanceData]:
+        """Region proposals; see ``RPNHead.predict_by_feat``.
+
+        Args:
+            cls_scores: One map (B, A, H, W) for each level.
+            bbox_preds: One map (B, 4 A, H, W) for each level.
+            score_factors: None; there are none here.
+            batch_img_metas: Of each image its ``img_shape``.
+            cfg: With ``nms_pre``, ``nms``, ``max_per_img`` and ``min_bbox_size``; ``None`` for the
+                test settings.
+            rescale: Whether to give boxes in pixels of the image file.
+            with_nms: True; proposals are always suppressed.
+
+        Returns:
+            Of each image ``bboxes`` (N, 4), ``scores`` (N,) and ``labels`` (N,), which are 0.
+        """
+        cfg = self.test_cfg if cfg is None else cfg
+        if rescale or not self._known(cfg):
+            proposals: list[InstanceData] = super().predict_by_feat(
+                cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
+            )
+            return proposals
+        scores, deltas, anchors, levels = self._best(cls_scores, bbox_preds, cfg.nms_pre)
+        boxes = self.bbox_coder.decode(anchors.flatten(0, 1), deltas.flatten(0, 1))
+        boxes = boxes.view(*scores.shape, 4)
+        if self.bbox_coder.clip_border:
+            shapes = [meta['img_shape'] for meta in batch_img_metas]
+            limits = boxes.new_tensor([(width, height) * 2 for height, width in shapes])
+            boxes = boxes.clamp(min=0).minimum(limits[:, None])
+        images: Iterable[Sequence[Tensor]] = zip(
+            boxes, scores, levels.expand(scores.shape), strict=True
+        )
+        large = (boxes[..., 2:] - boxes[..., :2] > cfg.min_bbox_size).all(dim=2)
+        if cfg.min_bbox_size >= 0 and not large.all():
+            images = ([part[of] for part in image] for image, of in zip(images, large, strict=True))
+        return [_suppressed(of, scored, level, cfg) for of, scored, level in images]
+
+    def _known(self, cfg: Any) -> bool:
+        """Whether scores, boxes and suppression are of the kinds that are known here."""
+        return (
+            plain_nms(cfg.nms)
+            and self.use_sigmoid_cls
+            and type(self.bbox_coder) is DeltaXYWHBBoxCoder
+            and not self.bbox_coder.use_box_type
+        )
+
+    def _best(
+        self, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor], most: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The best anchors of each level.
+
+        Args:
+            cls_scores: One map (B, A, H, W) for each level.
+            bbox_preds: One map (B, 4 A, H, W) for each level.
+            most: How many to take of a level, at most; all if that is not above 0.
+
+        Returns:
+            Scores (B, K), deltas (B, K, 4), anchors (B, K, 4), and their levels (K,).
+        """
+        first = cls_scores[0]
+        maps = [level.shape[-2:] for level in cls_scores]
+        priors = self.prior_generator.grid_priors(maps, dtype=first.dtype, device=first.device)
+        found = []
+        for level, (cls_score, bbox_pred) in enumerate(zip(cls_scores, bbox_preds, strict=True)):
+            scores = cls_score.detach().permute(0, 2, 3, 1).flatten(1).sigmoid()
+            deltas = bbox_pred.detach().permute(0, 2, 3, 1).reshape(*scores.shape, 4)
+            anchors = priors[level].expand_as(deltas)
+            if 0 < most < scores.shape[1]:
+                scores, order = scores.sort(dim=1, descending=True)
+                scores, rows = scores[:, :most], order[:, :most, None].expand(-1, -1, 4)
+                deltas, anchors = deltas.gather(1, rows), anchors.gather(1, rows)
+            found.append((scores, deltas, anchors, scores.new_full(scores.shape[1:], level)))
+        parts = tuple(zip(*found, strict=True))
+        scores, deltas, anchors = (torch.cat(part, dim=1) for part in parts[:3])
+        return scores, deltas, anchors, torch.cat(parts[3])
+
+    def get_anchors(
+        self,
+        featmap_sizes: list[tuple[int, int]],
+        batch_img_metas: list[dict[str, Any]],
+        device: torch.device | str = 'cuda',
+    ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+        """Anchors and which of them are valid; see ``AnchorHead.get_anchors``.
+
+        Images that are padded to the same size share what is computed once.
+        """
+        anchors = self.prior_generator.grid_priors(featmap_sizes, device=device)
+        shapes = [tuple(meta['pad_shape']) for meta in batch_img_metas]
+        valid = {
+            shape: self.prior_generator.valid_flags(featmap_sizes, shape, device)
+            for shape in set(shapes)
+        }
+        return [anchors for _ in shapes], [valid[shape] for shape in shapes]
+
+    def get_targets(
+        self,
+        anchor_list: list[list[Tensor]],
+        valid_flag_list: list[list[Tensor]],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict[str, Any]],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+        unmap_outputs: bool = True,
+    ) -> tuple[Levels, Levels, Levels, Levels, int]:
+        """What the anchors are to say; see ``AnchorHead.get_targets``.
+
+        Args:
+            anchor_list: Of each image its anchors (N, 4) of each level; the same for all.
+            valid_flag_list: Of each image and level which anchors lie in the padded image, (N,).
+            batch_gt_instances: True boxes, with ``weights`` (N,) if they have some.
+            batch_img_metas: Of each image its ``img_shape``.
+            batch_gt_instances_ignore: Boxes to teach nothing.
+            unmap_outputs: True; targets are those of all anchors.
+
+        Returns:
+            Labels (B, N), their weights (B, N), box targets (B, N, 4) and their weights (B, N, 4)
+            of each level, and the number of anchors that count.
+
+        Raises:
+            ValueError: If an image has no valid anchor.
+        """
+        anchors = torch.cat(anchor_list[0])
+        ignored = batch_gt_instances_ignore or [None] * len(batch_gt_instances)
+        drawn: list[Drawn] = [
+            self._draw(anchors, torch.cat(flags), boxes, meta, ignore)
+            for flags, boxes, meta, ignore in zip(
+                valid_flag_list, batch_gt_instances, batch_img_metas, ignored, strict=True
+            )
+        ]
+        targets = self._targets(anchors, drawn, batch_gt_instances)
+        sizes = [len(level) for level in anchor_list[0]]
+        labels, label_weights, boxes, box_weights = (
+            list(torch.split(whole.view(len(drawn), -1, *whole.shape[1:]), sizes, dim=1))
+            for whole in targets
+        )
+        return labels, label_weights, boxes, box_weights, sum(r.avg_factor for _, r in drawn)
+
+    def _draw(
+        self,
+        anchors: Tensor,
+        valid: Tensor,
+        boxes: InstanceData,
+        meta: dict[str, Any],
+        ignored: InstanceData | None,
+    ) -> Drawn:
+        """The numbers of an image's anchors that take part, and which of these are drawn."""
+        border = self.train_cfg['allowed_border']
+        inside = anchor_inside_flags(anchors, valid, meta['img_shape'][:2], border)
+        rows = inside.nonzero()[:, 0]
+        if not len(rows):
+            raise ValueError(
+                f'an image of {meta["img_shape"]} has no anchor inside it; make images larger or '
+                f'anchors smaller, or set allowed_border to -1'
+            )
+        priors = InstanceData(priors=anchors[rows])
+        assigned = self.assigner.assign(priors, boxes, ignored)
+        return rows, self.sampler.sample(assigned, priors, boxes)
+
+    def _targets(
+        self, anchors: Tensor, drawn: Sequence[Drawn], truth: Sequence[InstanceData]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Targets of all anchors (N, 4) of B images, one image after the other.
+
+        Args:
+            anchors: Of each image.
+            drawn: Of each image, see :meth:`_draw`.
+            truth: Of each image its boxes.
+
+        Returns:
+            Labels (B N,), their weights (B N,), box targets (B N, 4) and their weights (B N, 4).
+        """
+        results = [result for _, result in drawn]
+        positive, negative, factors = [], [], []
+        for i, (rows, result) in enumerate(drawn):
+            of_batch = rows + i * len(anchors)
+            positive.append(of_batch[result.pos_inds])
+            negative.append(of_batch[result.neg_inds])
+            factors.append(_weights(truth[i], result))
+        objects, factor = torch.cat(positive), torch.cat(factors)
+        count = len(drawn) * len(anchors)
+        labels = anchors.new_full((count,), self.num_classes, dtype=torch.long)
+        labels[objects] = torch.cat([result.pos_gt_labels for result in results])
+        weight = self.train_cfg['pos_weight']
+        label_weights = anchors.new_zeros(count)
+        label_weights[objects] = factor * weight if weight > 0 else factor
+        label_weights[torch.cat(negative)] = 1.0
+        true = torch.cat([get_box_tensor(result.pos_gt_bboxes) for result in results])
+        if not self.reg_decoded_bbox:
+            true = self.bbox_coder.encode(torch.cat([r.pos_priors for r in results]), true)
+        boxes = anchors.new_zeros(count, true.shape[1])
+        box_weights = torch.zeros_like(boxes)
+        boxes[objects] = true
+        box_weights[objects] = factor[:, None]
+        return labels, label_weights, boxes, box_weights
+
+
+def _weights(boxes: InstanceData, drawn: SamplingResult) -> Tensor:
+    """The weights (P,) of the boxes that an image's positive anchors are assigned to."""
+    if 'weights' not in boxes:
+        return drawn.pos_priors.new_ones(len(drawn.pos_priors))
+    weights: Tensor = boxes.weights[drawn.pos_assigned_gt_inds]
+    return weights
+
+
+def _suppressed(boxes: Tensor, scores: Tensor, levels: Tensor, cfg: Any) -> InstanceData:
+    """The proposals of one image that no better one of their level overlaps."""
+    kept = grouped_nms(boxes, scores, levels, cfg.nms.iou_threshold)[: cfg.max_per_img]
+    labels = torch.zeros_like(kept)
+    return InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels)

@@ -1,0 +1,32 @@
+"""Non-maximum suppression within groups, such as the classes or levels of an image's boxes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+
+
+def grouped_nms(boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float) -> Tensor:
+    """Places of the boxes that no better one of their group overlaps, best first.
+
+    Each group is moved to a place of its own, as mmcv's ``batched_nms`` does it, so that roundings
+    are the same.
+
+    Args:
+        boxes: (N, 4), none of them left of or above the image.
+        scores: (N,).
+        groups: (N,), whole numbers from 0 on.
+        iou_threshold: A box goes when its IoU with a kept, better one is above this.
+    """
+    # The zero is for when there is no box, of which there is no maximum.
+    far = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
+    moved = boxes + (groups.to(boxes) * far)[:, None]
+    kept: Tensor = torchvision.ops.nms(moved, scores, iou_threshold)
+    return kept
+
+
+def plain_nms(cfg: Mapping[str, Any]) -> bool:
+    """Whether mmcv's settings of a non-maximum suppression are those of :func:`grouped_nms`."""
+    return cfg.get('type', 'nms') == 'nms' and cfg.keys() - {'type'} == {'iou_threshold'}

@@ -8,7 +8,7 @@ _base_ = [
 
 twice = dict(detector=_base_.model.detector, data_preprocessor=_base_.model.data_preprocessor)
 model = dict(twice, _delete_=True, type='MixPL', pseudo_weight=1.0)
-two_phases = dict(_delete_=True, type='stepwise', values=[0.995, 0.998], milestones=[800])
+two_phases = dict(_delete_=True, type='stepwise', values=[0.95, 0.99], milestones=[800])
 default_hooks = dict(
     teacher=dict(burn_in=500, decay=dict(decay=two_phases), selector=dict(threshold=0.65)),
     # A batch has 12 strong views. A digit's mirror image is no digit.

@@ -7,7 +7,7 @@ _base_ = [
 ]
 
 # Two phases: the teacher forgets fast while it still learns much, slowly after.
-two_phases = dict(_delete_=True, type='stepwise', values=[0.995, 0.998], milestones=[800])
+two_phases = dict(_delete_=True, type='stepwise', values=[0.95, 0.99], milestones=[800])
 default_hooks = dict(
     teacher=dict(burn_in=500, decay=dict(decay=two_phases), selector=dict(threshold=0.65)),
     quality=dict(ann_file='data/digits/annotations/unlabeled_truth.json'),

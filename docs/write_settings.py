@@ -63,7 +63,8 @@ TOPICS = {
     ),
     'Parts of detectors': (
         '`model.detector`.',
-        'TorchvisionBackbone PyramidRoIExtractor TwoHeadBBoxHead',
+        'TorchvisionBackbone BatchedRPNHead PyramidRoIExtractor BatchedShared2FCBBoxHead '
+        'TwoHeadBBoxHead',
     ),
     'Around a run': (
         '`default_hooks`, but for `ShortLogProcessor`, the `log_processor`, and '

@@ -14,12 +14,13 @@ methods = dict(
     mixpl='configs/mixpl_fasterrcnn_digits10pct.py',
     mmdet_semi_base='studies/mmdet/semibase_fasterrcnn_digits.py',
     mmdet_soft_teacher='studies/mmdet/softteacher_fasterrcnn_digits.py',
-    # With buffers in the average, and decay, thresholds and λ as in our configs.
+    # With buffers in the average, thresholds and λ as in our configs, and a decay (theirs has no
+    # schedule) between our two.
     mmdet_semi_base_tuned=dict(
         config='studies/mmdet/semibase_fasterrcnn_digits.py',
         settings={
             'custom_hooks.0.skip_buffer': False,
-            'custom_hooks.0.momentum': 0.005,
+            'custom_hooks.0.momentum': 0.02,
             'model.semi_train_cfg.cls_pseudo_thr': 0.65,
         },
     ),
@@ -27,7 +28,7 @@ methods = dict(
         config='studies/mmdet/softteacher_fasterrcnn_digits.py',
         settings={
             'custom_hooks.0.skip_buffer': False,
-            'custom_hooks.0.momentum': 0.005,
+            'custom_hooks.0.momentum': 0.02,
             'model.semi_train_cfg.rpn_pseudo_thr': 0.7,
             'model.semi_train_cfg.cls_pseudo_thr': 0.7,
             'model.semi_train_cfg.reg_pseudo_thr': 0.05,

@@ -8,6 +8,8 @@ al., Towards Rotation Invariance in Object Detection, ICCV 2021, section 3.2). W
 shear the two are the same.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
@@ -42,7 +44,8 @@ def project_boxes(
 
     Args:
         boxes: (N, 4) as x1, y1, x2, y2 in pixels.
-        matrix: (3, 3) homography, from the boxes' view to the wanted one.
+        matrix: (3, 3) homography, from the boxes' view to the wanted one, or one for each box,
+            (N, 3, 3).
         img_shape: Height and width to clip to; not clipped if ``None``.
 
     Returns:
@@ -53,11 +56,11 @@ def project_boxes(
         matrix = matrix.to(boxes.device, torch.float32, non_blocking=True)
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         halves = (boxes[:, 2:] - boxes[:, :2]) / 2
-        mapped = torch.cat([centres, torch.ones_like(centres[:, :1])], dim=1) @ matrix.T
+        mapped = matrix[..., :2] @ centres[:, :, None] + matrix[..., 2:]
         depth = mapped[:, 2:]
-        centres = mapped[:, :2] / depth
+        centres = (mapped[:, :2] / depth)[:, :, 0]
         # The derivative of the homography at each centre, (N, 2, 2).
-        linear = (matrix[:2, :2] - centres[:, :, None] * matrix[2, :2]) / depth[:, None]
+        linear = (matrix[..., :2, :2] - centres[:, :, None] * matrix[..., 2:, :2]) / depth
         halves = (linear * halves[:, None]).norm(dim=2)
         projected = torch.cat([centres - halves, centres + halves], dim=1)
         return projected if img_shape is None else clip_boxes(projected, img_shape)
@@ -71,21 +74,36 @@ def clip_boxes(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
 
 
 def project_instances(
-    instances: InstanceData, matrix: Tensor, img_shape: tuple[int, int], min_size: float
-) -> InstanceData:
-    """One image's pseudo-boxes in another view: projected, clipped, tiny ones dropped.
+    instances: Sequence[InstanceData],
+    matrices: Sequence[Tensor],
+    img_shapes: Sequence[tuple[int, int]],
+    min_size: float,
+) -> list[InstanceData]:
+    """Pseudo-boxes of some images in other views: projected, clipped, tiny ones dropped.
 
     Args:
-        instances: With ``bboxes`` (N, 4) in the view they were found in.
-        matrix: (3, 3) homography between the views, see :func:`view_to_view`.
-        img_shape: Height and width of the wanted view.
+        instances: Of each image, with ``bboxes`` (N, 4) in the view they were found in.
+        matrices: Of each image the (3, 3) homography between the views, see :func:`view_to_view`.
+        img_shapes: Height and width of each wanted view.
         min_size: Least width and height in pixels of what remains.
 
     Returns:
-        A new ``InstanceData`` with float32 boxes; ``instances`` stays as it was.
+        New ``InstanceData`` with float32 boxes; ``instances`` stay as they were.
     """
-    boxes = project_boxes(instances.bboxes, matrix, img_shape)
-    large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1)
-    projected = instances[large]
-    projected.bboxes = boxes[large]
+    boxes = torch.cat([of_image.bboxes for of_image in instances])
+    counts = torch.tensor([len(of_image) for of_image in instances])
+    images = torch.arange(len(counts)).repeat_interleave(counts)
+    limits = torch.tensor([(width, height) * 2 for height, width in img_shapes])
+    limits = limits[images].to(boxes.device, torch.float32, non_blocking=True)
+    boxes = project_boxes(boxes, torch.stack(list(matrices))[images])
+    boxes = boxes.clamp(min=0).minimum(limits)
+    # The one wait for the GPU.
+    large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1).nonzero()[:, 0].cpu()
+    first = counts.cumsum(0) - counts
+    projected = []
+    for i, of_image in enumerate(instances):
+        rows = large[images[large] == i]
+        kept = of_image[(rows - first[i]).to(boxes.device)]
+        kept.bboxes = boxes[rows.to(boxes.device)]
+        projected.append(kept)
     return projected

@@ -119,12 +119,15 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         notes: list[Any] | None,
     ) -> None:
         """Give the strong views their pseudo-boxes, and what else the teacher has to tell."""
-        for i, sample in enumerate(strong['data_samples']):
-            matrix = view_to_view(weak['data_samples'][i], sample)
-            chosen = self.selector(predictions[i], model.step)
-            sample.gt_instances = project_instances(chosen, matrix, sample.img_shape, self.min_size)
+        samples = strong['data_samples']
+        matrices = [view_to_view(*pair) for pair in zip(weak['data_samples'], samples, strict=True)]
+        chosen = [self.selector(of_image, model.step) for of_image in predictions]
+        shapes = [sample.img_shape for sample in samples]
+        lessons = project_instances(chosen, matrices, shapes, self.min_size)
+        for i, sample in enumerate(samples):
+            sample.gt_instances = lessons[i]
             if notes is not None:
-                model.hand_over(notes[i], sample, matrix)
+                model.hand_over(notes[i], sample, matrices[i])
 
     def after_train_iter(
         self,

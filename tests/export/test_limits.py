@@ -53,7 +53,8 @@ class OtherDetector(RetinaNet):
         (
             'mt_fasterrcnn_digits10pct',
             {'test_cfg.rcnn.nms.type': 'soft_nms'},
-            "test_cfg.nms of its BatchedShared2FCBBoxHead is {'type': 'soft_nms', 'iou_threshold': 0.5}",
+            'test_cfg.nms of its BatchedShared2FCBBoxHead is '
+            "{'type': 'soft_nms', 'iou_threshold': 0.5}",
         ),
         (
             'mt_fasterrcnn_digits10pct',

@@ -144,7 +144,7 @@ def test_project_instances_drops_what_is_tiny_or_outside():
         scores=torch.tensor([0.9, 0.8, 0.7, 0.6]),
         labels=torch.tensor([3, 1, 2, 0]),
     )
-    moved = project_instances(found, torch.eye(3), (100, 100), min_size=1.0)
+    (moved,) = project_instances([found], [torch.eye(3)], [(100, 100)], min_size=1.0)
     # Kept whole; kept as the 1 px that is inside; outside; too narrow.
     assert moved.labels.tolist() == [3, 1]
     assert moved.bboxes.tolist() == [[10, 10, 30, 30], [99, 50, 100, 60]]
@@ -157,4 +157,26 @@ def test_project_instances_of_nothing():
     none = InstanceData(
         bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long)
     )
-    assert len(project_instances(none, torch.eye(3), (10, 10), 1.0)) == 0
+    assert [len(p) for p in project_instances([none], [torch.eye(3)], [(10, 10)], 1.0)] == [0]
+
+
+def test_project_instances_of_some_images():
+    """As of each by itself."""
+    generator = torch.Generator().manual_seed(0)
+    # The last row is perspective.
+    scale = torch.tensor([[0.1], [0.1], [0.001]])
+    matrices = [torch.eye(3) + scale * torch.randn(3, 3, generator=generator) for _ in range(3)]
+    shapes = [(50, 60), (80, 40), (64, 64)]
+    found = []
+    for count in (4, 0, 3):
+        corners = 60 * torch.rand(count, 2, 2, generator=generator).sort(dim=1).values
+        found.append(InstanceData(bboxes=corners.flatten(1), scores=torch.rand(count)))
+    together = project_instances(found, matrices, shapes, min_size=5.0)
+    kept = 0
+    for moved, image, matrix, shape in zip(together, found, matrices, shapes, strict=True):
+        boxes = project_boxes(image.bboxes, matrix, shape)
+        large = (boxes[:, 2:] - boxes[:, :2] >= 5).all(dim=1)
+        torch.testing.assert_close(moved.bboxes, boxes[large])
+        assert torch.equal(moved.scores, image.scores[large])
+        kept += len(moved)
+    assert 0 < kept < 7

@@ -149,7 +149,7 @@ class Checkpoint:
         numbered.numbers = torch.arange(len(found))
         chosen = selector(numbered, self.model.step)
         matrix = view_to_view(weak.sample, strong.sample)
-        shape = strong.sample.img_shape
+        (carried,) = project_instances([chosen], [matrix], [strong.sample.img_shape], self.min_size)
         kept = torch.zeros(len(found), dtype=torch.bool)
         kept[chosen.numbers] = True
         return Lesson(
@@ -158,7 +158,7 @@ class Checkpoint:
             None if weak.truth is None else judge(found, weak.truth),
             weak,
             strong,
-            project_instances(chosen, matrix, shape, self.min_size),
+            carried,
         )
 
     def scored(self, count: int) -> list[Scored]:

@@ -28,18 +28,19 @@ methods = dict(
     ),
     mmdet_semi_base='studies/mmdet/semibase_fasterrcnn_small.py',
     mmdet_soft_teacher='studies/mmdet/softteacher_fasterrcnn_small.py',
-    # With decay, thresholds and λ as in our configs; batch norms are frozen, so buffers are too.
+    # With thresholds and λ as in our configs, and a decay (theirs has no schedule) between our two;
+    # batch norms are frozen, so buffers are too.
     mmdet_semi_base_tuned=dict(
         config='studies/mmdet/semibase_fasterrcnn_small.py',
         settings={
-            'custom_hooks.0.momentum': 0.005,
+            'custom_hooks.0.momentum': 0.03,
             'model.semi_train_cfg.cls_pseudo_thr': 0.7,
         },
     ),
     mmdet_soft_teacher_tuned=dict(
         config='studies/mmdet/softteacher_fasterrcnn_small.py',
         settings={
-            'custom_hooks.0.momentum': 0.005,
+            'custom_hooks.0.momentum': 0.03,
             'model.semi_train_cfg.rpn_pseudo_thr': 0.7,
             'model.semi_train_cfg.cls_pseudo_thr': 0.7,
             'model.semi_train_cfg.reg_pseudo_thr': 0.05,

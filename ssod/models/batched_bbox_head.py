@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.ops.grouped_nms import grouped_nms, plain_nms
+from ssod.pseudo_labels.projection import clip_boxes_of_images
 
 
 @MODELS.register_module()
@@ -59,8 +60,7 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
         images = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)[rows]
         if self.bbox_coder.clip_border:
             shapes = [meta['img_shape'] for meta in batch_img_metas]
-            limits = boxes.new_tensor([(width, height) * 2 for height, width in shapes])
-            boxes = boxes.clamp(min=0).minimum(limits[images])
+            boxes = clip_boxes_of_images(boxes, shapes, images)
         if rescale:
             factors = [[1 / factor for factor in meta['scale_factor']] for meta in batch_img_metas]
             boxes = boxes * boxes.new_tensor(factors).repeat(1, 2)[images]

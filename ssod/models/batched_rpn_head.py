@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.ops.grouped_nms import grouped_nms, plain_nms
+from ssod.pseudo_labels.projection import clip_boxes_of_images
 
 Levels = list[Tensor]
 """Something of each anchor, (B, N, ...) for each level."""
@@ -48,8 +49,8 @@ class BatchedRPNHead(RPNHead):
             bbox_preds: One map (B, 4 A, H, W) for each level.
             score_factors: None; there are none here.
             batch_img_metas: Of each image its ``img_shape``.
-            cfg: With ``nms_pre``, ``nms``, ``max_per_img`` and ``min_bbox_size``; ``None`` for the
-                test settings.
+            cfg: With ``nms`` and ``max_per_img``, perhaps ``nms_pre`` and ``min_bbox_size``; ``None``
+                for the test settings.
             rescale: Whether to give boxes in pixels of the image file.
             with_nms: True; proposals are always suppressed.
 
@@ -62,18 +63,19 @@ class BatchedRPNHead(RPNHead):
                 cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
             )
             return proposals
-        scores, deltas, anchors, levels = self._best(cls_scores, bbox_preds, cfg.nms_pre)
+        most, least = cfg.get('nms_pre', -1), cfg.get('min_bbox_size', -1)
+        scores, deltas, anchors, levels = self._best(cls_scores, bbox_preds, most)
         boxes = self.bbox_coder.decode(anchors.flatten(0, 1), deltas.flatten(0, 1))
-        boxes = boxes.view(*scores.shape, 4)
         if self.bbox_coder.clip_border:
             shapes = [meta['img_shape'] for meta in batch_img_metas]
-            limits = boxes.new_tensor([(width, height) * 2 for height, width in shapes])
-            boxes = boxes.clamp(min=0).minimum(limits[:, None])
+            numbers = torch.arange(len(scores), device=boxes.device)
+            boxes = clip_boxes_of_images(boxes, shapes, numbers.repeat_interleave(scores.shape[1]))
+        boxes = boxes.view(*scores.shape, 4)
         images: Iterable[Sequence[Tensor]] = zip(
             boxes, scores, levels.expand(scores.shape), strict=True
         )
-        large = (boxes[..., 2:] - boxes[..., :2] > cfg.min_bbox_size).all(dim=2)
-        if cfg.min_bbox_size >= 0 and not large.all():
+        large = (boxes[..., 2:] - boxes[..., :2] > least).all(dim=2)
+        if least >= 0 and not large.all():
             images = ([part[of] for part in image] for image, of in zip(images, large, strict=True))
         return [_suppressed(of, scored, level, cfg) for of, scored, level in images]
 

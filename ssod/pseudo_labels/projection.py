@@ -73,6 +73,20 @@ def clip_boxes(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
     return boxes.clamp(min=0).minimum(limit)
 
 
+def clip_boxes_of_images(
+    boxes: Tensor, img_shapes: Sequence[tuple[int, int]], images: Tensor
+) -> Tensor:
+    """Boxes (N, 4) cut at the borders of the images whose numbers (N,) ``images`` holds.
+
+    Args:
+        boxes: (N, 4).
+        img_shapes: Height and width of each image.
+        images: (N,) int64, on the device of ``boxes``.
+    """
+    limits = boxes.new_tensor([(width, height) * 2 for height, width in img_shapes])
+    return boxes.clamp(min=0).minimum(limits[images])
+
+
 def project_instances(
     instances: Sequence[InstanceData],
     matrices: Sequence[Tensor],
@@ -93,10 +107,8 @@ def project_instances(
     boxes = torch.cat([of_image.bboxes for of_image in instances])
     counts = torch.tensor([len(of_image) for of_image in instances])
     images = torch.arange(len(counts)).repeat_interleave(counts)
-    limits = torch.tensor([(width, height) * 2 for height, width in img_shapes])
-    limits = limits[images].to(boxes.device, torch.float32, non_blocking=True)
     boxes = project_boxes(boxes, torch.stack(list(matrices))[images])
-    boxes = boxes.clamp(min=0).minimum(limits)
+    boxes = clip_boxes_of_images(boxes, img_shapes, images.to(boxes.device))
     # The one wait for the GPU.
     large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1).nonzero()[:, 0].cpu()
     first = counts.cumsum(0) - counts

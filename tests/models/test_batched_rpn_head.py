@@ -76,6 +76,18 @@ def test_proposals_are_mmdets(test):
             torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
 
 
+def test_settings_without_limits():
+    """As some of mmdet's configs have them."""
+    found, wanted = both()
+    for of in (found, wanted):
+        del of.test_cfg['nms_pre'], of.test_cfg['min_bbox_size']
+    for one, other in zip(
+        *(of.predict_by_feat(*maps(), batch_img_metas=metas()) for of in (found, wanted)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one.bboxes, other.bboxes, rtol=0, atol=0)
+
+
 def test_an_image_without_a_proposal():
     ours, theirs = both(test=dict(min_bbox_size=100))
     for of in (ours, theirs):

@@ -49,8 +49,8 @@ class BatchedRPNHead(RPNHead):
             bbox_preds: One map (B, 4 A, H, W) for each level.
             score_factors: None; there are none here.
             batch_img_metas: Of each image its ``img_shape``.
-            cfg: With ``nms`` and ``max_per_img``, perhaps ``nms_pre`` and ``min_bbox_size``; ``None``
-                for the test settings.
+            cfg: With ``nms`` and ``max_per_img``, perhaps ``nms_pre`` and ``min_bbox_size``;
+                ``None`` for the test settings.
             rescale: Whether to give boxes in pixels of the image file.
             with_nms: True; proposals are always suppressed.
 

@@ -16,7 +16,9 @@ default_hooks = dict(
     )
 )
 optim_wrapper = dict(
-    paramwise_cfg=dict(norm_decay_mult=0.0), clip_grad=dict(type='value', clip_value=1.0)
+    constructor='MergedGroupsConstructor',
+    paramwise_cfg=dict(norm_decay_mult=0.0),
+    clip_grad=dict(type='value', clip_value=1.0),
 )
 param_scheduler = [dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000)]
 auto_scale_lr = dict(base_batch_size=48)

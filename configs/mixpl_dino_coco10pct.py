@@ -9,6 +9,7 @@ _base_ = [
 model = dict(type='MixPL', pseudo_weight=2.0)
 default_hooks = dict(teacher=dict(selector=dict(threshold=0.4)))
 optim_wrapper = dict(
+    constructor='MergedGroupsConstructor',
     optimizer=dict(_delete_=True, type='AdamW', lr=0.0001, weight_decay=0.0001, fused=True),
     clip_grad=dict(max_norm=0.1),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),

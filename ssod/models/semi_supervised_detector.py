@@ -16,6 +16,7 @@ from ssod.data.branches import Branch
 from ssod.models.box_jitter import BoxJitter
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.consistency import Consistency
+from ssod.models.depthwise import quicken_depthwise
 from ssod.models.features import Features, given_features, images
 from ssod.models.precise_places import keep_places_precise
 from ssod.models.pretrained import localize_checkpoints
@@ -70,8 +71,9 @@ class SemiSupervisedDetector(BaseDetector):
         self.student: BaseDetector = MODELS.build(deepcopy(detector))
         self.teacher: BaseDetector = MODELS.build(deepcopy(detector))
         self.teacher.requires_grad_(False)
-        keep_places_precise(self.student)
-        keep_places_precise(self.teacher)
+        for model in (self.student, self.teacher):
+            keep_places_precise(model)
+            quicken_depthwise(model)
         self._samplers = region_samplers(self.student)
         self.pseudo_weight = build_schedule(pseudo_weight)
         self.pseudo_factors = dict(pseudo_factors or {})

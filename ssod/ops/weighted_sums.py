@@ -50,7 +50,8 @@ def spread(grad_output: Tensor, rois: Tensor, pooling: Pooling, grad_input: Tens
     grad = rois.new_zeros(images * height * width, channels)
     for regions, index, weight in _pieces(rois, pooling, grad_input.shape):
         bins = _cells_first(grad_output[regions].to(grad.dtype))
-        cell, order = index.flatten().sort(stable=True)
+        # Radix sort goes over each byte of the cells' numbers.
+        cell, order = index.flatten().to(_narrowest(len(grad))).sort(stable=True)
         ends = cell.bincount(minlength=len(grad)).cumsum(0)
         grad += embedding_bag(
             order // index.shape[1],
@@ -86,6 +87,12 @@ def _pieces(
         weight = down[:, :, None, :, None] * across[:, None, :, None, :]
         terms = len(index) * bins, -1
         yield some, index.reshape(terms), weight.reshape(terms)
+
+
+def _narrowest(count: int) -> torch.dtype:
+    """The smallest integer type that numbers below ``count`` fit in, of 16, 32 and 64 bits."""
+    types = torch.int16, torch.int32, torch.int64
+    return next(dtype for dtype in types if count - 1 <= torch.iinfo(dtype).max)
 
 
 def _cells_first(planes: Tensor) -> Tensor:

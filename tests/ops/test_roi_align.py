@@ -117,6 +117,30 @@ def test_value_and_gradient_equal_the_loop(way, image, bins, ratio, aligned):
     torch.testing.assert_close(grad, expected_grad)
 
 
+def test_the_gradient_reaches_cells_beyond_the_numbers_of_16_bits(way):
+    image = torch.zeros(1, 1, 200, 200, requires_grad=True)
+    rois = torch.tensor([[0.0, 190, 190, 194, 194]])
+    (grad,) = torch.autograd.grad(RoIAlign(2, 1.0, 1, aligned=False)(image, rois).sum(), image)
+    # One sample in the middle of each bin, on a cell.
+    expected = torch.zeros(200, 200)
+    expected[191:194:2, 191:194:2] = 1
+    assert torch.equal(grad[0, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ('count', 'dtype'),
+    [
+        (1, torch.int16),
+        (2**15, torch.int16),
+        (2**15 + 1, torch.int32),
+        (2**31, torch.int32),
+        (2**31 + 1, torch.int64),
+    ],
+)
+def test_the_narrowest_type_of_numbers_below_a_count(count, dtype):
+    assert weighted_sums._narrowest(count) is dtype
+
+
 def test_gradcheck(way, image):
     rois = torch.tensor(ROIS[:2], dtype=torch.double)
     assert torch.autograd.gradcheck(lambda x: RoIAlign(2, 0.25, 0)(x, rois), image)

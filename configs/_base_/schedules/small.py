@@ -2,6 +2,7 @@
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=400)
 optim_wrapper = dict(
     type='OptimWrapper',
+    constructor='MergedGroupsConstructor',
     optimizer=dict(type='AdamW', lr=0.001, weight_decay=0.05, fused=True),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.2))),
     clip_grad=dict(max_norm=10),

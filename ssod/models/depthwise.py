@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 
 class SingleDepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution that autocast leaves in float32; its result is what autocast gives.
+    """A depthwise convolution that autocast leaves in float32 where it has a gradient to compute.
+
+    Its result is of the type that autocast gives.
 
     Parameters and their names are those of ``nn.Conv2d``.
     """
@@ -21,7 +23,8 @@ class SingleDepthwiseConv2d(nn.Conv2d):
         Args:
             maps: (B, C, H, W).
         """
-        if maps.device.type != 'cpu' or not torch.is_autocast_enabled('cpu'):
+        learns = torch.is_grad_enabled() and (self.weight.requires_grad or maps.requires_grad)
+        if not learns or maps.device.type != 'cpu' or not torch.is_autocast_enabled('cpu'):
             return super().forward(maps)
         with torch.autocast('cpu', enabled=False):
             return super().forward(maps.float()).to(torch.get_autocast_dtype('cpu'))

@@ -53,3 +53,14 @@ def test_autocast_gets_its_type_of_what_is_computed_in_single_precision():
     (of_quick,) = torch.autograd.grad(out, quick[0].weight, grad)
     (of_plain,) = torch.autograd.grad(expected, plain[0].weight, grad.float())
     assert torch.equal(of_quick, of_plain)
+
+
+def test_without_a_gradient_autocast_has_its_way():
+    plain, quick = both()
+    image = torch.randn(2, 4, 6, 6)
+    with torch.autocast('cpu', torch.bfloat16):
+        with torch.no_grad():
+            assert torch.equal(quick(image), plain(image))
+        plain.requires_grad_(False)
+        quick.requires_grad_(False)
+        assert torch.equal(quick(image), plain(image))

@@ -89,11 +89,11 @@ class TwoStageRegions(RegionHead):
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
     ) -> list[InstanceData]:
-        """See :class:`RegionHead`."""
-        proposals = detector.rpn_head.predict(features, samples, rescale=False)
+        """See :class:`RegionHead`; of samples that have ``proposals`` these are taken."""
+        give_proposals(detector, features, samples)
         return [
             InstanceData(priors=p.bboxes[p.scores.argsort(descending=True)[:count]])
-            for p in proposals
+            for p in (sample.proposals for sample in samples)
         ]
 
     def evaluate(
@@ -112,6 +112,23 @@ class TwoStageRegions(RegionHead):
         logits = outputs['cls_score'].split(counts)
         boxes = boxes.view(len(rois), boxes.shape[1] // 4, 4)
         return list(zip(logits, boxes.split(counts), strict=True))
+
+
+def give_proposals(
+    detector: BaseDetector, features: Features, samples: list[DetDataSample]
+) -> None:
+    """Make a two-stage detector's proposals once, for its predictions as well as for regions.
+
+    Args:
+        detector: Makes them, if it is two-stage.
+        features: Of the images.
+        samples: Of the images. They get ``proposals``, if they do not have them; mmdet's detectors
+            then predict from these.
+    """
+    if hasattr(detector, 'roi_head') and any('proposals' not in sample for sample in samples):
+        proposals = detector.rpn_head.predict(features, samples, rescale=False)
+        for sample, of_image in zip(samples, proposals, strict=True):
+            sample.proposals = of_image
 
 
 class DenseRegions(RegionHead):

@@ -21,7 +21,7 @@ from ssod.models.features import Features, given_features, images
 from ssod.models.precise_places import keep_places_precise
 from ssod.models.pretrained import localize_checkpoints
 from ssod.models.region_sampling import region_samplers, sampling_by_image
-from ssod.models.regions import project_regions
+from ssod.models.regions import give_proposals, project_regions
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
 
@@ -173,6 +173,8 @@ class SemiSupervisedDetector(BaseDetector):
         data = self.data_preprocessor(weak, False)
         inputs, samples = data['inputs'], data['data_samples']
         features = self.teacher.extract_feat(inputs)
+        if self.consistency is not None:
+            give_proposals(self.teacher, features, samples)
         with given_features(self.teacher, features):
             predicted = self.teacher.predict(inputs, samples, rescale=False)
         predictions = [sample.pred_instances for sample in predicted]

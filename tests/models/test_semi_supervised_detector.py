@@ -10,6 +10,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 
+from ssod.data.branches import pop_branch, put_branch
 from ssod.models.features import given_features
 from ssod.teachers import EMATeacherHook
 
@@ -74,8 +75,6 @@ def batch(boxes=((4, 4, 30, 40),), labels=(3,)):
 
 def lesson(model, data, threshold=0.0):
     """What the teacher hook does to a batch before the step; returns the number of pseudo-boxes."""
-    from ssod.data.branches import pop_branch, put_branch
-
     hook = EMATeacherHook(selector=dict(type='ScoreSelector', threshold=threshold))
     weak, strong = pop_branch(data, 'weak'), pop_branch(data, 'strong')
     hook.set_lesson(model, weak, strong, *model.teach(weak))
@@ -136,6 +135,22 @@ def test_one_pass_of_the_backbone():
     model.student.backbone.register_forward_pre_hook(lambda _, x: sizes.append(tuple(x[0].shape)))
     losses_of(model, data)
     assert sizes == [(4, 3, 64, 64)]
+
+
+def test_proposals_are_made_once_for_predictions_and_regions():
+    model = build(digits_model(consistency=dict(num_regions=7)))
+    weak = pop_branch(batch(), 'weak')
+    plain = build(digits_model())
+    expected, _ = plain.teach(copy.deepcopy(weak))
+    calls = []
+    predict = model.teacher.rpn_head.predict
+    model.teacher.rpn_head.predict = lambda *args, **kw: calls.append(1) or predict(*args, **kw)
+    predictions, regions = model.teach(weak)
+    assert len(calls) == 1
+    assert [len(of_image) for of_image in regions] == [7, 7]
+    for found, wanted in zip(predictions, expected, strict=True):
+        torch.testing.assert_close(found.bboxes, wanted.bboxes)
+        torch.testing.assert_close(found.scores, wanted.scores)
 
 
 def test_the_burn_in_sees_labelled_images_alone():

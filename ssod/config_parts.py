@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 RESIZES = {'Resize': 'scale', 'RandomResize': 'scale', 'RandomChoiceResize': 'scales'}
-"""Transforms that say how large images are made, and in which setting."""
+"""Transforms that say how large images are made, and in which setting: width and height."""
 
 
 def dicts_in(value: Any) -> Iterator[ConfigDict]:
@@ -18,6 +18,15 @@ def dicts_in(value: Any) -> Iterator[ConfigDict]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from dicts_in(inner)
+
+
+def transforms_in(value: Any) -> Iterator[list[ConfigDict]]:
+    """All lists of transforms inside a config, those inside of transforms too."""
+    for part in dicts_in(value):
+        for inner in part.values():
+            steps = inner if isinstance(inner, list) else []
+            if steps and all(isinstance(step, dict) and 'type' in step for step in steps):
+                yield steps
 
 
 def set_number_of_classes(model: Any, number: int) -> None:
@@ -53,6 +62,17 @@ def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
         key = RESIZES.get(part.get('type'))
         if key in part:
             part[key] = _scaled(part[key], factors)
+        crop = absolute_crop(part)
+        if crop is not None:
+            part.crop_size = _scaled(crop, factors[::-1])
+
+
+def absolute_crop(part: ConfigDict) -> tuple[int, int] | None:
+    """Height and width in pixels that a transform cuts out of images; ``None`` if it does not."""
+    if part.get('type') != 'RandomCrop' or part.get('crop_type', 'absolute') != 'absolute':
+        return None
+    height, width = part.crop_size
+    return height, width
 
 
 def _scaled(scale: Any, factors: tuple[float, float]) -> Any:

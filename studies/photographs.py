@@ -1,5 +1,5 @@
 # Does the teacher help on real photographs, and by more than mmdet's own?
-# All start from what the labels gave in 1,500 iterations, and go on for 600.
+# All start from what the labels gave in 3,000 iterations, and go on for 1,200.
 data = dict(
     voc2007_s320=dict(percents=[10, 5, 1], size=192),
     bccd=dict(percents=[10, 5], size=192),
@@ -7,17 +7,17 @@ data = dict(
 start = dict(
     config='configs/supervised_fasterrcnn_small.py',
     settings={
-        'train_cfg.max_iters': 1500,
+        'train_cfg.max_iters': 3000,
         'train_dataloader.batch_size': 4,
         'optim_wrapper.optimizer.lr': 0.001,
-        'param_scheduler.1.milestones': [1250],
-        'default_hooks.teacher.burn_in': 1500,
+        'param_scheduler.1.milestones': [2500],
+        'default_hooks.teacher.burn_in': 3000,
     },
 )
 methods = dict(
     supervised=dict(
         config='configs/supervised_fasterrcnn_small.py',
-        settings={'default_hooks.teacher.burn_in': 600},
+        settings={'default_hooks.teacher.burn_in': 1200},
     ),
     mean_teacher=dict(
         config='configs/mt_fasterrcnn_small.py', settings={'default_hooks.teacher.burn_in': 0}
@@ -50,7 +50,8 @@ methods = dict(
 )
 seeds = [1, 2, 3]
 settings = {
-    'train_cfg.max_iters': 600,
+    'train_cfg.max_iters': 1200,
+    'optim_wrapper.type': 'Bfloat16OptimWrapper',
     'optim_wrapper.optimizer.lr': 0.0005,
-    'param_scheduler.1.milestones': [500],
+    'param_scheduler.1.milestones': [1000],
 }

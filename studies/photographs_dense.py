@@ -5,7 +5,7 @@ methods = dict(
     _delete_=True,
     supervised=dict(
         config='configs/supervised_retinanet_small.py',
-        settings={'default_hooks.teacher.burn_in': 600},
+        settings={'default_hooks.teacher.burn_in': 1200},
     ),
     mean_teacher=dict(
         config='configs/mt_retinanet_small.py', settings={'default_hooks.teacher.burn_in': 0}

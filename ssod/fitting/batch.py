@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ssod.config_parts import RESIZES, dicts_in
+from ssod.config_parts import RESIZES, absolute_crop, transforms_in
 from ssod.fitting.given import Given
 from ssod.fitting.images import resize_factor, usual_size
 from ssod.fitting.measures import Labels, Machine
@@ -89,7 +89,7 @@ def fit_batch(cfg: Config, given: Given, labels: Labels, machine: Machine) -> st
     loader = cfg.train_dataloader
     if given.has('train_dataloader.batch_size') or not len(labels.sizes):
         return None
-    view = view_megapixels(_training_scales(given.on(cfg)), usual_size(labels))
+    view = _largest_view(given.on(cfg), usual_size(labels))
     room = megapixels_on(machine)
     period = sum(source_ratio(cfg))
     most = max(loader.batch_size, meant_batch(cfg) // machine.processes)
@@ -148,12 +148,32 @@ def step_images(cfg: Config, machine: Machine) -> int:
     return int(cfg.train_dataloader.batch_size) * machine.processes
 
 
-def _training_scales(cfg: Config) -> list[tuple[float, float]]:
+def _largest_view(cfg: Config, size: tuple[float, float]) -> float:
+    """Megapixels of the largest view that the training makes of an image of a size."""
+    pipelines = transforms_in(cfg.train_dataloader)
+    views = [
+        min(view_megapixels(scales, size), _cut(steps))
+        for steps in pipelines
+        if (scales := _scales(steps))
+    ]
+    return max(views, default=view_megapixels([], size))
+
+
+def _scales(steps: list[ConfigDict]) -> list[tuple[float, float]]:
+    """Sizes that transforms may make an image."""
     scales: list[tuple[float, float]] = []
-    for part in dicts_in(cfg.train_dataloader):
-        key = RESIZES.get(part.get('type'))
+    for part in steps:
+        key = RESIZES.get(part.type)
         if key in part:
             made = part[key] if isinstance(part[key][0], list | tuple) else [part[key]]
             largest = max(part.get('ratio_range') or (1,))
             scales += [(width * largest, height * largest) for width, height in made]
     return scales
+
+
+def _cut(steps: list[ConfigDict]) -> float:
+    """Megapixels that are left at most where transforms cut an image."""
+    sizes = [absolute_crop(part) for part in steps]
+    return min(
+        (height * width / MEGAPIXEL for height, width in filter(None, sizes)), default=math.inf
+    )

@@ -104,6 +104,30 @@ def test_sizes_by_a_ratio_and_by_choice(cfg):
     assert 'views have up to 0.001 megapixels' in told
 
 
+@pytest.mark.parametrize(
+    ('crop', 'images'),
+    [
+        # 64 times 1.25 are 80; no more than 40 × 60 of these are left.
+        (dict(crop_size=(40, 60)), 312),
+        # Larger than the image: nothing is cut.
+        (dict(crop_size=(400, 600)), 117),
+        # Shares of a size that is not known.
+        (dict(crop_size=(0.5, 0.5), crop_type='relative'), 117),
+    ],
+)
+def test_what_is_cut_is_no_part_of_the_view(cfg, crop, images):
+    options = {'auto_scale_lr.base_batch_size': 999}
+    cfg.auto_scale_lr.base_batch_size = 999
+    steps = [
+        dict(type='RandomResize', scale=(64, 64), ratio_range=(0.8, 1.25)),
+        dict(type='RandomCrop', **crop),
+    ]
+    labeled, unlabeled = cfg.train_dataloader.dataset.datasets
+    labeled.pipeline = unlabeled.pipeline = steps
+    fit_batch(cfg, Given(options), labels_of([(32, 32)]), Machine())
+    assert cfg.train_dataloader.batch_size == images
+
+
 def test_the_users_batch_stays(cfg):
     given = Given({'train_dataloader.batch_size': 30})
     assert fit_batch(cfg, given, labels_of([(640, 480)]), Machine()) is None

@@ -1,0 +1,50 @@
+"""Parts of a config that go together."""
+
+import pytest
+from mmengine.config import Config
+
+from ssod.config_parts import absolute_crop, scale_sizes, transforms_in
+
+
+def config(*steps):
+    """Training images go through these steps."""
+    loader = dict(dataset=dict(pipeline=list(steps)))
+    return Config(dict(train_dataloader=loader, val_dataloader={}, test_dataloader={}))
+
+
+@pytest.mark.parametrize(
+    ('step', 'name', 'expected'),
+    [
+        (dict(type='Resize', scale=(200, 100)), 'scale', (100, 25)),
+        (dict(type='RandomResize', scale=[(200, 100), (40, 80)]), 'scale', [(100, 25), (20, 20)]),
+        (dict(type='RandomChoiceResize', scales=[(200, 100)]), 'scales', [(100, 25)]),
+        # Height comes first.
+        (dict(type='RandomCrop', crop_size=(200, 100)), 'crop_size', (50, 50)),
+        # Shares of a size that is made smaller anyway; another transform's own.
+        (
+            dict(type='RandomCrop', crop_size=(0.5, 1.0), crop_type='relative'),
+            'crop_size',
+            (0.5, 1.0),
+        ),
+        (dict(type='CachedMosaic', img_scale=(200, 100)), 'img_scale', (200, 100)),
+    ],
+)
+def test_sizes_are_scaled(step, name, expected):
+    cfg = config(step)
+    scale_sizes(cfg, (0.5, 0.25))
+    assert cfg.train_dataloader.dataset.pipeline[0][name] == expected
+
+
+def test_what_is_no_crop_has_no_size():
+    assert absolute_crop(config(dict(type='Resize', scale=(2, 1)))) is None
+
+
+def test_lists_of_transforms_are_found_inside_of_others():
+    resize, crop = dict(type='Resize', scale=(4, 4)), dict(type='RandomCrop', crop_size=(2, 2))
+    cfg = config(resize, dict(type='TwoViews', weak=[], strong=[resize, crop]))
+    found = list(transforms_in(cfg.train_dataloader))
+    # The numbers of a scale are no transforms.
+    assert [[step['type'] for step in steps] for steps in found] == [
+        ['Resize', 'TwoViews'],
+        ['Resize', 'RandomCrop'],
+    ]

@@ -19,6 +19,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.models.features import Features
+from ssod.models.proposals import give_proposals
 from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.pseudo_labels.projection import clip_boxes, project_boxes
 
@@ -112,23 +113,6 @@ class TwoStageRegions(RegionHead):
         logits = outputs['cls_score'].split(counts)
         boxes = boxes.view(len(rois), boxes.shape[1] // 4, 4)
         return list(zip(logits, boxes.split(counts), strict=True))
-
-
-def give_proposals(
-    detector: BaseDetector, features: Features, samples: list[DetDataSample]
-) -> None:
-    """Make a two-stage detector's proposals once, for its predictions as well as for regions.
-
-    Args:
-        detector: Makes them, if it is two-stage.
-        features: Of the images.
-        samples: Of the images. They get ``proposals``, if they do not have them; mmdet's detectors
-            then predict from these.
-    """
-    if hasattr(detector, 'roi_head') and any('proposals' not in sample for sample in samples):
-        proposals = detector.rpn_head.predict(features, samples, rescale=False)
-        for sample, of_image in zip(samples, proposals, strict=True):
-            sample.proposals = of_image
 
 
 class DenseRegions(RegionHead):

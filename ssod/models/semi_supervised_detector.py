@@ -20,8 +20,14 @@ from ssod.models.depthwise import quicken_depthwise
 from ssod.models.features import Features, given_features, images
 from ssod.models.precise_places import keep_places_precise
 from ssod.models.pretrained import localize_checkpoints
+from ssod.models.proposals import (
+    REGION_LOSSES,
+    give_proposals,
+    learns_proposals_alone,
+    proposal_loss,
+)
 from ssod.models.region_sampling import region_samplers, sampling_by_image
-from ssod.models.regions import give_proposals, project_regions
+from ssod.models.regions import project_regions
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
 
@@ -77,6 +83,11 @@ class SemiSupervisedDetector(BaseDetector):
         self._samplers = region_samplers(self.student)
         self.pseudo_weight = build_schedule(pseudo_weight)
         self.pseudo_factors = dict(pseudo_factors or {})
+        self._proposals_alone = learns_proposals_alone(self.student, self.pseudo_factors)
+        if self._proposals_alone:
+            # Their losses are not even computed.
+            for name in REGION_LOSSES:
+                del self.pseudo_factors[name]
         self.box_jitter = None if box_jitter is None else BoxJitter(self.student, **box_jitter)
         self.consistency = None if consistency is None else Consistency(self.student, **consistency)
         self.predict_on = predict_on
@@ -157,7 +168,10 @@ class SemiSupervisedDetector(BaseDetector):
         there. See :meth:`student_loss`.
         """
         with weighted_boxes(self.student, strong):
-            return self.student_loss(features, inputs, strong)
+            if not self._proposals_alone:
+                return self.student_loss(features, inputs, strong)
+            with sampling_by_image(self._samplers, strong):
+                return proposal_loss(self.student, features, strong)
 
     @torch.no_grad()
     def teach(self, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:

@@ -18,6 +18,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.models.features import Features
+from ssod.models.proposals import proposal_loss_and_proposals
 from ssod.models.region_sampling import sampling_by_image
 from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
 from ssod.models.two_heads import TwoHeadBBoxHead
@@ -128,26 +129,12 @@ class SoftTeacherDetector(SemiSupervisedDetector):
             _chosen(s, s.gt_instances.uncertainties < self.uncertainty_threshold) for s in strong
         ]
         with sampling_by_image(self._samplers, strong):
-            losses, proposals = self._proposal_loss(features, certain)
+            losses, proposals = proposal_loss_and_proposals(self.student, features, certain)
             for proposal in proposals:
                 proposal.priors = proposal.pop('bboxes')
             of_classes = self._sample(features, proposals, certain)
             of_boxes = self._sample(features, proposals, placed)
         return losses | self._region_loss(features, of_classes, of_boxes, strong)
-
-    def _proposal_loss(
-        self, features: Features, samples: list[DetDataSample]
-    ) -> tuple[Losses, list[InstanceData]]:
-        """The loss of the region proposal network, and its proposals."""
-        objects = [_chosen(s, slice(None)) for s in samples]
-        for sample in objects:
-            sample.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
-        cfg = self.student.train_cfg.get('rpn_proposal', self.student.test_cfg.rpn)
-        losses, proposals = self.student.rpn_head.loss_and_predict(
-            features, objects, proposal_cfg=cfg
-        )
-        named = {k if 'rpn' in k else f'rpn_{k}': v for k, v in losses.items()}
-        return named, proposals
 
     def _sample(
         self, features: Features, proposals: list[InstanceData], samples: list[DetDataSample]

@@ -8,10 +8,12 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
 from mmengine.structures import InstanceData
 
 from ssod.data.branches import pop_branch, put_branch
 from ssod.models.features import given_features
+from ssod.models.proposals import learns_proposals_alone
 from ssod.teachers import EMATeacherHook
 
 FLIP = np.array([[-1, 0, 64], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
@@ -281,6 +283,47 @@ def test_single_pseudo_losses_have_factors():
     torch.testing.assert_close(found['pseudo_loss_cls'], 3 * expected['pseudo_loss_cls'])
     torch.testing.assert_close(found['pseudo_loss_rpn_cls'], expected['pseudo_loss_rpn_cls'])
     torch.testing.assert_close(found['sup_loss_bbox'], expected['sup_loss_bbox'])
+
+
+def test_regions_without_a_loss_are_not_looked_at():
+    data = batch()
+    plain = build(digits_model())
+    assert lesson(plain, data) > 0
+    expected = losses_of(plain, copy.deepcopy(data))
+    model = build(digits_model(pseudo_factors=dict(loss_bbox=0.0, loss_rpn_bbox=3.0, loss_cls=0.0)))
+    calls = []
+    loss = model.student.roi_head.loss
+    model.student.roi_head.loss = lambda *args, **kw: calls.append(1) or loss(*args, **kw)
+    found = losses_of(model, copy.deepcopy(data))
+    assert len(calls) == 1
+    kept = {'pseudo_loss_rpn_cls': 1, 'pseudo_loss_rpn_bbox': 3}
+    assert {name for name in found if name.startswith('pseudo_')} == set(kept)
+    factors = {**dict.fromkeys((n for n in found if n.startswith('sup_')), 1), **kept}
+    for name, factor in factors.items():
+        values, others = (v if isinstance(v, list) else [v] for v in (found[name], expected[name]))
+        for value, other in zip(values, others, strict=True):
+            torch.testing.assert_close(value, factor * other)
+    # The classes of the pseudo-boxes are still there for whoever looks.
+    strong = [s for s in data['data_samples']['strong'] if s is not None]
+    assert any(s.gt_instances.labels.any() for s in strong)
+
+
+@pytest.mark.parametrize(
+    ('name', 'factors', 'alone'),
+    [
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), True),
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0.1), False),
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', dict(loss_cls=0), False),
+        # Masks have a loss as well; a cascade calls its losses otherwise; no proposals at all.
+        ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), False),
+        ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), False),
+        ('retinanet/retinanet_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), False),
+    ],
+)
+def test_who_learns_proposals_alone(name, factors, alone):
+    cfg = get_config(f'mmdet::{name}.py').model
+    cfg.backbone.init_cfg = None
+    assert learns_proposals_alone(MODELS.build(cfg), factors) is alone
 
 
 def test_a_factor_of_no_loss_is_refused():

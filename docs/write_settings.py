@@ -68,9 +68,10 @@ TOPICS = {
     ),
     'Around a run': (
         '`default_hooks`, but for `ShortLogProcessor`, the `log_processor`, and '
-        '`Bfloat16OptimWrapper`, an `optim_wrapper`, which `--amp` chooses; `Limits` are the '
-        '`limits` of the watch.',
-        'Bfloat16OptimWrapper TeacherWatchHook Limits PseudoLabelQualityHook SummaryHook '
+        '`Bfloat16OptimWrapper`, an `optim_wrapper`, which `--amp` chooses, and '
+        '`MergedGroupsConstructor`, the `constructor` of one; `Limits` are the `limits` of the '
+        'watch.',
+        'Bfloat16OptimWrapper MergedGroupsConstructor TeacherWatchHook Limits PseudoLabelQualityHook SummaryHook '
         'ShortLogProcessor '
         'PretrainedDetectorHook BrokenImagesHook WholeCheckpointHook SeedHook ShortHistoriesHook',
     ),

@@ -71,8 +71,8 @@ TOPICS = {
         '`Bfloat16OptimWrapper`, an `optim_wrapper`, which `--amp` chooses, and '
         '`MergedGroupsConstructor`, the `constructor` of one; `Limits` are the `limits` of the '
         'watch.',
-        'Bfloat16OptimWrapper MergedGroupsConstructor TeacherWatchHook Limits PseudoLabelQualityHook SummaryHook '
-        'ShortLogProcessor '
+        'Bfloat16OptimWrapper MergedGroupsConstructor TeacherWatchHook Limits '
+        'PseudoLabelQualityHook SummaryHook ShortLogProcessor '
         'PretrainedDetectorHook BrokenImagesHook WholeCheckpointHook SeedHook ShortHistoriesHook',
     ),
     'Scores': (

@@ -22,6 +22,15 @@ methods = dict(
     mean_teacher=dict(
         config='configs/mt_fasterrcnn_small.py', settings={'default_hooks.teacher.burn_in': 0}
     ),
+    # Confident boxes teach everything, and nothing else does.
+    boxes_alone=dict(
+        config='configs/mt_fasterrcnn_small.py',
+        settings={
+            'default_hooks.teacher.burn_in': 0,
+            'model.consistency': None,
+            'model.pseudo_factors': None,
+        },
+    ),
     soft_teacher=dict(
         config='configs/softteacher_fasterrcnn_small.py',
         settings={'default_hooks.teacher.burn_in': 0},

@@ -155,6 +155,16 @@ def test_proposals_are_made_once_for_predictions_and_regions():
         torch.testing.assert_close(found.scores, wanted.scores)
 
 
+def test_the_teacher_sees_weak_views_pixel_by_pixel_on_a_cpu():
+    model = build(digits_model())
+    orders = []
+    model.teacher.backbone.register_forward_pre_hook(
+        lambda _, x: orders.append(x[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    model.teach(pop_branch(batch(), 'weak'))
+    assert orders == [True]
+
+
 def test_the_burn_in_sees_labelled_images_alone():
     model = build(digits_model())
     data = batch()

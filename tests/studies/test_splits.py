@@ -1,6 +1,7 @@
 """Which images are labelled, and which are kept aside."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +90,12 @@ def test_what_is_kept_aside_is_not_scored(data_root, tmp_path):
     assert [i['file_name'] for i in aside['images']] == ['1_03.png', '1_04.png']
     assert len(scored['images']) == 10
     assert {a['image_id'] for a in scored['annotations']} == {0, 1, 2, *range(5, 12)}
+
+
+@pytest.mark.parametrize('name, count', [('voc2007_s320', 240), ('bccd', 20), ('digits', 30)])
+def test_the_folds_of_the_studies_are_in_the_repository(name, count):
+    place = Path('studies/splits') / name
+    folds = [read_names(place / f'fold{k}.txt') for k in range(1, 6)]
+    assert [len(set(names)) for names in folds] == [count] * 5
+    assert len(set(map(tuple, folds))) == 5
+    assert read_names(place / 'held_out.txt')

@@ -55,5 +55,4 @@ def _ready(trainer: Trainer) -> tuple[Batch, Batch]:
     views = runner.model.data_preprocessor(data, True)
     samples = views['data_samples']
     joint = views['inputs'], [*samples['labeled'], *samples['strong']]
-    ready = runner.model.data_preprocessor(weak, False)
-    return (ready['inputs'], ready['data_samples']), joint
+    return runner.model.data_preprocessor.stack(weak), joint

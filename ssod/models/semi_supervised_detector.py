@@ -28,7 +28,6 @@ from ssod.models.proposals import (
 )
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
-from ssod.models.two_stream_preprocessor import pixel_by_pixel
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
 
@@ -185,8 +184,7 @@ class SemiSupervisedDetector(BaseDetector):
             Each image's predictions (``bboxes``, ``scores``, ``labels``), and what else there is to
             tell the student of it, see :meth:`notes`; all in the weak view's pixels.
         """
-        data = self.data_preprocessor(weak, False)
-        inputs, samples = pixel_by_pixel(data['inputs']), data['data_samples']
+        inputs, samples = self.data_preprocessor.stack(weak)
         features = self.teacher.extract_feat(inputs)
         if self.consistency is not None:
             give_proposals(self.teacher, features, samples)

@@ -4,10 +4,12 @@ from typing import Any
 
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
 
-from ssod.data.branches import pop_branch
+from ssod.data.branches import Branch, pop_branch
+from ssod.models.quick_preprocessor import build_preprocessor
 from ssod.strict import strict_settings
 
 
@@ -16,8 +18,7 @@ from ssod.strict import strict_settings
 class TwoStreamPreprocessor(BaseDataPreprocessor):
     """Labelled images and strong views become one padded tensor, for one pass of the backbone.
 
-    A batch without branches (validation, or the teacher's weak views) goes through the detector's
-    own preprocessor as it is.
+    A batch without branches, as in validation, goes through the detector's own preprocessor.
 
     Args:
         data_preprocessor: Config of the detector's own preprocessor.
@@ -25,7 +26,7 @@ class TwoStreamPreprocessor(BaseDataPreprocessor):
 
     def __init__(self, data_preprocessor: dict[str, Any]) -> None:
         super().__init__()
-        self.data_preprocessor: nn.Module = MODELS.build(data_preprocessor)
+        self.data_preprocessor: nn.Module = build_preprocessor(data_preprocessor)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalize, pad and stack.
@@ -39,26 +40,37 @@ class TwoStreamPreprocessor(BaseDataPreprocessor):
             lists ``labeled`` and ``strong``.
         """
         if not isinstance(data['inputs'], dict):
-            return self.data_preprocessor(data, training)
+            batch: dict[str, Any] = self.data_preprocessor(data, training)
+            return {**batch, 'inputs': batch['inputs'].contiguous()}
         data = {key: dict(branches) for key, branches in data.items()}
         labeled, strong = pop_branch(data, 'labeled'), pop_branch(data, 'strong')
-        together = {key: labeled[key] + strong[key] for key in ('inputs', 'data_samples')}
-        together = self.data_preprocessor(together, training)
-        samples, count = together['data_samples'], len(labeled['inputs'])
-        together['data_samples'] = {'labeled': samples[:count], 'strong': samples[count:]}
-        together['inputs'] = pixel_by_pixel(together['inputs'])
-        return together
+        together = Branch(
+            inputs=labeled['inputs'] + strong['inputs'],
+            data_samples=labeled['data_samples'] + strong['data_samples'],
+        )
+        inputs, samples = self.stack(together, training)
+        count = len(labeled['inputs'])
+        return {
+            'inputs': inputs,
+            'data_samples': {'labeled': samples[:count], 'strong': samples[count:]},
+        }
 
+    def stack(self, branch: Branch, training: bool = False) -> tuple[Tensor, list[DetDataSample]]:
+        """Normalize, pad and stack one branch.
 
-def pixel_by_pixel(inputs: Tensor) -> Tensor:
-    """Images on a CPU in ``channels_last`` order, in which convolutions are faster.
+        On a CPU images lie in ``channels_last`` order, in which convolutions are faster, and so do
+        the maps that follow from them. Validation is left in mmdet's order, so that it gives the
+        very numbers of a published detector.
 
-    The maps that follow from them lie so, too. Validation is left alone, so that it gives the very
-    numbers of a published detector.
+        Args:
+            branch: Images as loaded, and their samples.
+            training: Whether to apply the augmentations of whole batches.
 
-    Args:
-        inputs: (B, 3, H, W).
-    """
-    if inputs.device.type != 'cpu':
-        return inputs
-    return inputs.contiguous(memory_format=torch.channels_last)
+        Returns:
+            Images (B, 3, H, W), and their samples.
+        """
+        batch = self.data_preprocessor(branch, training)
+        inputs: Tensor = batch['inputs']
+        if inputs.device.type == 'cpu':
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return inputs, batch['data_samples']

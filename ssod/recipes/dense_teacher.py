@@ -125,10 +125,9 @@ class DenseTeacher(SemiSupervisedDetector):
     @torch.no_grad()
     def teach(self, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
         """The teacher's boxes and maps, from one pass of its head; see the base class."""
-        data = self.data_preprocessor(weak, False)
-        samples: list[DetDataSample] = data['data_samples']
+        inputs, samples = self.data_preprocessor.stack(weak)
         head = self.teacher.bbox_head
-        maps = head(self.teacher.extract_feat(data['inputs']))
+        maps = head(self.teacher.extract_feat(inputs))
         metas = [sample.metainfo for sample in samples]
         predictions: list[InstanceData] = head.predict_by_feat(
             *maps, batch_img_metas=metas, rescale=False

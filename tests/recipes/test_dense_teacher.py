@@ -152,8 +152,8 @@ def test_the_cells_of_an_image_are_those_without_its_padding(model):
     assert [tuple(part.shape) for part in first] == [(89, 10), (89, 4), (89,)]
     assert len(second[0]) == 144 + 36 + 9
     # Level by level and row by row, as the maps have them.
-    data = model.data_preprocessor(branch((70, 50), (96, 96)), False)
-    maps = model.teacher.bbox_head(model.teacher.extract_feat(data['inputs']))
+    inputs, _ = model.data_preprocessor.stack(branch((70, 50), (96, 96)))
+    maps = model.teacher.bbox_head(model.teacher.extract_feat(inputs))
     assert torch.equal(first[0][9 * 7 + 5], maps[0][1][0, :, 1, 1])
     assert torch.equal(first[1][9 * 7 + 5], maps[1][1][0, :, 1, 1])
     assert torch.equal(second[2][144 + 6], maps[2][1][1, 0, 1, 0])
@@ -161,10 +161,10 @@ def test_the_cells_of_an_image_are_those_without_its_padding(model):
 
 def test_the_boxes_are_those_of_the_detector(model):
     # One pass of the head gives both the maps and the boxes that are watched.
-    data = model.data_preprocessor(branch((96, 96)), False)
+    inputs, samples = model.data_preprocessor.stack(branch((96, 96)))
     model.teacher.bbox_head.test_cfg.score_thr = 0.0
     predictions, _ = model.teach(branch((96, 96)))
-    (wanted,) = model.teacher.predict(data['inputs'], data['data_samples'], rescale=False)
+    (wanted,) = model.teacher.predict(inputs, samples, rescale=False)
     assert len(predictions[0]) == 20
     assert torch.equal(predictions[0].bboxes, wanted.pred_instances.bboxes)
 
@@ -193,9 +193,9 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn_in_the_region(mo
     strong = branch((96, 96))
     model.hand_over(notes[0], strong['data_samples'][0], torch.eye(3))
     # As in training, where the labelled image is larger and all are padded to it.
-    data = model.data_preprocessor(branch((96, 96)), False)
-    features = model.student.extract_feat(data['inputs'])
-    losses = model.pseudo_loss(features, data['inputs'], strong['data_samples'])
+    inputs, _ = model.data_preprocessor.stack(branch((96, 96)))
+    features = model.student.extract_feat(inputs)
+    losses = model.pseudo_loss(features, inputs, strong['data_samples'])
     assert losses['loss_cls'].item() == pytest.approx(0, abs=1e-6)
     assert losses['loss_bbox'].item() == pytest.approx(0, abs=1e-4)
 

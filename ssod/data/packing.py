@@ -84,16 +84,17 @@ class Packing:
 
 
 def planes(image: NDArray[Any]) -> Tensor:
-    """An image (H, W) or (H, W, C) as a tensor (C, H, W).
+    """An image (H, W) or (H, W, C) as a tensor (C, H, W), whose pixels lie one after another.
 
     It is in the image's memory, if it lies there so.
     """
-    turned = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
-    if len(turned) == 3 and not turned.flags.c_contiguous:
-        turned = np.empty(turned.shape, image.dtype)
-        # OpenCV fills what it is given; PyTorch's and NumPy's own copies take ten times as long.
-        cv2.split(image, list(turned))
-    return torch.from_numpy(np.ascontiguousarray(turned))
+    if image.ndim == 2:
+        image = image[..., None]
+    layers = image.transpose(2, 0, 1)
+    if len(layers) == 3 and layers.flags.c_contiguous:
+        # OpenCV's copy takes a tenth of the time of NumPy's.
+        image = cv2.merge(list(layers))
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
 
 
 def _no_instances() -> InstanceData:

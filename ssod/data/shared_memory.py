@@ -21,7 +21,7 @@ def share_together(batch: Any) -> None:
 
     Args:
         batch: Tensors, boxes and data elements, in any mappings and sequences; the tensors stay the
-            same objects with the same content.
+            same objects with the same content in the same order.
     """
     tensors = [tensor for tensor in _tensors(batch) if tensor.numel()]
     ends, end = [], 0
@@ -30,8 +30,9 @@ def share_together(batch: Any) -> None:
         ends.append(end)
     memory = torch.empty(end, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
     for tensor, begin in zip(tensors, [0, *ends], strict=False):
-        place = memory[begin : begin + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
-        tensor.data = place.copy_(tensor)
+        place = memory[begin : begin + tensor.nbytes].view(tensor.dtype)
+        order = torch.empty_like(tensor, device='meta').stride()
+        tensor.data = place.as_strided(tensor.shape, order).copy_(tensor)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

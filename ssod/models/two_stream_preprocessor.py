@@ -71,6 +71,6 @@ class TwoStreamPreprocessor(BaseDataPreprocessor):
         """
         batch = self.data_preprocessor(branch, training)
         inputs: Tensor = batch['inputs']
-        if inputs.device.type == 'cpu':
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs, batch['data_samples']
+        on_cpu = inputs.device.type == 'cpu'
+        order = torch.channels_last if on_cpu else torch.contiguous_format
+        return inputs.contiguous(memory_format=order), batch['data_samples']

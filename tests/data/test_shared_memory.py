@@ -55,6 +55,17 @@ def test_a_batch_keeps_its_content():
     check(batch)
 
 
+def test_pixels_keep_their_order():
+    image = torch.arange(24).view(2, 4, 3).permute(2, 0, 1)
+    # Of a part, what lies between its numbers is left out.
+    part = torch.arange(12).view(3, 4)[:, 1:3]
+    expected = [image.tolist(), part.tolist()]
+    share_together([image, part])
+    assert [image.tolist(), part.tolist()] == expected
+    assert image.stride() == (1, 12, 3)
+    assert part.stride() == (2, 1)
+
+
 def test_a_worker_hands_on_one_piece():
     (batch,) = DataLoader(Samples(), batch_size=3, num_workers=1, collate_fn=list)
     check(batch)

@@ -96,8 +96,9 @@ class SemiSupervisedDetector(BaseDetector):
 
     def train(self, mode: bool = True) -> 'SemiSupervisedDetector':
         """Set the student's mode; the teacher stays in eval mode whatever the loop says."""
-        super().train(mode)
-        self.teacher.eval()
+        self.training = mode
+        for child in self.children():
+            child.train(mode and child is not self.teacher)
         return self
 
     def init_weights(self) -> None:

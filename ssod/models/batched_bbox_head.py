@@ -85,6 +85,5 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
 
 def _suppressed(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Any) -> InstanceData:
     """The boxes of one image that no better one of their class overlaps."""
-    kept = grouped_nms(boxes, scores, labels, cfg.nms.iou_threshold)
-    kept = kept[: cfg.max_per_img] if cfg.max_per_img > 0 else kept
+    kept = grouped_nms(boxes, scores, labels, cfg.nms.iou_threshold, cfg.max_per_img)
     return InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])

@@ -247,6 +247,6 @@ def _weights(boxes: InstanceData, drawn: SamplingResult) -> Tensor:
 
 def _suppressed(boxes: Tensor, scores: Tensor, levels: Tensor, cfg: Any) -> InstanceData:
     """The proposals of one image that no better one of their level overlaps."""
-    kept = grouped_nms(boxes, scores, levels, cfg.nms.iou_threshold)[: cfg.max_per_img]
+    kept = grouped_nms(boxes, scores, levels, cfg.nms.iou_threshold, cfg.max_per_img)
     labels = torch.zeros_like(kept)
     return InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels)

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import torchvision
+from mmcv.ops import batched_nms
 
 from ssod.ops.grouped_nms import grouped_nms, plain_nms
 
@@ -27,6 +29,34 @@ def test_overlapping_boxes(groups, threshold, kept):
     boxes = torch.tensor([[0.0, 0, 10, 10], [2.0, 0, 12, 10], [40.0, 40, 50, 50]])
     scores = torch.tensor([0.8, 0.9, 0.1])
     assert grouped_nms(boxes, scores, torch.tensor(groups), threshold).tolist() == kept
+
+
+@pytest.mark.parametrize('most', [0, 1, 7, 40, 199, 500])
+@pytest.mark.parametrize('threshold', [0.1, 0.7])
+def test_the_first_of_many(most, threshold):
+    draw = torch.Generator().manual_seed(most)
+    corner = torch.rand(500, 2, generator=draw) * 50
+    boxes = torch.cat([corner, corner + 5 + torch.rand(500, 2, generator=draw) * 20], dim=1)
+    # Many have the same score.
+    scores = torch.randint(0, 50, (500,), generator=draw) / 50
+    groups = torch.randint(0, 3, (500,), generator=draw)
+    wanted = batched_nms(boxes, scores, groups, dict(type='nms', iou_threshold=threshold))[1]
+    found = grouped_nms(boxes, scores, groups, threshold, most)
+    assert found.tolist() == (wanted[:most] if most else wanted).tolist()
+
+
+def test_few_are_looked_at_where_few_are_wanted(monkeypatch):
+    sizes, nms = [], torchvision.ops.nms
+    monkeypatch.setattr(
+        torchvision.ops, 'nms', lambda *args: sizes.append(len(args[0])) or nms(*args)
+    )
+    corner = torch.arange(100.0)[:, None] * torch.tensor([20.0, 0.0])
+    boxes = torch.cat([corner, corner + 10], dim=1)
+    # The twenty best are the same box.
+    boxes[:20] = boxes[0]
+    scores, groups = torch.linspace(1, 0.5, 100), torch.zeros(100)
+    assert grouped_nms(boxes, scores, groups, 0.5, 4).tolist() == [0, 20, 21, 22]
+    assert sizes == [8, 16, 32]
 
 
 def test_settings():

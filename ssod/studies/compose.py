@@ -1,6 +1,7 @@
 """The config of one run, and the weights that all runs on a data set start from."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from copy import deepcopy
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ssod.checkpoints import save_initialized
 from ssod.config_parts import scale_sizes, validation_size
@@ -15,6 +17,9 @@ from ssod.data.coco_json import read_coco
 from ssod.own_data import OwnData, use_data
 from ssod.studies.plan import DataSource, Method, Run, Study
 from ssod.studies.splits import held_out_names, labeled_names, write_budget, write_validation
+
+RUNNERS = inspect.signature(Runner).parameters.keys()
+"""What a run reads of a config; all else there are variables."""
 
 
 class Composer:
@@ -41,13 +46,14 @@ class Composer:
     def digest(self, run: Run) -> str:
         """Eight hexadecimal digits that change with a run's settings, whatever the machine.
 
-        Seed and budget are no settings; those of the training that it starts from are.
+        Seed and budget are no settings, nor are the variables of config files, nor how a teacher
+        would teach that never does; those of the training that it starts from are.
         """
         methods = [run.method]
         start = self.study.start_of(run)
         if start:
             methods.append(start.method)
-        content = [self._settled(run.data, method).to_dict() for method in methods]
+        content = [_read_by_a_run(self._settled(run.data, method)) for method in methods]
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -119,3 +125,14 @@ class Composer:
                 scale_sizes(cfg, (factor, factor))
             self._settings[key] = cfg
         return deepcopy(self._settings[key])
+
+
+def _read_by_a_run(cfg: Config) -> dict[str, Any]:
+    """The settings of a config that can change what is trained."""
+    content = {key: value for key, value in cfg.to_dict().items() if key in RUNNERS}
+    hooks, model = content['default_hooks'], content['model']
+    burn_in = hooks.get('teacher', {}).get('burn_in', 0)
+    if burn_in >= content['train_cfg']['max_iters']:
+        del hooks['teacher']
+        content['model'] = {key: model[key] for key in ('detector', 'data_preprocessor')}
+    return content

@@ -10,6 +10,8 @@ from ssod.studies.compose import Composer
 from ssod.studies.plan import read_study
 from ssod.studies.splits import read_names
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
 
 def composer_of(study_file, data_root, tmp_path, **options):
     return Composer(read_study(study_file), data_root, tmp_path / 'work', options)
@@ -67,8 +69,9 @@ def test_all_methods_start_from_one_training(started_study_file, data_root, tmp_
         assert composer.config(run).load_from == str(work / f'{name}/start/2/iter_{last}.pth')
     # What the start does is part of what the others do.
     before = {run.name: composer.digest(run) for run in composer.study.runs()}
-    text = started_study_file.read_text().replace("burn_in': 4", "burn_in': 5")
-    started_study_file.write_text(text)
+    text = started_study_file.read_text()
+    more = "burn_in': 4, 'optim_wrapper.optimizer.lr': 0.5"
+    started_study_file.write_text(text.replace("burn_in': 4", more))
     after = composer_of(started_study_file, data_root, tmp_path)
     assert all(after.digest(run) != before[run.name] for run in after.study.runs())
 
@@ -77,7 +80,7 @@ def test_all_methods_start_from_one_training(started_study_file, data_root, tmp_
     'method', ['configs/mt_fasterrcnn_small', 'studies/mmdet/softteacher_fasterrcnn_small']
 )
 def test_the_size_of_images(study_file, data_root, tmp_path, method):
-    config = Path(__file__).parents[2] / f'{method}.py'
+    config = CONFIGS.parent / f'{method}.py'
     text = study_file.read_text().replace('percents=[25]', 'percents=[25], size=128')
     study_file.write_text(text.replace("teacher='", f"small='{config}',\n    teacher='"))
     composer = composer_of(study_file, data_root, tmp_path)
@@ -102,3 +105,31 @@ def test_a_digest_is_of_the_settings(study_file, data_root, tmp_path):
     after = composer_of(study_file, data_root, tmp_path, **{'model.detector.x': 1})
     changed = {name for name in digests if after.digest(find(after, name)) != digests[name]}
     assert changed == {name for name in digests if name.startswith('scenes')}
+
+
+def test_what_no_run_reads_is_in_no_digest(study_file, data_root, tmp_path):
+    text = study_file.read_text()
+
+    def digests_with(line):
+        """With a line more in the config of the mean teacher, from which the others are derived."""
+        config = tmp_path / 'mt_fasterrcnn_digits10pct.py'
+        base = CONFIGS / config.name
+        config.write_text(f"_base_ = '{base}'\n{line}\n")
+        labels_alone = tmp_path / 'supervised.py'
+        never = dict(teacher=dict(burn_in=10**6))
+        labels_alone.write_text(f"_base_ = './{config.name}'\ndefault_hooks = {never}\n")
+        study_file.write_text(
+            text.replace(str(base), str(config)).replace(
+                f'{CONFIGS}/supervised_fasterrcnn_digits10pct.py', str(labels_alone)
+            )
+        )
+        composer = composer_of(study_file, data_root, tmp_path)
+        return {run.method.name: composer.digest(run) for run in composer.study.runs()}
+
+    before = digests_with('')
+    assert digests_with('note = 1') == before
+    # Those whose burn-in is longer than the run never teach, whatever λ is.
+    after = digests_with('model = dict(pseudo_weight=3.0)')
+    assert {name for name in before if after[name] != before[name]} == {'eager'}
+    after = digests_with('optim_wrapper = dict(optimizer=dict(lr=0.5))')
+    assert {name for name in before if after[name] != before[name]} == before.keys()

@@ -37,7 +37,7 @@ def proposal_loss(
         features: Of the images.
         samples: With the boxes to be learnt as ``gt_instances``; they stay as they are.
     """
-    return _named(detector.rpn_head.loss(features, _objects(samples)))
+    return with_names_of_proposals(detector.rpn_head.loss(features, as_objects(samples)))
 
 
 def proposal_loss_and_proposals(
@@ -46,9 +46,9 @@ def proposal_loss_and_proposals(
     """The same, and the proposals of each image that the detector trains its regions on."""
     cfg = detector.train_cfg.get('rpn_proposal', detector.test_cfg.rpn)
     losses, proposals = detector.rpn_head.loss_and_predict(
-        features, _objects(samples), proposal_cfg=cfg
+        features, as_objects(samples), proposal_cfg=cfg
     )
-    return _named(losses), proposals
+    return with_names_of_proposals(losses), proposals
 
 
 def give_proposals(
@@ -68,8 +68,12 @@ def give_proposals(
             sample.proposals = of_image
 
 
-def _objects(samples: list[DetDataSample]) -> list[DetDataSample]:
-    """Samples of the same images whose boxes are all of one class."""
+def as_objects(samples: list[DetDataSample]) -> list[DetDataSample]:
+    """Samples of the same images whose boxes are all of one class.
+
+    Args:
+        samples: With ``gt_instances``; they stay as they are.
+    """
     objects = []
     for sample in samples:
         objects.append(DetDataSample(metainfo=sample.metainfo))
@@ -78,6 +82,10 @@ def _objects(samples: list[DetDataSample]) -> list[DetDataSample]:
     return objects
 
 
-def _named(losses: dict[str, Any]) -> dict[str, Any]:
-    """Losses as mmdet's two-stage detectors call those of proposals."""
+def with_names_of_proposals(losses: dict[str, Any]) -> dict[str, Any]:
+    """Losses by the names that mmdet's two-stage detectors give those of proposals.
+
+    Args:
+        losses: By the names that the region proposal network gives them.
+    """
     return {name if 'rpn' in name else f'rpn_{name}': value for name, value in losses.items()}

@@ -18,6 +18,7 @@ from ssod.models.box_weights import weighted_boxes
 from ssod.models.consistency import Consistency
 from ssod.models.depthwise import quicken_depthwise
 from ssod.models.features import Features, given_features, images
+from ssod.models.losses_of_parts import is_faster_rcnn, losses_of_parts
 from ssod.models.precise_places import keep_places_precise
 from ssod.models.pretrained import localize_checkpoints
 from ssod.models.proposals import (
@@ -81,6 +82,9 @@ class SemiSupervisedDetector(BaseDetector):
             keep_places_precise(model)
             quicken_depthwise(model)
         self._samplers = region_samplers(self.student)
+        # A recipe with a loss of its own has its own pass of the heads.
+        own_loss = type(self).pseudo_loss is not SemiSupervisedDetector.pseudo_loss
+        self._parts_at_once = is_faster_rcnn(self.student) and not own_loss
         self.pseudo_weight = build_schedule(pseudo_weight)
         self.pseudo_factors = dict(pseudo_factors or {})
         self._proposals_alone = learns_proposals_alone(self.student, self.pseudo_factors)
@@ -134,16 +138,36 @@ class SemiSupervisedDetector(BaseDetector):
             # Left out, not multiplied by 0: that would keep a nan.
             batch_inputs, strong = batch_inputs[: len(labeled)], []
         features = self.student.extract_feat(batch_inputs)
-        border, end = len(labeled), len(batch_inputs)
-        of_labeled, of_strong = images(features, 0, border), images(features, border, end)
-        losses = _named('sup', self.student_loss(of_labeled, batch_inputs[:border], labeled))
-        if strong and weight > 0:
-            pseudo = self.pseudo_loss(of_strong, batch_inputs[border:], strong)
+        taught = strong if weight > 0 else []
+        supervised, pseudo = self._box_losses(features, batch_inputs, labeled, taught)
+        losses = _named('sup', supervised)
+        if taught:
             losses |= _named('pseudo', _with_factors(pseudo, self.pseudo_factors), weight)
         if self.consistency is not None and strong and consistency_weight > 0:
+            of_strong = images(features, len(labeled), len(batch_inputs))
             consistency = self.consistency.loss(self.student, of_strong, strong)
             losses |= _named('consistency', consistency, consistency_weight)
         return losses
+
+    def _box_losses(
+        self,
+        features: Features,
+        inputs: Tensor,
+        labeled: list[DetDataSample],
+        strong: list[DetDataSample],
+    ) -> tuple[Losses, Losses]:
+        """L_sup, and L_pseudo before λ; none of the latter if there is no strong view."""
+        if strong and self._parts_at_once:
+            regions = 1 if self._proposals_alone else 2
+            supervised, pseudo = losses_of_parts(
+                self.student, self._samplers, features, (labeled, strong), regions
+            )
+            return supervised, pseudo
+        border, end = len(labeled), len(inputs)
+        supervised = self.student_loss(images(features, 0, border), inputs[:border], labeled)
+        if not strong:
+            return supervised, {}
+        return supervised, self.pseudo_loss(images(features, border, end), inputs[border:], strong)
 
     def student_loss(
         self, features: Features, inputs: Tensor, samples: list[DetDataSample]

@@ -99,10 +99,14 @@ class SemiSupervisedDetector(BaseDetector):
         """Iterations since the teacher began; a hook counts them."""
 
     def train(self, mode: bool = True) -> 'SemiSupervisedDetector':
-        """Set the student's mode; the teacher stays in eval mode whatever the loop says."""
-        self.training = mode
-        for child in self.children():
-            child.train(mode and child is not self.teacher)
+        """Set the student's mode; the teacher stays in eval mode whatever the loop says.
+
+        The loop says it before each step; where it is so already, the modules are not gone through.
+        """
+        if not mode == self.training == self.student.training or self.teacher.training:
+            self.training = mode
+            for child in self.children():
+                child.train(mode and child is not self.teacher)
         return self
 
     def init_weights(self) -> None:

@@ -244,6 +244,18 @@ def test_the_teacher_stays_in_eval_mode():
     assert torch.equal(mean, model.teacher.backbone.bn1.running_mean)
 
 
+@pytest.mark.parametrize('changed', ['student', 'teacher', 'both'])
+def test_the_loop_sets_what_others_changed(changed):
+    model = build(digits_model())
+    for name in ('student', 'teacher') if changed == 'both' else (changed,):
+        getattr(model, name).train(name == 'teacher')
+    model.train()
+    assert model.student.roi_head.bbox_head.training
+    assert not any(m.training for m in model.teacher.modules())
+    model.eval()
+    assert not any(m.training for m in model.modules())
+
+
 def test_both_start_from_the_same_weights():
     torch.manual_seed(0)
     model = MODELS.build(digits_model())

@@ -62,6 +62,8 @@ class SemiSupervisedDetector(BaseDetector):
             know the detector's kind of head.
     """
 
+    training: bool
+
     def __init__(
         self,
         detector: dict[str, Any],

@@ -29,12 +29,13 @@ Samples = list[DetDataSample]
 
 def is_faster_rcnn(detector: BaseDetector) -> bool:
     """Whether a detector's loss is the one that is computed here."""
+    roi_head: Any = getattr(detector, 'roi_head', None)
     return (
         isinstance(detector, TwoStageDetector)
         and type(detector).loss is TwoStageDetector.loss
-        and type(detector.rpn_head) in (RPNHead, BatchedRPNHead)
-        and type(detector.roi_head) is StandardRoIHead
-        and not detector.roi_head.with_mask
+        and type(getattr(detector, 'rpn_head', None)) in (RPNHead, BatchedRPNHead)
+        and type(roi_head) is StandardRoIHead
+        and not roi_head.with_mask
     )
 
 

@@ -115,6 +115,7 @@ def test_the_heads_run_once():
         ('pisa/faster-rcnn_r50_fpn_pisa_1x_coco', False),
         ('guided_anchoring/ga-faster-rcnn_r50_fpn_1x_coco', False),
         ('retinanet/retinanet_r50_fpn_1x_coco', False),
+        ('fast_rcnn/fast-rcnn_r50_fpn_1x_coco', False),
     ],
 )
 def test_what_is_a_faster_rcnn(name, known):

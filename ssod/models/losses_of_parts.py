@@ -5,7 +5,7 @@ What the heads compute before is the same for an image whichever others there ar
 each part anew made the student of a small detector 10 % slower (two cores, digits).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdet.models import BaseDetector, TwoStageDetector
@@ -19,12 +19,16 @@ from mmdet.structures.bbox import bbox2roi
 from ssod.models.batched_rpn_head import BatchedRPNHead
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.features import Features, images
-from ssod.models.proposals import as_objects, with_names_of_proposals
+from ssod.models.proposals import as_objects, draw_regions, with_names_of_proposals
 from ssod.models.region_sampling import sampling_by_image
 
 Losses = dict[str, Any]
 Samples = list[DetDataSample]
 """Of some images, with the boxes to be learnt as ``gt_instances``, which may have ``weights``."""
+
+
+REGION_LOSSES = 'loss_cls', 'loss_bbox'
+"""What mmdet calls the losses of a region head."""
 
 
 def is_faster_rcnn(detector: BaseDetector) -> bool:
@@ -37,6 +41,16 @@ def is_faster_rcnn(detector: BaseDetector) -> bool:
         and type(roi_head) is StandardRoIHead
         and not roi_head.with_mask
     )
+
+
+def learns_proposals_alone(detector: BaseDetector, factors: Mapping[str, float]) -> bool:
+    """Whether factors leave nothing of a Faster R-CNN's loss but that of its proposals.
+
+    Args:
+        detector: Any of mmdet's; of another than a Faster R-CNN the answer is no.
+        factors: Of single losses, by their names; 1 where there is none.
+    """
+    return is_faster_rcnn(detector) and all(factors.get(name) == 0 for name in REGION_LOSSES)
 
 
 def losses_of_parts(
@@ -84,21 +98,18 @@ def _draw(
     maps: Sequence[Features],
     parts: Sequence[Samples],
 ) -> list[list[SamplingResult]]:
-    """The regions of each image of each part, as ``StandardRoIHead.loss`` draws them."""
+    """The regions of each image of each part."""
     samples = [sample for part in parts for sample in part]
-    truth, ignored, metas = unpack_gt_instances(samples)
+    metas = [sample.metainfo for sample in samples]
     proposals = detector.rpn_head.predict_by_feat(
         *(images(of_kind, 0, len(samples)) for of_kind in maps),
         batch_img_metas=metas,
         cfg=detector.train_cfg.get('rpn_proposal', detector.test_cfg.rpn),
     )
-    head, drawn = detector.roi_head, []
+    for of_image in proposals:
+        of_image.priors = of_image.pop('bboxes')
     with sampling_by_image(samplers, samples):
-        for i, of_image in enumerate(proposals):
-            of_image.priors = of_image.pop('bboxes')
-            assigned = head.bbox_assigner.assign(of_image, truth[i], ignored[i])
-            own = images(features, i, i + 1)
-            drawn.append(head.bbox_sampler.sample(assigned, of_image, truth[i], feats=own))
+        drawn = draw_regions(detector, features, proposals, samples)
     left = iter(drawn)
     return [[next(left) for _ in part] for part in parts]
 

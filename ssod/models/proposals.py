@@ -1,49 +1,30 @@
 """The region proposal network of a two-stage detector, apart from the rest of it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from mmdet.models import BaseDetector
-from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from ssod.models.features import Features
-
-REGION_LOSSES = 'loss_cls', 'loss_bbox'
-"""What mmdet calls the losses of a region head."""
-
-
-def learns_proposals_alone(detector: BaseDetector, factors: Mapping[str, float]) -> bool:
-    """Whether factors leave nothing of a two-stage detector's loss but that of its proposals.
-
-    Args:
-        detector: Any of mmdet's; of a cascade the answer is no.
-        factors: Of single losses, by their names; 1 where there is none.
-    """
-    standard = isinstance(getattr(detector, 'roi_head', None), StandardRoIHead)
-    with_masks = standard and detector.roi_head.with_mask
-    return standard and not with_masks and all(factors.get(name) == 0 for name in REGION_LOSSES)
-
-
-def proposal_loss(
-    detector: BaseDetector, features: Features, samples: list[DetDataSample]
-) -> dict[str, Any]:
-    """The loss of proposals, as it is in the detector's own.
-
-    Args:
-        detector: Two-stage.
-        features: Of the images.
-        samples: With the boxes to be learnt as ``gt_instances``; they stay as they are.
-    """
-    return with_names_of_proposals(detector.rpn_head.loss(features, as_objects(samples)))
+from ssod.models.features import Features, images
 
 
 def proposal_loss_and_proposals(
     detector: BaseDetector, features: Features, samples: list[DetDataSample]
 ) -> tuple[dict[str, Any], list[InstanceData]]:
-    """The same, and the proposals of each image that the detector trains its regions on."""
+    """The loss of proposals as in the detector's own, and those that it trains its regions on.
+
+    Args:
+        detector: Two-stage.
+        features: Of the images.
+        samples: With the boxes to be learnt as ``gt_instances``; they stay as they are.
+
+    Returns:
+        The losses, and of each image its proposals.
+    """
     cfg = detector.train_cfg.get('rpn_proposal', detector.test_cfg.rpn)
     losses, proposals = detector.rpn_head.loss_and_predict(
         features, as_objects(samples), proposal_cfg=cfg
@@ -66,6 +47,30 @@ def give_proposals(
         proposals = detector.rpn_head.predict(features, samples, rescale=False)
         for sample, of_image in zip(samples, proposals, strict=True):
             sample.proposals = of_image
+
+
+def draw_regions(
+    detector: BaseDetector,
+    features: Features,
+    proposals: list[InstanceData],
+    samples: list[DetDataSample],
+) -> list[SamplingResult]:
+    """The regions of each image that learn its boxes, as ``StandardRoIHead.loss`` draws them.
+
+    Args:
+        detector: Two-stage.
+        features: Of the images.
+        proposals: Of each image, as ``priors``.
+        samples: With the boxes to be learnt as ``gt_instances``.
+    """
+    head = detector.roi_head
+    truth, ignored, _ = unpack_gt_instances(samples)
+    drawn = []
+    for i, of_image in enumerate(proposals):
+        assigned = head.bbox_assigner.assign(of_image, truth[i], ignored[i])
+        own = images(features, i, i + 1)
+        drawn.append(head.bbox_sampler.sample(assigned, of_image, truth[i], feats=own))
+    return drawn
 
 
 def as_objects(samples: list[DetDataSample]) -> list[DetDataSample]:

@@ -18,15 +18,15 @@ from ssod.models.box_weights import weighted_boxes
 from ssod.models.consistency import Consistency
 from ssod.models.depthwise import quicken_depthwise
 from ssod.models.features import Features, given_features, images
-from ssod.models.losses_of_parts import is_faster_rcnn, losses_of_parts
+from ssod.models.losses_of_parts import (
+    REGION_LOSSES,
+    is_faster_rcnn,
+    learns_proposals_alone,
+    losses_of_parts,
+)
 from ssod.models.precise_places import keep_places_precise
 from ssod.models.pretrained import localize_checkpoints
-from ssod.models.proposals import (
-    REGION_LOSSES,
-    give_proposals,
-    learns_proposals_alone,
-    proposal_loss,
-)
+from ssod.models.proposals import give_proposals
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
 from ssod.schedules import build_schedule
@@ -89,7 +89,9 @@ class SemiSupervisedDetector(BaseDetector):
         self._parts_at_once = is_faster_rcnn(self.student) and not own_loss
         self.pseudo_weight = build_schedule(pseudo_weight)
         self.pseudo_factors = dict(pseudo_factors or {})
-        self._proposals_alone = learns_proposals_alone(self.student, self.pseudo_factors)
+        self._proposals_alone = self._parts_at_once and learns_proposals_alone(
+            self.student, self.pseudo_factors
+        )
         if self._proposals_alone:
             # Their losses are not even computed.
             for name in REGION_LOSSES:
@@ -199,10 +201,7 @@ class SemiSupervisedDetector(BaseDetector):
         there. See :meth:`student_loss`.
         """
         with weighted_boxes(self.student, strong):
-            if not self._proposals_alone:
-                return self.student_loss(features, inputs, strong)
-            with sampling_by_image(self._samplers, strong):
-                return proposal_loss(self.student, features, strong)
+            return self.student_loss(features, inputs, strong)
 
     @torch.no_grad()
     def teach(self, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:

@@ -18,7 +18,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.models.features import Features
-from ssod.models.proposals import proposal_loss_and_proposals
+from ssod.models.proposals import draw_regions, proposal_loss_and_proposals
 from ssod.models.region_sampling import sampling_by_image
 from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
 from ssod.models.two_heads import TwoHeadBBoxHead
@@ -132,21 +132,9 @@ class SoftTeacherDetector(SemiSupervisedDetector):
             losses, proposals = proposal_loss_and_proposals(self.student, features, certain)
             for proposal in proposals:
                 proposal.priors = proposal.pop('bboxes')
-            of_classes = self._sample(features, proposals, certain)
-            of_boxes = self._sample(features, proposals, placed)
+            of_classes = draw_regions(self.student, features, proposals, certain)
+            of_boxes = draw_regions(self.student, features, proposals, placed)
         return losses | self._region_loss(features, of_classes, of_boxes, strong)
-
-    def _sample(
-        self, features: Features, proposals: list[InstanceData], samples: list[DetDataSample]
-    ) -> list[SamplingResult]:
-        """Regions of each image that learn its boxes."""
-        roi_head, results = self.student.roi_head, []
-        for i, (proposal, sample) in enumerate(zip(proposals, samples, strict=True)):
-            boxes = sample.gt_instances
-            assigned = roi_head.bbox_assigner.assign(proposal, boxes, None)
-            own = [level[i : i + 1] for level in features]
-            results.append(roi_head.bbox_sampler.sample(assigned, proposal, boxes, feats=own))
-        return results
 
     def _region_loss(
         self,

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 
 from ssod.data.branches import pop_branch, put_branch
 from ssod.models.features import given_features
-from ssod.models.proposals import learns_proposals_alone
+from ssod.models.losses_of_parts import learns_proposals_alone
 from ssod.teachers import EMATeacherHook
 
 FLIP = np.array([[-1, 0, 64], [0, 1, 0], [0, 0, 1]], dtype=np.float32)

@@ -1,4 +1,4 @@
-# How much should the teacher's whole distribution weigh, and over how many regions?
+# What do other settings of our mean teacher, and mixed images, bring from the same start?
 _base_ = './photographs.py'
 data = dict(_delete_=True, voc2007_s320=dict(percents=[10], size=192))
 methods = dict(
@@ -19,6 +19,17 @@ methods = dict(
             'model.consistency.weight.end': 4.0,
             'model.consistency.num_regions': 48,
         },
+    ),
+    twice_the_unlabeled_images=dict(
+        config='configs/mt_fasterrcnn_small.py',
+        settings={
+            'default_hooks.teacher.burn_in': 0,
+            'train_dataloader.batch_size': 10,
+            'train_dataloader.sampler.source_ratio': [1, 4],
+        },
+    ),
+    mixed_images=dict(
+        config='configs/mixpl_fasterrcnn_small.py', settings={'default_hooks.teacher.burn_in': 0}
     ),
 )
 seeds = [1]

@@ -1,0 +1,23 @@
+# MixPL on small photographs: boxes of mixed images teach everything.
+_base_ = [
+    './_base_/models/mt_faster-rcnn_mobilenetv2_small.py',
+    './_base_/datasets/semi_small.py',
+    './_base_/schedules/small.py',
+    './_base_/runtime/mixpl.py',
+]
+
+# Nothing is erased before images are mixed.
+unlabeled = _base_.unlabeled
+unlabeled.pipeline[1].strong.pop()
+train_dataloader = dict(dataset=dict(datasets=[_base_.labeled, unlabeled]))
+
+twice = dict(detector=_base_.model.detector, data_preprocessor=_base_.model.data_preprocessor)
+weight = dict(type='sigmoid', end=1.0, steps=200)
+model = dict(twice, _delete_=True, type='MixPL', pseudo_weight=weight)
+two_phases = dict(_delete_=True, type='stepwise', values=[0.95, 0.99], milestones=[300])
+default_hooks = dict(
+    teacher=dict(burn_in=1200, decay=dict(decay=two_phases)),
+    # A batch has 4 strong views.
+    mixpl=dict(cache_size=8, mosaic_sides=(64, 128), patches=(1, 5), patch_side=0.2),
+    checkpoint=dict(interval=400),
+)

@@ -54,12 +54,11 @@ class Composer:
         if start:
             methods.append(start.method)
         content = [_read_by_a_run(self._settled(run.data, method)) for method in methods]
-        text = json.dumps(content, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return _digest(content)
 
     def place(self, run: Run) -> Path:
-        """Where a run's results go."""
-        return self.work_dir / run.name
+        """Where a run's results go; with other settings it goes elsewhere, and resumes nothing."""
+        return self.work_dir / f'{run.name}-{self.digest(run)}'
 
     def weights(self, run: Run) -> Path:
         """The checkpoint at the end of a run."""
@@ -103,9 +102,10 @@ class Composer:
 
     def _initialized(self, run: Run) -> Path:
         """A detector that is not trained yet, of this data set and seed; one for all methods."""
-        path = self.work_dir / run.data.name / f'initialized{run.seed}.pth'
+        cfg = self._settled(run.data, self.study.trained[0])
+        name = f'initialized{run.seed}-{_digest(cfg.model.detector.to_dict())}.pth'
+        path = self.work_dir / run.data.name / name
         if not path.exists():
-            cfg = self._settled(run.data, self.study.trained[0])
             cfg.merge_from_dict(self.options)
             cfg.work_dir = str(path.parent)
             use_data(cfg, self._data(run, held_out=False))
@@ -125,6 +125,11 @@ class Composer:
                 scale_sizes(cfg, (factor, factor))
             self._settings[key] = cfg
         return deepcopy(self._settings[key])
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _read_by_a_run(cfg: Config) -> dict[str, Any]:

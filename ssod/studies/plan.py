@@ -72,7 +72,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Its place below the study's work directory; no other run has the same."""
+        """Data set, budget, method and seed; no other run of the study has the same."""
         return f'{self.data.name}/{self.percent:g}pct/{self.method.name}/{self.seed}'
 
 

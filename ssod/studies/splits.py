@@ -33,9 +33,18 @@ def drawn(images: Sequence[Coco], seed: int, count: int) -> list[str]:
 
 
 def labeled_names(path: Path, images: Sequence[Coco], fold: int, percents: Sequence[float]) -> Path:
-    """The file of a fold; drawn where it does not exist, as many as the largest budget needs."""
+    """The file of a fold; drawn where it does not exist, as many as the largest budget needs.
+
+    Raises:
+        ValueError: If a budget is of no image at all.
+    """
+    least, most = (round(len(images) * percent / 100) for percent in (min(percents), max(percents)))
+    if least == 0:
+        raise ValueError(
+            f'{path}: {min(percents):g} percent of {len(images)} images are none; take a larger '
+            f'budget'
+        )
     if not path.exists():
-        most = max(round(len(images) * percent / 100) for percent in percents)
         _write(path, drawn(images, fold, most))
     return path
 

@@ -62,11 +62,11 @@ def test_all_methods_start_alike(study_file, data_root, tmp_path):
 def test_all_methods_start_from_one_training(started_study_file, data_root, tmp_path):
     composer = composer_of(started_study_file, data_root, tmp_path)
     start = find(composer, 'scenes/25pct/start/2')
-    assert composer.config(start).load_from.endswith('scenes/initialized2.pth')
-    work = tmp_path / 'work'
+    assert '/scenes/initialized2-' in composer.config(start).load_from
     for name, last in [('scenes/25pct', 3), ('cells/50pct', 2), ('cells/25pct', 2)]:
         run = find(composer, f'{name}/teacher/2')
-        assert composer.config(run).load_from == str(work / f'{name}/start/2/iter_{last}.pth')
+        weights = composer.place(find(composer, f'{name}/start/2')) / f'iter_{last}.pth'
+        assert composer.config(run).load_from == str(weights)
     # What the start does is part of what the others do.
     before = {run.name: composer.digest(run) for run in composer.study.runs()}
     text = started_study_file.read_text()
@@ -105,6 +105,21 @@ def test_a_digest_is_of_the_settings(study_file, data_root, tmp_path):
     after = composer_of(study_file, data_root, tmp_path, **{'model.detector.x': 1})
     changed = {name for name in digests if after.digest(find(after, name)) != digests[name]}
     assert changed == {name for name in digests if name.startswith('scenes')}
+    # A run of other settings would go on where the old one ended.
+    for run in before.study.runs():
+        assert (after.place(run) != before.place(run)) == (run.name in changed)
+
+
+def test_another_detector_is_initialized_anew(study_file, data_root, tmp_path):
+    before = composer_of(study_file, data_root, tmp_path)
+    study_file.write_text(
+        study_file.read_text().replace(
+            "max_iters': 3", "max_iters': 3, 'model.detector.rpn_head.feat_channels': 32"
+        )
+    )
+    after = composer_of(study_file, data_root, tmp_path)
+    run = before.study.runs()[0]
+    assert before._initialized(run) != after._initialized(after.study.runs()[0])
 
 
 def test_what_no_run_reads_is_in_no_digest(study_file, data_root, tmp_path):

@@ -64,8 +64,6 @@ def test_a_budget(data_root, tmp_path):
     [
         # Three of twelve are 25 %.
         ('0_00.png\n0_01.png\n', 25, 'names 2 images, but 25 percent of .* are 3'),
-        # Less than half an image.
-        ('0_00.png\n', 1, 'names 1 images, but 1 percent of .* are 0'),
         (
             '0_00.png\n0_99.png\n',
             17,
@@ -99,3 +97,11 @@ def test_the_folds_of_the_studies_are_in_the_repository(name, count):
     assert [len(set(names)) for names in folds] == [count] * 5
     assert len(set(map(tuple, folds))) == 5
     assert read_names(place / 'held_out.txt')
+
+
+def test_a_budget_of_no_image_is_refused(tmp_path):
+    images = [{'file_name': f'{i}.png'} for i in range(40)]
+    path = tmp_path / 'fold1.txt'
+    with pytest.raises(ValueError, match='fold1.txt: 1 percent of 40 images are none; take a lar'):
+        labeled_names(path, images, 1, [10, 1])
+    assert not path.exists()

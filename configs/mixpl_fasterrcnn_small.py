@@ -17,7 +17,6 @@ model = dict(twice, _delete_=True, type='MixPL', pseudo_weight=weight)
 two_phases = dict(_delete_=True, type='stepwise', values=[0.95, 0.99], milestones=[300])
 default_hooks = dict(
     teacher=dict(burn_in=1200, decay=dict(decay=two_phases)),
-    # A batch has 4 strong views.
-    mixpl=dict(cache_size=8, mosaic_sides=(64, 128), patches=(1, 5), patch_side=0.2),
+    mixpl=dict(mosaic_sides=(85, 171), patches=(1, 5), patch_side=0.2),
     checkpoint=dict(interval=400),
 )

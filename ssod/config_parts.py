@@ -1,5 +1,6 @@
 """What is inside a config, and its parts that go together."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,6 +53,8 @@ def validation_size(cfg: Config) -> tuple[int, int] | None:
 def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
     """Make the images of all data sets larger or smaller, in training and scoring alike.
 
+    The mosaics of MixPL's hook too.
+
     Args:
         cfg: The config; it is changed.
         factors: Of the first number of each size, and of the second.
@@ -65,6 +68,10 @@ def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
         crop = absolute_crop(part)
         if crop is not None:
             part.crop_size = _scaled(crop, factors[::-1])
+    for part in dicts_in(cfg.get('default_hooks') or {}):
+        if 'mosaic_sides' in part:
+            # Of height and width alike.
+            part.mosaic_sides = _scaled(part.mosaic_sides, 2 * (math.sqrt(math.prod(factors)),))
 
 
 def absolute_crop(part: ConfigDict) -> tuple[int, int] | None:

@@ -35,6 +35,15 @@ def test_sizes_are_scaled(step, name, expected):
     assert cfg.train_dataloader.dataset.pipeline[0][name] == expected
 
 
+def test_mosaics_are_scaled_with_the_images():
+    cfg = Config.fromfile('configs/mixpl_fasterrcnn_coco10pct.py')
+    scale_sizes(cfg, (0.25, 0.25))
+    assert tuple(cfg.default_hooks.mixpl.mosaic_sides) == (100, 200)
+    # A number is for heights and widths.
+    scale_sizes(cfg, (0.25, 1.0))
+    assert tuple(cfg.default_hooks.mixpl.mosaic_sides) == (50, 100)
+
+
 def test_what_is_no_crop_has_no_size():
     assert absolute_crop(config(dict(type='Resize', scale=(2, 1)))) is None
 

@@ -30,9 +30,6 @@ def test_a_digits_config_trains(name, digits, tmp_path):
     hooks.quality.ann_file = str(digits / 'annotations/unlabeled_truth.json')
     hooks.logger.interval = 1
     hooks.checkpoint.interval = 3
-    if 'mixpl' in hooks:
-        # The strong views of a batch, and a mosaic's four.
-        hooks.mixpl.cache_size = 2 * loader.sampler.source_ratio[1] + 4
     supervised = name.startswith('supervised')
     hooks.teacher.burn_in = 3 if supervised else 1
     hooks.pop('summary')

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ssod.config_parts import RESIZES, absolute_crop, transforms_in
+from ssod.config_parts import RESIZES, absolute_crop, dicts_in, transforms_in
 from ssod.fitting.given import Given
 from ssod.fitting.images import resize_factor, usual_size
 from ssod.fitting.measures import Labels, Machine
@@ -89,9 +89,10 @@ def fit_batch(cfg: Config, given: Given, labels: Labels, machine: Machine) -> st
     loader = cfg.train_dataloader
     if given.has('train_dataloader.batch_size') or not len(labels.sizes):
         return None
-    view = _largest_view(given.on(cfg), usual_size(labels))
-    room = megapixels_on(machine)
-    period = sum(source_ratio(cfg))
+    asked = given.on(cfg)
+    view = _largest_view(asked, usual_size(labels))
+    room = max(0.0, megapixels_on(machine) - _mosaic(asked))
+    period = sum(source_ratio(asked))
     most = max(loader.batch_size, meant_batch(cfg) // machine.processes)
     loader.batch_size = images_in_step(room, view, period, most)
     where = 'the CPU'
@@ -116,7 +117,7 @@ def fit_rate(cfg: Config, given: Given, machine: Machine) -> str | None:
     """
     optimizer = cfg.optim_wrapper.get('optimizer') or ConfigDict()
     meant = cfg.get('auto_scale_lr', {}).get('base_batch_size')
-    own = ('optim_wrapper.optimizer', 'auto_scale_lr')
+    own = ('optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.type', 'auto_scale_lr')
     if any(map(given.has, own)) or 'lr' not in optimizer or not meant:
         return None
     images = step_images(given.on(cfg), machine)
@@ -157,6 +158,12 @@ def _largest_view(cfg: Config, size: tuple[float, float]) -> float:
         if (scales := _scales(steps))
     ]
     return max(views, default=view_megapixels([], size))
+
+
+def _mosaic(cfg: Config) -> float:
+    """Megapixels of the mosaic that MixPL adds to a batch, 0 without one."""
+    sides = [part.mosaic_sides for part in dicts_in(cfg.default_hooks) if 'mosaic_sides' in part]
+    return sum((2 * largest) ** 2 / MEGAPIXEL for _, largest in sides)
 
 
 def _scales(steps: list[ConfigDict]) -> list[tuple[float, float]]:

@@ -57,7 +57,7 @@ def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) ->
         machine: What it runs on.
 
     Returns:
-        What was done; ``None`` where the config does not count iterations.
+        What was done; ``None`` where the config does not count iterations, or there is no image.
 
     Raises:
         FileNotFoundError: If the unlabelled images do not exist.
@@ -74,6 +74,9 @@ def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) ->
     images = [labels.images] * len(cfg.train_dataloader.dataset.datasets)
     if len(images) > 1:
         images[-1] = count_images(asked.train_dataloader.dataset.datasets[-1])
+    if not all(images):
+        # The checks of the data say what is missing.
+        return None
     step = step_images(asked, machine)
     number = iterations_for(images, source_ratio(asked), step, own * meant_batch(cfg) / step)
     most = math.inf if machine.gpu_memory is not None else min(own, CPU_ITERATIONS)
@@ -114,7 +117,9 @@ def stretch(cfg: Config, number: int) -> None:
     _times(cfg.train_cfg, factor, 'val_interval')
     for scheduler in cfg.get('param_scheduler') or []:
         if not scheduler.get('by_epoch', True):
-            _times(scheduler, factor, 'begin', 'end', 'milestones', 'T_max', 'step_size')
+            _times(
+                scheduler, factor, 'begin', 'end', 'milestones', 'T_max', 'step_size', 'total_steps'
+            )
     hooks = cfg.get('default_hooks') or ConfigDict()
     parts = {id(p): p for p in dicts_in([cfg.model, hooks, cfg.get('custom_hooks') or []])}
     for part in parts.values():

@@ -162,11 +162,10 @@ class MixPLHook(Hook):
     too few were seen, views are only erased. It comes after the hooks that count pseudo-boxes or
     compare them with the truth: they see the images as the teacher left them.
 
-    What was seen is in the checkpoint: ``cache_size`` images of the first rank, at most 5 MB each
-    on COCO; after a resumption all ranks begin with these.
+    As many views are remembered as one batch has, and four. They are in the checkpoint, those of
+    the first rank, at most 5 MB each on COCO; after a resumption all ranks begin with these.
 
     Args:
-        cache_size: How many strong views are remembered: exactly one batch's and four.
         mosaic_sides: Least and greatest height and width in pixels of a mosaic's quarter.
         patches: Fewest and most patches that are erased in an image.
         patch_side: Greatest height and width of a patch, as a share of the image's, in [0, 1).
@@ -175,14 +174,13 @@ class MixPLHook(Hook):
 
     Raises:
         ValueError: If a setting is out of its range; when training, if the model is no
-            :class:`MixPL` or ``cache_size`` does not fit the batch.
+            :class:`MixPL`.
     """
 
     priority = 'VERY_LOW'
 
     def __init__(
         self,
-        cache_size: int = 8,
         mosaic_sides: Sequence[int] = (400, 800),
         patches: Sequence[int] = (1, 19),
         patch_side: float = 0.1,
@@ -199,7 +197,6 @@ class MixPLHook(Hook):
             raise ValueError(f'MixPLHook: patch_side is {patch_side}, but must be in [0, 1)')
         if not 0 < most_erased <= 1:
             raise ValueError(f'MixPLHook: most_erased is {most_erased}, but must be in (0, 1]')
-        self.cache_size = cache_size
         self.mosaic_sides = mosaic_sides
         self.patches = patches
         self.patch_side = patch_side
@@ -230,14 +227,10 @@ class MixPLHook(Hook):
         """The images to learn from, and remember these; see the class."""
         samples = strong['data_samples']
         lessons = _lessons(strong)
-        if self.cache_size != len(lessons) + PARTS:
-            raise ValueError(
-                f'MixPLHook: cache_size is {self.cache_size}, but {len(lessons)} strong views and '
-                f'the {PARTS} images of a mosaic need {len(lessons) + PARTS}'
-            )
+        wanted = len(lessons) + PARTS
         learnt = [self._erased(self._here(lesson)) for lesson in lessons]
         extra: list[Lesson] = []
-        if len(self.cache) == self.cache_size:
+        if len(self.cache) >= wanted:
             size = tuple(max(lesson.shape[axis] for lesson in lessons) for axis in (0, 1))
             order = np.random.permutation(len(lessons)).tolist()
             others = [self._recalled(self.cache[place], size) for place in order]
@@ -247,7 +240,7 @@ class MixPLHook(Hook):
             order = (len(lessons) + np.random.permutation(PARTS)).tolist()
             quarters = [self._recalled(self.cache[place], size) for place in order]
             extra = [mosaic(quarters, self._colour)]
-        self.cache = [*self.cache, *lessons][-self.cache_size :]
+        self.cache = [*self.cache, *lessons][-wanted:]
         kept = [i for i, lesson in enumerate(learnt) if len(lesson.instances)] or [0]
         pairs = [(learnt[i], samples[i]) for i in kept]
         pairs += [(lesson, DetDataSample(metainfo={MOSAIC: True})) for lesson in extra]

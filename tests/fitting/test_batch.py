@@ -138,6 +138,24 @@ def test_the_users_batch_stays(cfg):
     assert cfg.optim_wrapper.optimizer.lr == 0.05
 
 
+def test_the_batch_is_a_multiple_of_the_users_ratio(cfg):
+    given = Given({'train_dataloader.sampler.source_ratio': [1, 4]})
+    fit_batch(cfg, given, labels_of([(640, 480)]), Machine(1, 200 * GB))
+    assert cfg.train_dataloader.batch_size == 10
+
+
+def test_a_mosaic_takes_room(cfg):
+    # 15.5 megapixels are eleven views of 1.33; a mosaic of 2.56 leaves room for nine.
+    labels, machine = labels_of([(640, 480)]), Machine(1, 80 * GB)
+    given = Given({'train_dataloader.sampler.source_ratio': [1]})
+    cfg.train_dataloader.sampler = dict(source_ratio=[1])
+    fit_batch(cfg, given, labels, machine)
+    assert cfg.train_dataloader.batch_size == 11
+    cfg.default_hooks.mixpl = dict(type='MixPLHook', mosaic_sides=(400, 800))
+    fit_batch(cfg, given, labels, machine)
+    assert cfg.train_dataloader.batch_size == 9
+
+
 def test_the_rate_of_a_config(cfg):
     cfg.optim_wrapper.optimizer.type = 'AdamW'
     cfg.train_dataloader.batch_size = 3
@@ -147,10 +165,18 @@ def test_the_rate_of_a_config(cfg):
     assert cfg.auto_scale_lr.base_batch_size == 3
     told = fit_rate(cfg, Given({}), Machine())
     assert told == 'learning rate 0.005: steps are of 3 images, as the config means'
+    # Another setting of the optimizer says nothing of its rate.
+    assert fit_rate(cfg, Given({'optim_wrapper.optimizer.weight_decay': 0.1}), Machine()) == told
 
 
 @pytest.mark.parametrize(
-    'options', [{'optim_wrapper.optimizer.lr': 1.0}, {'auto_scale_lr.enable': True}]
+    'options',
+    [
+        {'optim_wrapper.optimizer.lr': 1.0},
+        {'optim_wrapper.optimizer': {'type': 'SGD', 'lr': 1.0}},
+        {'optim_wrapper.optimizer.type': 'SGD'},
+        {'auto_scale_lr.enable': True},
+    ],
 )
 def test_the_users_rate_stays(cfg, options):
     before = cfg.to_dict()

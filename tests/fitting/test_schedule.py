@@ -116,6 +116,15 @@ def test_the_iterations_of_a_config(cfg, folder, machine, options, told):
     assert cfg.default_hooks.teacher.burn_in == cfg.train_cfg.max_iters / 5
 
 
+def test_no_image_at_all_is_left_to_the_checks(cfg, tmp_path):
+    nothing = tmp_path / 'none.json'
+    nothing.write_text('{"images": []}')
+    cfg.train_dataloader.dataset.datasets[1] = dict(type='CocoDataset', ann_file=str(nothing))
+    before = cfg.train_cfg.max_iters
+    assert fit_schedule(cfg, Given({}), labels_of([(8, 8)]), Machine(1, 1.0)) is None
+    assert cfg.train_cfg.max_iters == before
+
+
 def test_labelled_images_alone(cfg):
     cfg.train_dataloader.update(dataset=dict(datasets=[{}]), sampler=dict(source_ratio=[1]))
     told = fit_schedule(cfg, Given({}), labels_of([(8, 8)] * 500), Machine(1, 1.0))

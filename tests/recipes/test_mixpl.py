@@ -156,7 +156,7 @@ def batch(count, first=0, boxes=1):
 
 
 def hook(**changes):
-    settings = dict(cache_size=6, mosaic_sides=(10, 10), patches=(0, 0), flip=False)
+    settings = dict(mosaic_sides=(10, 10), patches=(0, 0), flip=False)
     made = MixPLHook(**{**settings, **changes})
     made._colour = GREY
     return made
@@ -218,9 +218,19 @@ def test_what_is_remembered_is_flipped_and_erased_when_it_is_used():
     assert max(shares) <= 0.75
 
 
-def test_a_batch_that_does_not_fit_the_memory_is_refused():
-    with pytest.raises(ValueError, match='cache_size is 6, but 3 strong views .* need 7'):
-        hook().mixed(batch(3))
+@pytest.mark.parametrize('count', [1, 3])
+def test_as_many_are_remembered_as_a_batch_and_a_mosaic_take(count):
+    mixing = hook()
+    # As after a resumption with a batch of another size.
+    for first in (0, 2, 4):
+        mixing.mixed(batch(2, first))
+    mixed = []
+    for first in range(6, 6 + 3 * count, count):
+        made = mixing.mixed(batch(count, first))
+        mixed.append(len(made['inputs']) > count)
+    # Six are too few for three views, and enough for one.
+    assert mixed == ([False, True, True] if count == 3 else [True, True, True])
+    assert len(mixing.cache) == count + 4
 
 
 @pytest.mark.parametrize(
@@ -301,7 +311,7 @@ def mixpl(digits_cfg, name, iters=4):
     digits_cfg.model = leaf.model
     digits_cfg.model.detector.backbone.norm_eval = True
     digits_cfg.train_dataloader.dataset.datasets[1].pipeline = leaf.unlabeled.pipeline
-    digits_cfg.default_hooks.mixpl = dict(leaf.default_hooks.mixpl, cache_size=7)
+    digits_cfg.default_hooks.mixpl = leaf.default_hooks.mixpl
     # All of its boxes are pseudo-boxes.
     digits_cfg.default_hooks.teacher.selector = dict(type='TopSelector', count=3)
     for part in ('rcnn', ''):
@@ -360,7 +370,7 @@ def test_it_is_resumed_bit_for_bit(digits_cfg):
 
 
 def test_another_model_is_refused(digits_cfg):
-    digits_cfg.default_hooks.mixpl = dict(type='MixPLHook', cache_size=7)
+    digits_cfg.default_hooks.mixpl = dict(type='MixPLHook')
     with pytest.raises(ValueError, match="SemiSupervisedDetector, .* model.type='MixPL'"):
         Runner.from_cfg(digits_cfg).train()
 

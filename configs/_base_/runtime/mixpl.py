@@ -5,5 +5,5 @@ default_hooks = dict(
     # The released code moves the teacher at each third step by max(0.0002, 4 / (4 + step)); this is
     # the same for a teacher that moves at each.
     teacher=dict(decay=dict(decay=1 - 0.0002 / 3, gamma=4 / 3)),
-    mixpl=dict(type='MixPLHook'),
+    mixpl=dict(type='MixPLHook', mosaic_sides=(400, 800)),
 )

@@ -24,6 +24,13 @@ QUICKER = {
     'SingleRoIExtractor': 'PyramidRoIExtractor',
 }
 """Parts that we have with the same numbers in less time."""
+UNFIT = {
+    'TridentFasterRCNN': 'has features of three images for each',
+    'GARPNHead': 'predicts on one image at a time',
+    'GARetinaHead': 'predicts on one image at a time',
+    'CenterNet': 'wants to know of borders that views do not have',
+}
+"""Detectors and heads that cannot be teachers, and why."""
 
 
 def use_detector(cfg: Config, name: str) -> None:
@@ -34,8 +41,9 @@ def use_detector(cfg: Config, name: str) -> None:
     root, Malladi et al. 2022). The number of classes is the data set's. Images are made as small as
     the detector's own, but never larger than the config's. The score threshold becomes one for its
     kind of scores. A head that changes its way of assigning after some epochs (TOOD) does so at
-    once, for a semi-supervised run has no epochs. The weights that the detector's config names, for
-    all of it or its backbone, are the start.
+    once, for a semi-supervised run has no epochs. Factors of single pseudo-label losses stay for
+    another Faster R-CNN alone. The weights that the detector's config names, for all of it or its
+    backbone, are the start.
 
     Args:
         cfg: The semi-supervised config; it is changed.
@@ -56,6 +64,9 @@ def use_detector(cfg: Config, name: str) -> None:
     preprocessor.pop('batch_augments', None)
     cfg.model.data_preprocessor.data_preprocessor = preprocessor
     cfg.model.detector = detector
+    # Factors are of losses by their names, which other detectors do not have or mean otherwise.
+    if detector.get('roi_head', {}).get('type') != 'StandardRoIHead':
+        cfg.model.pop('pseudo_factors', None)
     # What the config itself begins with is of another detector.
     cfg.load_from = theirs.get('load_from')
     classes = _number_of_classes(cfg)
@@ -96,6 +107,9 @@ def _check(detector: ConfigDict, name: str) -> None:
             f'{name}: {detector.type} learns masks, and pseudo-boxes have none; take a detector of '
             f'boxes'
         )
+    for part in dicts_in(detector):
+        if part.get('type') in UNFIT:
+            raise ValueError(f'{name}: {part.type} {UNFIT[part.type]}; take another detector')
     kind = detector.get('data_preprocessor', {}).get('type')
     if kind != 'DetDataPreprocessor':
         raise ValueError(f'{name}: {detector.type} does not detect objects in images')

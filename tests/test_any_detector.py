@@ -234,6 +234,21 @@ def test_what_comes_with_the_detector(coco_cfg, name, rate, threshold, size):
     assert [[tuple(s) for s in view[0].scale] for view in views] == [scales] * 3
 
 
+@pytest.mark.parametrize(
+    ('name', 'kept'),
+    [
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', True),
+        # Those of Faster R-CNN's regions would be all of its losses; it has none of the names.
+        ('retinanet/retinanet_r50_fpn_1x_coco', False),
+        ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco', False),
+    ],
+)
+def test_factors_of_losses_stay_for_a_faster_rcnn(name, kept):
+    cfg = Config.fromfile('configs/mt_fasterrcnn_small.py')
+    use_detector(cfg, f'mmdet::{name}.py')
+    assert ('pseudo_factors' in cfg.model) is kept
+
+
 def test_the_number_of_classes_is_the_data_sets(coco_cfg):
     coco_cfg.train_dataloader.dataset.datasets[0].metainfo = dict(classes=('cat', 'dog'))
     use_detector(coco_cfg, 'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py')
@@ -250,6 +265,14 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
         (
             'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
             'SoftTeacher is semi-supervised itself',
+        ),
+        (
+            'mmdet::tridentnet/tridentnet_r50-caffe_1x_coco.py',
+            'TridentFasterRCNN has features of three images',
+        ),
+        (
+            'mmdet::guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py',
+            'GARetinaHead predicts on one image at a time',
         ),
         ('mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py', 'does not detect'),
     ],

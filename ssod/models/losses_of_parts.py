@@ -11,6 +11,7 @@ from typing import Any
 from mmdet.models import BaseDetector, TwoStageDetector
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.task_modules.samplers import BaseSampler, SamplingResult
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import DetDataSample
@@ -21,6 +22,7 @@ from ssod.models.box_weights import weighted_boxes
 from ssod.models.features import Features, images
 from ssod.models.proposals import as_objects, draw_regions, with_names_of_proposals
 from ssod.models.region_sampling import sampling_by_image
+from ssod.models.regions import judges_boxes
 
 Losses = dict[str, Any]
 Samples = list[DetDataSample]
@@ -40,6 +42,7 @@ def is_faster_rcnn(detector: BaseDetector) -> bool:
         and type(getattr(detector, 'rpn_head', None)) in (RPNHead, BatchedRPNHead)
         and type(roi_head) is StandardRoIHead
         and not roi_head.with_mask
+        and judges_boxes(roi_head.bbox_head)
     )
 
 
@@ -50,7 +53,12 @@ def learns_proposals_alone(detector: BaseDetector, factors: Mapping[str, float])
         detector: Any of mmdet's; of another than a Faster R-CNN the answer is no.
         factors: Of single losses, by their names; 1 where there is none.
     """
-    return is_faster_rcnn(detector) and all(factors.get(name) == 0 for name in REGION_LOSSES)
+    # A head of its own may have more losses than those two.
+    return (
+        is_faster_rcnn(detector)
+        and type(detector.roi_head.bbox_head).loss is BBoxHead.loss
+        and all(factors.get(name) == 0 for name in REGION_LOSSES)
+    )
 
 
 def losses_of_parts(

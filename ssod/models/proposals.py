@@ -84,6 +84,8 @@ def as_objects(samples: list[DetDataSample]) -> list[DetDataSample]:
         objects.append(DetDataSample(metainfo=sample.metainfo))
         objects[-1].gt_instances = sample.gt_instances[:]
         objects[-1].gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
+        if 'ignored_instances' in sample:
+            objects[-1].ignored_instances = sample.ignored_instances
     return objects
 
 

@@ -32,8 +32,12 @@ class _Normalization(ImgDataPreprocessor):
         if not self._is_common(images):
             converted: dict[str, Any] = super().forward(data, training)
             return converted
-        # Neither samples nor images have to be carried anywhere.
-        return {'data_samples': None, **data, 'inputs': self._batch(images)}
+        # Nothing has to be carried anywhere. What predicts writes into its samples, so that these
+        # are not the loader's, as they are not in mmengine's.
+        samples = data.get('data_samples')
+        if samples is not None and not training:
+            samples = [sample.new() for sample in samples]
+        return {**data, 'inputs': self._batch(images), 'data_samples': samples}
 
     def _is_common(self, images: Any) -> bool:
         """Whether these are coloured images on a CPU, to be normalized."""

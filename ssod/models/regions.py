@@ -10,13 +10,23 @@ from typing import Any
 
 import torch
 from mmdet.models import BaseDetector
-from mmdet.models.dense_heads import ATSSHead, FCOSHead, GFLHead, RetinaHead, RTMDetHead
+from mmdet.models.dense_heads import (
+    ATSSHead,
+    FCOSHead,
+    GFLHead,
+    RetinaHead,
+    RTMDetHead,
+    RTMDetSepBNHead,
+)
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, DoubleConvFCBBoxHead
 from mmdet.models.task_modules.coders import DistancePointBBoxCoder
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import ModuleList
 
 from ssod.models.features import Features
 from ssod.models.proposals import give_proposals
@@ -63,16 +73,26 @@ def region_head(detector: BaseDetector) -> RegionHead:
         ValueError: If the detector is of no kind that can be asked about regions.
     """
     roi_head = getattr(detector, 'roi_head', None)
-    if isinstance(roi_head, StandardRoIHead | CascadeRoIHead):
+    head = getattr(roi_head or detector, 'bbox_head', detector)
+    head = head[0] if isinstance(head, ModuleList) else head
+    # Sparse R-CNN's proposals are parameters and have no scores.
+    proposes = isinstance(getattr(detector, 'rpn_head', None), BaseDenseHead)
+    if proposes and isinstance(roi_head, StandardRoIHead | CascadeRoIHead) and judges_boxes(head):
         return TwoStageRegions(roi_head)
-    if type(getattr(detector, 'bbox_head', None)) in DENSE_HEADS:
+    if type(head) in DENSE_HEADS:
         return DenseRegions(detector)
-    head = type(roi_head or getattr(detector, 'bbox_head', detector)).__name__
     known = ', '.join(cls.__name__ for cls in DENSE_HEADS)
     raise ValueError(
-        f'consistency: {head} cannot be asked about regions; use a two-stage detector or one with '
-        f'{known}, or set consistency=None'
+        f'consistency: {type(head).__name__} cannot be asked about regions; use Faster or Cascade '
+        f'R-CNN or a detector with {known}, or set consistency=None'
     )
+
+
+def judges_boxes(head: nn.Module) -> bool:
+    """Whether a region head says of each region one vector of logits and one of deltas."""
+    kinds = ConvFCBBoxHead | DoubleConvFCBBoxHead
+    known = isinstance(head, kinds) or type(head) is BBoxHead
+    return bool(known and head.with_cls and head.with_reg)
 
 
 class TwoStageRegions(RegionHead):
@@ -210,7 +230,7 @@ class _Grid:
         return head.bbox_coder.decode(priors, values)
 
 
-DENSE_HEADS = (RetinaHead, ATSSHead, GFLHead, FCOSHead, RTMDetHead)
+DENSE_HEADS = (RetinaHead, ATSSHead, GFLHead, FCOSHead, RTMDetHead, RTMDetSepBNHead)
 """Heads whose maps :class:`DenseRegions` can read; not their subclasses, which may differ."""
 
 

@@ -29,6 +29,7 @@ from ssod.models.pretrained import localize_checkpoints
 from ssod.models.proposals import give_proposals
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
+from ssod.models.two_stream_preprocessor import refuse_resizing
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
 
@@ -58,8 +59,8 @@ class SemiSupervisedDetector(BaseDetector):
         predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:
-        ValueError: If a setting is unknown or has no such value, or the consistency loss does not
-            know the detector's kind of head.
+        ValueError: If a setting is unknown or has no such value, the consistency loss does not know
+            the detector's kind of head, or whole batches are resized after the teacher spoke.
     """
 
     training: bool
@@ -98,6 +99,8 @@ class SemiSupervisedDetector(BaseDetector):
                 del self.pseudo_factors[name]
         self.box_jitter = None if box_jitter is None else BoxJitter(self.student, **box_jitter)
         self.consistency = None if consistency is None else Consistency(self.student, **consistency)
+        if self.consistency or type(self).hand_over is not SemiSupervisedDetector.hand_over:
+            refuse_resizing(self.data_preprocessor.data_preprocessor)
         self.predict_on = predict_on
         self.step = 0
         """Iterations since the teacher began; a hook counts them."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from mmdet.models.data_preprocessors import BatchResize, BatchSyncRandomResize
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.model import BaseDataPreprocessor
@@ -74,3 +75,21 @@ class TwoStreamPreprocessor(BaseDataPreprocessor):
         on_cpu = inputs.device.type == 'cpu'
         order = torch.channels_last if on_cpu else torch.contiguous_format
         return inputs.contiguous(memory_format=order), batch['data_samples']
+
+
+def refuse_resizing(preprocessor: nn.Module) -> None:
+    """Refuse augmentations of whole batches that move boxes, but not what belongs to them.
+
+    Args:
+        preprocessor: A detector's own.
+
+    Raises:
+        ValueError: If it has one.
+    """
+    for augment in getattr(preprocessor, 'batch_augments', None) or []:
+        if isinstance(augment, BatchResize | BatchSyncRandomResize):
+            raise ValueError(
+                f'data_preprocessor: {type(augment).__name__} in batch_augments would resize the '
+                f'strong views, but not what else the teacher says of places in them; remove it, '
+                f'or set consistency=None'
+            )

@@ -83,7 +83,7 @@ def clip_boxes_of_images(
         img_shapes: Height and width of each image.
         images: (N,) int64, on the device of ``boxes``.
     """
-    limits = boxes.new_tensor([(width, height) * 2 for height, width in img_shapes])
+    limits = boxes.new_tensor([(shape[1], shape[0]) * 2 for shape in img_shapes])
     return boxes.clamp(min=0).minimum(limits[images])
 
 

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from ssod.data.sampler import DRAW
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.features import given_features, images
-from ssod.models.losses_of_parts import is_faster_rcnn, losses_of_parts
+from ssod.models.losses_of_parts import is_faster_rcnn, learns_proposals_alone, losses_of_parts
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 
 DIGITS = Config.fromfile('configs/mt_fasterrcnn_digits10pct.py').model.detector
@@ -116,9 +116,29 @@ def test_the_heads_run_once():
         ('guided_anchoring/ga-faster-rcnn_r50_fpn_1x_coco', False),
         ('retinanet/retinanet_r50_fpn_1x_coco', False),
         ('fast_rcnn/fast-rcnn_r50_fpn_1x_coco', False),
+        ('sabl/sabl-faster-rcnn_r50_fpn_1x_coco', False),
     ],
 )
 def test_what_is_a_faster_rcnn(name, known):
     detector = get_config(f'mmdet::{name}.py').model
     detector.backbone.init_cfg = None
     assert is_faster_rcnn(MODELS.build(detector)) is known
+
+
+def test_a_head_with_more_losses_does_not_learn_proposals_alone():
+    heads = dict(DIGITS.roi_head.bbox_head, type='TwoHeadBBoxHead')
+    two = build(dict(DIGITS, roi_head=dict(DIGITS.roi_head, bbox_head=heads)))
+    none = dict(loss_cls=0.0, loss_bbox=0.0)
+    assert is_faster_rcnn(two)
+    assert not learns_proposals_alone(two, none)
+    assert learns_proposals_alone(build(), none)
+
+
+def test_ignored_boxes_are_ignored_by_proposals_too():
+    model = build()
+    model.rpn_head.assigner.ignore_iof_thr = 0.5
+    features = model.extract_feat(torch.rand(5, 3, 64, 64))
+    first, second = parts()
+    first[0].ignored_instances = InstanceData(bboxes=torch.tensor([[0.0, 0, 60, 60]]))
+    found = losses_of_parts(model, region_samplers(model), features, (first, second), 2)
+    check(model, found[0], alone(model, features, 0, first))

@@ -95,3 +95,10 @@ def test_only_mmdets_own_is_exchanged():
 def own(cfg):
     """mmdet's."""
     return DetDataPreprocessor(**{key: cfg[key] for key in cfg if key != 'type'})
+
+
+def test_what_is_predicted_is_not_written_into_the_loaders_samples():
+    data = batch((40, 30))
+    found = build_preprocessor(CFG)(data, training=False)
+    found['data_samples'][0].set_metainfo({'written': 1})
+    assert 'written' not in data['data_samples'][0].metainfo

@@ -1,8 +1,11 @@
 """Labelled images and strong views in one tensor."""
 
+import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+
+from ssod.models.two_stream_preprocessor import refuse_resizing
 
 
 def branch(*values):
@@ -42,3 +45,14 @@ def test_validation_is_as_the_detectors_own():
     images, samples = branch(1, 2)
     out = preprocessor()({'inputs': images, 'data_samples': samples})
     assert out['inputs'].is_contiguous()
+
+
+def test_resizing_of_whole_batches_is_refused_and_padding_is_not():
+    own = dict(type='DetDataPreprocessor', mean=[0] * 3, std=[1] * 3)
+    resize = dict(type='BatchSyncRandomResize', random_size_range=(32, 64))
+    refuse_resizing(MODELS.build(own))
+    refuse_resizing(
+        MODELS.build(dict(own, batch_augments=[dict(type='BatchFixedSizePad', size=(8, 8))]))
+    )
+    with pytest.raises(ValueError, match='BatchSyncRandomResize in batch_augments would resize'):
+        refuse_resizing(MODELS.build(dict(own, batch_augments=[resize])))

@@ -46,7 +46,8 @@ def validation_size(cfg: Config) -> tuple[int, int] | None:
     """The size that images are made for scoring; ``None`` if the config makes them no size."""
     for part in dicts_in(cfg.test_dataloader):
         if part.get('type') == 'Resize' and 'scale' in part:
-            return part.scale[0], part.scale[1]
+            width, height = both_sides(part.scale)
+            return width, height
     return None
 
 
@@ -64,7 +65,7 @@ def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
     for part in {id(part): part for part in dicts_in(loaders)}.values():
         key = RESIZES.get(part.get('type'))
         if key in part:
-            part[key] = _scaled(part[key], factors)
+            part[key] = _scaled(both_sides(part[key]), factors)
         crop = absolute_crop(part)
         if crop is not None:
             part.crop_size = _scaled(crop, factors[::-1])
@@ -72,6 +73,11 @@ def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
         if 'mosaic_sides' in part:
             # Of height and width alike.
             part.mosaic_sides = _scaled(part.mosaic_sides, 2 * (math.sqrt(math.prod(factors)),))
+
+
+def both_sides(scale: Any) -> Any:
+    """A size of images as two numbers, for which mmdet's transforms also take one."""
+    return (scale, scale) if isinstance(scale, int) else scale
 
 
 def absolute_crop(part: ConfigDict) -> tuple[int, int] | None:
@@ -86,4 +92,4 @@ def _scaled(scale: Any, factors: tuple[float, float]) -> Any:
     """A size, or several of them, times the factors."""
     if isinstance(scale[0], int):
         return tuple(round(s * f) for s, f in zip(scale, factors, strict=True))
-    return [_scaled(s, factors) for s in scale]
+    return [_scaled(both_sides(s), factors) for s in scale]

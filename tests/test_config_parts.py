@@ -16,6 +16,7 @@ def config(*steps):
     ('step', 'name', 'expected'),
     [
         (dict(type='Resize', scale=(200, 100)), 'scale', (100, 25)),
+        (dict(type='Resize', scale=200), 'scale', (100, 50)),
         (dict(type='RandomResize', scale=[(200, 100), (40, 80)]), 'scale', [(100, 25), (20, 20)]),
         (dict(type='RandomChoiceResize', scales=[(200, 100)]), 'scales', [(100, 25)]),
         # Height comes first.

@@ -40,6 +40,8 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
         findings += _check_references(annotations, 'image_id', images, 'image', file)
         findings += _check_references(annotations, 'category_id', categories, 'category', file)
         findings += check_boxes(images, annotations, file)
+        if role != 'labeled':
+            findings += _check_scored(annotations, file)
     elif annotations:
         what = f'is unlabelled, but has {len(annotations):,} annotations, which are ignored'
         remedy = 'take them out, lest labels leak (tools/split_coco.py does)'
@@ -51,6 +53,22 @@ def _check_twice(entries: Entries, part: str, field: str, file: str) -> list[Fin
     counts = Counter(entry[field] for entry in entries)
     faults = [f'{n} {part} have the {field} {shown(value)}' for value, n in counts.items() if n > 1]
     return first_of('error', file, faults, f'give each a {field} of its own')
+
+
+def _check_scored(annotations: Entries, file: str) -> list[Finding]:
+    """What pycocotools stumbles over, which scores detections for ``CocoMetric``."""
+    bare, zero = [], []
+    for place, annotation in enumerate(annotations):
+        if 'iscrowd' not in annotation:
+            bare.append(f"{entry_name(annotations, 'annotations', place)} has no 'iscrowd'")
+        if annotation['id'] == 0:
+            name = entry_name(annotations, 'annotations', place)
+            zero.append(f'{name} counts as not found, whatever is detected')
+    alternative = 'or score with FastCocoMetric'
+    return [
+        *first_of('warning', file, bare, f'write 0, {alternative}: CocoMetric fails without it'),
+        *first_of('warning', file, zero, f'number annotations from 1, {alternative}'),
+    ]
 
 
 def _check_references(

@@ -105,12 +105,19 @@ def preparation_of(
             )
     if resize is None:
         raise ValueError(f'{cfg.filename}: {where}.dataset.pipeline has no Resize with a scale')
+    for key, known in (('interpolation', 'bilinear'), ('backend', 'cv2')):
+        if resize.get(key, known) != known:
+            raise ValueError(
+                f'{cfg.filename}: {where}.dataset.pipeline has a Resize with '
+                f'{key}={resize[key]!r}, which cannot be exported; only {known!r} can'
+            )
+    scale = resize.scale
     to_rgb = preprocessor.get('bgr_to_rgb', False) or preprocessor.get('rgb_to_bgr', False)
     # The config's are in the network's order of channels.
     order = slice(None) if to_rgb else slice(None, None, -1)
     mean, std = (preprocessor.get(key) or [n] * 3 for key, n in (('mean', 0.0), ('std', 1.0)))
     return Preparation(
-        scale=(int(resize.scale[0]), int(resize.scale[1])),
+        scale=(scale, scale) if isinstance(scale, int) else (int(scale[0]), int(scale[1])),
         keep_ratio=bool(resize.get('keep_ratio', False)),
         size=size,
         mean=tuple(float(value) for value in mean[order]),

@@ -64,6 +64,12 @@ def test_blue_first(small):
     assert (found.mean, found.std, found.network_takes_rgb) == (RGB, (3, 2, 1), False)
 
 
+def test_one_number_is_a_scale_too(small):
+    cfg = small(NAME)
+    cfg.test_dataloader.dataset.pipeline[1].scale = 96
+    assert prepared(cfg).scale == (96, 96)
+
+
 def test_no_normalization(small):
     cfg = small(NAME)
     cfg.model.data_preprocessor.data_preprocessor = dict(type='DetDataPreprocessor')
@@ -78,6 +84,11 @@ def test_no_normalization(small):
         ([dict(type='Resize', scale=(8, 8))] * 2, 'pipeline has Resize, which cannot be'),
         ([dict(type='Resize', scale_factor=0.5)], 'pipeline has Resize, which cannot be'),
         ([], 'pipeline has no Resize with a scale'),
+        ([dict(type='Resize', scale=(8, 8), backend='pillow')], "Resize with backend='pillow'"),
+        (
+            [dict(type='Resize', scale=(8, 8), interpolation='nearest')],
+            "Resize with interpolation='nearest', which cannot be exported; only 'bilinear'",
+        ),
     ],
 )
 def test_what_cannot_be_prepared(small, steps, message):

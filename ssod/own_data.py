@@ -1,6 +1,7 @@
 """Data sets put into a semi-supervised config by their paths."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from ssod.checks.data_sets import DataSet
 from ssod.config_parts import dicts_in, set_number_of_classes
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
@@ -51,7 +53,7 @@ class OwnData:
     truth: Path | None = None
 
 
-def use_data(cfg: Config, data: OwnData) -> None:
+def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
     """Put data in the place of a config's own; pipelines, batches and samplers stay.
 
     The heads get as many classes as the labelled images have, and a ``FrequencySelector`` counts
@@ -59,18 +61,22 @@ def use_data(cfg: Config, data: OwnData) -> None:
 
     Args:
         cfg: A config that trains on labelled sources and an unlabelled one, which is the last, or
-            on labelled ones alone; it is changed. Without validation images, or with VOC or YOLO,
-            it must have its ``work_dir``.
+            on labelled ones alone; it is changed. Without ``out_dir`` it must have its
+            ``work_dir``.
         data: Where the data are.
+        out_dir: Where files that are made of the data go, without validation images and with VOC
+            or YOLO; the config's ``work_dir`` if ``None``.
 
     Raises:
         FileNotFoundError: If labels or validation labels do not exist.
-        ValueError: If they are in no known format or wrong, or have no categories.
+        ValueError: If they are in no known format or wrong, have no categories, or would be
+            overwritten.
     """
-    data = in_coco(data, Path(cfg.work_dir))
+    out_dir = Path(cfg.work_dir) if out_dir is None else out_dir
+    data = in_coco(data, out_dir)
     labeled, val = data.labeled, data.val
     if val is None:
-        labeled, val = part_validation(labeled, Path(cfg.work_dir))
+        labeled, val = part_validation(labeled, out_dir)
     classes = class_names(data.labeled)
     sources = cfg.train_dataloader.dataset.datasets
     # The unlabelled images come last; the labelled ones may be there in several views.
@@ -89,7 +95,8 @@ def use_data(cfg: Config, data: OwnData) -> None:
     for part in dicts_in(cfg.default_hooks.get('teacher')):
         if part.get('type') == 'FrequencySelector':
             part.update(ann_file=str(labeled), classes=classes)
-    set_number_of_classes(cfg.model, len(classes))
+    for part in (cfg.model, cfg.default_hooks.get('teacher')):
+        set_number_of_classes(part, len(classes))
 
 
 def in_coco(data: OwnData, work_dir: Path) -> OwnData:
@@ -123,12 +130,20 @@ def use_folder(cfg: Config, folder: Path) -> None:
         folder: Images, in sub-folders too.
 
     Raises:
-        ValueError: If the config has no unlabelled source.
+        ValueError: If the config has no unlabelled source, as that of a plain detector.
     """
-    sources = cfg.train_dataloader.dataset.datasets
+    if not cfg.get('train_dataloader'):
+        raise ValueError(
+            f'{cfg.filename}: it has no train_dataloader, as the config of a plain detector; give '
+            f"the run's own config and checkpoint, or predict with tools/predict.py, which takes "
+            f'the plain one'
+        )
+    sources = cfg.train_dataloader.dataset.get('datasets') or []
     if len(sources) < 2:
         raise ValueError(f'{cfg.filename}: it has no unlabelled images that {folder} could replace')
-    sources[-1] = _folder(sources[-1], folder, sources[0].get('metainfo', {}).get('classes'))
+    # A data set of a kind of its own may name its classes itself.
+    classes = DataSet('train_dataloader.dataset.datasets[0]', 'labeled', sources[0]).classes
+    sources[-1] = _folder(sources[-1], folder, classes)
 
 
 def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
@@ -143,11 +158,18 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
         The file of what is learnt from, and that of what is scored on.
 
     Raises:
-        ValueError: If there are too few images to part.
+        ValueError: If there are too few images to part, or ``labeled`` is one of the files that
+            would be written.
     """
+    files = out_dir / 'labeled.json', out_dir / 'val.json'
+    if labeled.resolve() in [file.resolve() for file in files]:
+        raise ValueError(
+            f'{labeled} is a part that an earlier call made, and would be overwritten with a part '
+            f'of itself; give the labels that it was made of, or --val {files[1]} too, or another '
+            f'--work-dir'
+        )
     val, _, train = split_coco(read_coco(labeled), 100 * VAL_SHARE, fold=0)
     out_dir.mkdir(parents=True, exist_ok=True)
-    files = out_dir / 'labeled.json', out_dir / 'val.json'
     for file, content in zip(files, (train, val), strict=True):
         write_json(file, content)
     counts = len(val['images']), len(val['images']) + len(train['images'])
@@ -194,7 +216,7 @@ def _unlabeled(old: ConfigDict, data: OwnData, classes: tuple[str, ...]) -> Conf
     return made
 
 
-def _folder(old: ConfigDict, folder: Path, classes: tuple[str, ...]) -> ConfigDict:
+def _folder(old: ConfigDict, folder: Path, classes: Sequence[str] | str | None) -> ConfigDict:
     return ConfigDict(
         type='UnlabeledFolder',
         data_root=str(folder),

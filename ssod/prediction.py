@@ -1,9 +1,11 @@
 """What a trained detector finds in images and videos, as pictures and a COCO JSON."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -13,7 +15,8 @@ from mmengine.config import Config
 from PIL import Image
 from rich.progress import Progress
 
-from ssod.data.coco_json import write_json
+from ssod.data.coco_json import read_coco, write_json
+from ssod.data.folder import EXTENSIONS
 from ssod.data.inputs import Inputs, find_inputs
 from ssod.data.load_image import BrokenImageError, LoadImage, printable
 from ssod.inference import Detector, Pixels
@@ -73,13 +76,15 @@ def predict(
         score_thr: Boxes of lower scores are left out, in [0, 1].
         batch_size: Images at once, at least 1; those of different sizes are padded to the largest,
             which can change what is found a little.
-        overwrite: Whether a ``predictions.json`` that is there may be replaced.
+        overwrite: Whether a ``predictions.json`` that is there may be replaced, and pictures; those
+            that it names are removed.
 
     Raises:
-        FileExistsError: If there is one and it may not.
+        FileExistsError: If there is one and it may not, or ``pictures`` has files that no
+            ``predictions.json`` tells of.
         FileNotFoundError: If the checkpoint or an input does not exist, or a folder has no image.
-        ValueError: If a setting is out of its range, config and checkpoint do not go together, or
-            nothing at all could be read.
+        ValueError: If a setting is out of its range, config and checkpoint do not go together,
+            nothing at all could be read, or a picture would take the place of an input.
     """
     if not 0 <= score_thr <= 1:
         raise ValueError(f'score_thr is {score_thr}, but must be in [0, 1]')
@@ -89,7 +94,13 @@ def predict(
     file, pictures = out / NAME, out / 'pictures'
     if file.exists() and not overwrite:
         raise FileExistsError(f'{file} exists; remove it, or pass --overwrite or another --out')
+    if not (overwrite or file.exists()) and pictures.is_dir() and any(pictures.iterdir()):
+        raise FileExistsError(
+            f'{pictures} has files and no {NAME} beside it, so they may be of another origin; '
+            f'pass another --out, or --overwrite to write among them'
+        )
     found = find_inputs(inputs, leave_out=pictures)
+    _check_inputs_stay(found, pictures)
     detector = Detector(cfg, checkpoint, whose)
     with progress_bar() as bar:
         work = _Work(detector, pictures, score_thr, batch_size, bar)
@@ -98,8 +109,54 @@ def predict(
         raise ValueError(f'nothing could be read: {work.passed_over[0]}')
     info = {'source': f'{whose} of {checkpoint}', 'min_score': score_thr, 'images': str(found.root)}
     content = as_coco(work.entries, detector.classes, info)
+    _remove_old(file, pictures, work.entries)
     write_json(file, content)
     return Predictions(file, pictures, content, work.passed_over)
+
+
+def _picture_of(name: str) -> str:
+    """What the picture of an image in the COCO JSON is called; of a video's frame, the video's."""
+    path = PurePosixPath(name)
+    return name if path.suffix.lower() in EXTENSIONS else _picture_of_video(str(path.parent))
+
+
+def _picture_of_video(name: str) -> str:
+    # Its own name stays, for there may be clip.avi and clip.mov.
+    return name if name.lower().endswith('.mp4') else f'{name}.mp4'
+
+
+def _check_inputs_stay(found: Inputs, pictures: Path) -> None:
+    """Refuse to write through a link onto what is to be predicted on."""
+    given = [*found.images, *found.videos]
+    real = {os.path.realpath(path) for path in given}
+    names = [found.name(path) for path in found.images]
+    names += [_picture_of_video(found.name(path)) for path in found.videos]
+    for name in names:
+        if os.path.realpath(pictures / name) in real:
+            raise ValueError(
+                f'{printable(str(pictures / name))} is a link to an input, which would be '
+                f'replaced; pass another --out'
+            )
+
+
+def _remove_old(file: Path, pictures: Path, entries: Iterable[Entry]) -> None:
+    """Remove the pictures of an earlier call that this one has not drawn anew.
+
+    Args:
+        file: The COCO JSON of the earlier call, if there was one.
+        pictures: The folder of the pictures.
+        entries: What this call has found.
+    """
+    old: set[str] = set()
+    # Without a list of them, or with one of another origin, all stay.
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        old = {_picture_of(image['file_name']) for image in read_coco(file)['images']}
+    root = Path(os.path.realpath(pictures))
+    for name in old - {_picture_of(entry['file_name']) for entry in entries}:
+        path = pictures / name
+        folder = Path(os.path.realpath(path.parent))
+        if folder.is_relative_to(root) and (path.is_file() or path.is_symlink()):
+            path.unlink()
 
 
 class _Work:
@@ -143,9 +200,7 @@ class _Work:
 
     def _video(self, path: Path, name: str, video: mmcv.VideoReader) -> None:
         frames = ((f'{name}/{number:06d}', frame) for number, frame in enumerate(video))
-        # Its own name stays, for there may be clip.avi and clip.mov.
-        target = self.pictures / (name if path.suffix.lower() == '.mp4' else f'{name}.mp4')
-        with VideoFile(target, video.fps) as file:
+        with VideoFile(self.pictures / _picture_of_video(name), video.fps) as file:
             for _, picture in self._drawn(frames):
                 frame = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)
                 file.write(np.asarray(frame, np.uint8))

@@ -39,6 +39,7 @@ def load_config(
     detector: str | None = None,
     data: OwnData | None = None,
     fit: bool = True,
+    data_dir: str | Path | None = None,
 ) -> Config:
     """Read a config for a run.
 
@@ -52,6 +53,8 @@ def load_config(
         data: Data that take the place of the config's, see :func:`ssod.own_data.use_data`.
         fit: Whether the config is fitted to such data and the machine, see
             :func:`ssod.fitting.fit_config`; the values of ``options`` stay.
+        data_dir: Where files that are made of ``data`` go; the work directory if ``None``. For
+            those who only look, and must leave the files of a run alone.
 
     Raises:
         FileNotFoundError: If a config or data that it is fitted to do not exist.
@@ -61,6 +64,9 @@ def load_config(
     if not Path(path).is_file():
         raise FileNotFoundError(f'config {path} does not exist; see configs/ for those that do')
     cfg = Config.fromfile(path)
+    if 'begun_from' in cfg:
+        # A resumed run wrote it; who reads it does not go on with that run.
+        cfg.resume, cfg.load_from = False, cfg.pop('begun_from')
     name = Path(path).stem
     if detector is not None:
         use_detector(cfg, detector)
@@ -69,7 +75,7 @@ def load_config(
     place = work_dir or options.get('work_dir') or cfg.get('work_dir') or f'work_dirs/{name}'
     cfg.work_dir = place
     if data is not None:
-        use_data(cfg, data)
+        use_data(cfg, data, None if data_dir is None else Path(data_dir))
         if fit:
             fit_config(cfg, options, machine_at_hand(launcher))
     cfg.merge_from_dict(options)
@@ -160,6 +166,7 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
         checkpoint = str(latest)
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f'checkpoint {checkpoint} does not exist; cannot resume from it')
+    cfg.begun_from = cfg.get('load_from')
     cfg.resume, cfg.load_from = True, checkpoint
 
 

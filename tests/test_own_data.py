@@ -112,6 +112,13 @@ def test_a_selector_counts_the_labels(data, tmp_path):
     assert (found.classes, found.share) == (('cat', 'dog'), 0.5)
 
 
+def test_a_selector_has_the_datas_classes(data, tmp_path):
+    cfg = Config.fromfile('configs/consistentteacher_retinanet_digits10pct.py')
+    cfg.work_dir = str(tmp_path / 'work')
+    use_data(cfg, data)
+    assert cfg.default_hooks.teacher.selector.selectors[1].num_classes == 2
+
+
 def test_labels_alone(data):
     cfg, _ = put(data, 'configs/supervised_fasterrcnn_digits10pct.py')
     (labeled,) = cfg.train_dataloader.dataset.datasets
@@ -150,6 +157,21 @@ def test_without_validation_images(data, tmp_path, caplog):
     assert json.loads((tmp_path / 'run/val.json').read_text()) == val
 
 
+@pytest.mark.parametrize('name', ['labeled', 'val', 'link'])
+def test_a_part_is_not_parted_onto_itself(data, tmp_path, name):
+    given = OwnData(data.labeled, data.images, data.unlabeled)
+    put(given, work_dir=tmp_path / 'run')
+    (tmp_path / 'run/link.json').symlink_to('labeled.json')
+    part = tmp_path / f'run/{name}.json'
+    before = part.read_text()
+    with pytest.raises(ValueError, match=rf'run/{name}\.json is a part that .* or another --work'):
+        put(replace(given, labeled=part), work_dir=tmp_path / 'run')
+    assert part.read_text() == before
+    # It may be learnt from as a whole.
+    put(replace(given, labeled=part, val=tmp_path / 'run/val.json'), work_dir=tmp_path / 'run')
+    assert part.read_text() == before
+
+
 def test_classes(tmp_path):
     # In the order of the file, which is mmdet's.
     path = write_coco(tmp_path / 'x.json', 1, ('b', 'a'))
@@ -166,9 +188,26 @@ def test_another_folder(tmp_path):
     use_folder(cfg, tmp_path)
     unlabeled = cfg.train_dataloader.dataset.datasets[1]
     assert (unlabeled.type, unlabeled.data_root) == ('UnlabeledFolder', str(tmp_path))
+    # Of the labelled images, whose kind of data set names them.
+    assert list(unlabeled.metainfo.classes) == [str(digit) for digit in range(10)]
     alone = Config.fromfile('configs/supervised_fasterrcnn_digits10pct.py')
     with pytest.raises(ValueError, match='it has no unlabelled images that'):
         use_folder(alone, tmp_path)
+
+
+# What each row proves: a published detector has no training data; one of mmdet's has other ones.
+@pytest.mark.parametrize(
+    ('own', 'told'),
+    [
+        ({}, r'plain\.py: it has no train_dataloader, as the config of a plain detector; give the'),
+        ({'train_dataloader': {'dataset': {'type': 'CocoDataset'}}}, 'it has no unlabelled images'),
+    ],
+)
+def test_a_plain_detectors_config_has_no_folder(tmp_path, own, told):
+    (tmp_path / 'plain.py').touch()
+    cfg = Config({'model': {}, **own}, filename=str(tmp_path / 'plain.py'))
+    with pytest.raises(ValueError, match=told):
+        use_folder(cfg, tmp_path)
 
 
 def write_voc(root, images):

@@ -216,6 +216,61 @@ def test_the_verb_and_what_is_there_already(run, photos, tmp_path):
     assert there.file == checkpoint.parent / 'predictions/predictions.json'
 
 
+def test_pictures_of_the_user_are_not_replaced(run, cfg, photos, tmp_path):
+    (tmp_path / 'pictures').mkdir()
+    # An empty folder is no matter.
+    predict(cfg, run[1], [photos / 'z.tiff'], tmp_path)
+    (tmp_path / 'predictions.json').unlink()
+    own = tmp_path / 'pictures/a.png'
+    own.write_bytes(b'mine')
+    with pytest.raises(FileExistsError, match=r'pictures has files and no predictions\.json besid'):
+        predict(cfg, run[1], [photos / 'a.png'], tmp_path)
+    assert own.read_bytes() == b'mine'
+    assert not (tmp_path / 'predictions.json').exists()
+    predict(cfg, run[1], [photos / 'a.png'], tmp_path, overwrite=True)
+    assert Image.open(own).size == (96, 96)
+
+
+@pytest.mark.parametrize('link', ['sub', 'sub/B.JPG'])
+def test_an_input_is_not_replaced_through_a_link(run, cfg, photos, tmp_path, link):
+    shutil.copytree(photos, tmp_path / 'in')
+    before = (tmp_path / 'in/sub/B.JPG').read_bytes()
+    to = tmp_path / 'out/pictures' / link
+    to.parent.mkdir(parents=True)
+    to.symlink_to(tmp_path / 'in' / link)
+    with pytest.raises(ValueError, match=r'sub/B\.JPG is a link to an input, which would be repl'):
+        predict(cfg, run[1], [tmp_path / 'in'], tmp_path / 'out', overwrite=True)
+    assert (tmp_path / 'in/sub/B.JPG').read_bytes() == before
+
+
+def test_old_pictures_do_not_stay_among_new_ones(run, cfg, photos, tmp_path):
+    writer = cv2.VideoWriter(
+        str(tmp_path / 'clip.avi'), cv2.VideoWriter.fourcc(*'MJPG'), 10, (96, 96)
+    )
+    writer.write(cv2.imread(str(photos / 'a.png')))
+    writer.release()
+    shutil.copytree(photos, tmp_path / 'in')
+    shutil.move(tmp_path / 'clip.avi', tmp_path / 'in/clip.avi')
+    out = tmp_path / 'out'
+    predict(cfg, run[1], [tmp_path / 'in', tmp_path / 'in/clip.avi'], out)
+    pictures = out / 'pictures'
+    assert (pictures / 'clip.avi.mp4').is_file()
+    (pictures / 'own.png').write_bytes(b'mine')
+    # Names that lead out of the folder remove nothing.
+    (out / 'kept.png').write_bytes(b'mine')
+    (tmp_path / 'kept').mkdir()
+    (tmp_path / 'kept/x.png').write_bytes(b'mine')
+    (pictures / 'way').symlink_to(tmp_path / 'kept')
+    content = json.loads((out / 'predictions.json').read_text())
+    for name in ('../kept.png', 'way/x.png', str(tmp_path / 'kept/x.png'), 'gone.png'):
+        content['images'].append({'id': len(content['images']) + 1, 'file_name': name})
+    (out / 'predictions.json').write_text(json.dumps(content))
+    predict(cfg, run[1], [tmp_path / 'in/a.png'], out, overwrite=True)
+    left = sorted(p.relative_to(pictures).as_posix() for p in pictures.rglob('*') if p.is_file())
+    assert [name for name in left if not name.startswith('way')] == ['a.png', 'own.png']
+    assert (out / 'kept.png').exists() and (tmp_path / 'kept/x.png').exists()
+
+
 @pytest.mark.parametrize(
     ('settings', 'told'),
     [

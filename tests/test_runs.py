@@ -154,3 +154,18 @@ def test_resuming(tmp_path):
     assert (cfg.resume, cfg.load_from) == (True, str(file))
     with pytest.raises(FileNotFoundError, match='no.pth does not exist'):
         runs.set_resume(cfg, 'no.pth')
+
+
+@pytest.mark.parametrize('start', ['start.pth', None])
+def test_the_config_of_a_resumed_run_begins_as_it_began(tmp_path, start):
+    file = tmp_path / 'x.pth'
+    file.touch()
+    cfg = Config(dict(work_dir=str(tmp_path), load_from=start))
+    runs.set_resume(cfg, str(file))
+    cfg.dump(tmp_path / 'dumped.py')
+    again = runs.load_config(tmp_path / 'dumped.py')
+    assert (again.resume, again.load_from) == (False, start)
+    # What the user says is done.
+    wanted = {'resume': True, 'load_from': 'mine.pth'}
+    again = runs.load_config(tmp_path / 'dumped.py', options=wanted)
+    assert (again.resume, again.load_from) == (True, 'mine.pth')

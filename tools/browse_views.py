@@ -11,6 +11,7 @@ Examples:
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -41,9 +42,14 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with errors_in_one_line():
+    # What is made of own data, such as a part for validation, must not replace that of a run.
+    with errors_in_one_line(), tempfile.TemporaryDirectory() as made:
         cfg = runs.load_config(
-            args.config, options=args.cfg_options, data=args.data, fit=not args.no_fit
+            args.config,
+            options=args.cfg_options,
+            data=args.data,
+            fit=not args.no_fit,
+            data_dir=made,
         )
         out = Path(args.out or Path(cfg.work_dir, 'views.html'))
         print(write_views(cfg, out, args.number))

@@ -12,7 +12,9 @@ Examples:
 
 import argparse
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Sequence
 
 from mmengine.config import Config, DictAction
@@ -30,6 +32,7 @@ from ssod.checks.reports import ImageEntry, Report
 from ssod.checks.settings import check_names_of
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.errors import errors_in_one_line
+from ssod.own_data import OwnData
 
 PARTS = ('train', 'val', 'test')
 
@@ -82,18 +85,35 @@ def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[F
     return findings + check_shared(reports, digests)
 
 
+def as_given(text: str, data: OwnData | None, made: str) -> str:
+    """A line that names what the user gave and not a file that was made of it and is removed."""
+    if data is None:
+        return text
+
+    def given(match: re.Match[str]) -> str:
+        of_val = match[1].startswith('val_labels')
+        return f'{data.val if of_val else data.labeled} (as {match[1]})'
+
+    return re.sub(rf'{re.escape(made)}/([\w/]+\.json)', given, text)
+
+
 def main() -> None:
     args = parse_args()
-    with errors_in_one_line():
+    # What is made of own data, such as a part for validation, must not replace that of a run.
+    with errors_in_one_line(), tempfile.TemporaryDirectory() as made:
         cfg = runs.load_config(
-            args.config, options=args.cfg_options, data=args.data, fit=not args.no_fit
+            args.config,
+            options=args.cfg_options,
+            data=args.data,
+            fit=not args.no_fit,
+            data_dir=made,
         )
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         check_names_of(cfg)
         findings, reports = report_on_all(cfg, PARTS)
         findings += check_images(reports, cfg, args.workers)
     for finding in findings:
-        print(f'{finding.severity}: {finding}')
+        print(as_given(f'{finding.severity}: {finding}', args.data, made))
     for report in reports:
         if report.data_set.kind == 'other':
             print(f'not checked: {report.data_set.where}, of its own kind or made on first use')

@@ -34,7 +34,9 @@ def parse_args() -> argparse.Namespace:
         '--batch-size', type=int, default=1, metavar='N', help='images at once; %(default)s'
     )
     parser.add_argument(
-        '--overwrite', action='store_true', help='replace predictions.json if it is there'
+        '--overwrite',
+        action='store_true',
+        help='replace predictions.json and the pictures that it names; write among other pictures',
     )
     return parser.parse_args()
 

@@ -1,8 +1,8 @@
 """Label the unlabelled images of a config, or a folder's, with a trained model.
 
 Writes COCO JSON with scores, to train on or to be corrected by hand. What an interrupted call has
-done is not done again. With --sweep the model is tried on the validation images: which score
-threshold suits each class.
+done is not done again. Images that cannot be read are passed over, and told at the end. With
+--sweep the model is tried on the validation images: which score threshold suits each class.
 
 Examples:
     python tools/pseudo_label.py configs/stac_fasterrcnn_coco10pct.py \\
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         '--model', choices=['teacher', 'student'], default='teacher', help='who predicts'
     )
     parser.add_argument(
-        '--score-thr', type=float, default=0.2, help='least score of a box; %(default)s'
+        '--score-thr', type=float, default=0.2, help='least score of a box, in [0, 1]; %(default)s'
     )
     parser.add_argument(
         '--sweep', action='store_true', help='then try score thresholds on the validation images'

@@ -45,7 +45,7 @@ def main() -> None:
     with errors_in_one_line():
         cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
         cfg.test_cfg.models = args.model
-        cfg.load_from = args.checkpoint
+        cfg.resume, cfg.load_from = False, args.checkpoint
         runs.build_runner(cfg, ['test']).test()
 
 

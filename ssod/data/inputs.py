@@ -37,31 +37,43 @@ def find_inputs(given: Sequence[str | Path], leave_out: Path) -> Inputs:
 
     Args:
         given: Images, videos, and folders whose images are meant, in sub-folders too.
-        leave_out: A folder that nothing is taken from.
+        leave_out: A folder that nothing is taken from, by whatever links it is reached.
 
     Raises:
         FileNotFoundError: If one does not exist, or there is no image in a folder.
         ValueError: If a file is neither an image nor a video, or nothing is given.
     """
-    left_out = Path(os.path.abspath(leave_out))
+    left_out = Path(os.path.realpath(leave_out))
     inputs = Inputs([], [], [], _common_folder(given))
     for name in given:
         path = Path(os.path.abspath(name))
         if path.is_dir():
-            images = [image for image in _look_into(path, inputs) if left_out not in image.parents]
+            there = _look_into(path, inputs)
+            images = [image for image in there if not _is_in(image, left_out)]
+            if there and not images:
+                raise FileNotFoundError(
+                    f'{name}: no image in this folder or its sub-folders but in {leave_out}, where '
+                    f'pictures are written to; give another --out'
+                )
             if not images:
                 raise FileNotFoundError(
                     f'{name}: no image in this folder or its sub-folders; looked for '
                     f'{", ".join(EXTENSIONS)}; give videos by their own names'
                 )
             inputs.images.extend(images)
-        elif left_out in path.parents:
+        elif _is_in(path, left_out):
             raise ValueError(f'{name} is where pictures are written to; give another --out')
         else:
             _list_for(path, inputs).append(path)
     for paths in (inputs.images, inputs.videos):
         paths[:] = dict.fromkeys(paths)
     return inputs
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    """Whether a file or what it links to is in a folder, whose path is a real one."""
+    real = Path(os.path.realpath(path.parent), path.name), Path(os.path.realpath(path))
+    return any(folder in file.parents for file in real)
 
 
 def _common_folder(given: Sequence[str | Path]) -> Path:

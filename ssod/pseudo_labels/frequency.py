@@ -113,7 +113,7 @@ class FrequencySelector:
             due = torch.tensor(boxes_per_image(self.ann_file, self.classes))
             self._due = self.share * due.to(device)
         if len(self._histograms) != len(self._due):
-            self._histograms = torch.zeros(len(self._due), BINS, device=device)
+            self._histograms, self._images = torch.zeros(len(self._due), BINS, device=device), 0.0
         self._histograms = self._histograms.to(device)
         return self._due
 

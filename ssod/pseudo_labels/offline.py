@@ -1,7 +1,9 @@
 """Pseudo-labels made once and kept in a file: COCO JSON whose annotations have scores."""
 
+import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
@@ -9,17 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from rich.console import Console
 from rich.progress import track
 
-from ssod.checks.data_sets import DataSet, data_sets_of
+from ssod.checks.data_sets import data_sets_of
 from ssod.data.coco_json import read_coco, write_json
+from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
 
 Entry = dict[str, Any]
 """One image: ``file_name``, ``size`` (height, width), and its ``boxes``, ``scores``, ``labels``."""
@@ -29,45 +30,82 @@ def label_images(cfg: Config, model: BaseModel, path: Path, source: str, min_sco
     """Let a model label all unlabelled images of a config, once and not augmented.
 
     They are seen as images for validation are. What is done is kept beside the file, and an
-    interrupted call goes on from there; a progress bar on stderr tells the time left.
+    interrupted call goes on from there; a progress bar on stderr tells the time left. Images that
+    cannot be read are passed over, and told there at the end.
 
     Args:
         cfg: Says which images, and how they are prepared and batched (``val_dataloader``).
         model: Predicts; on the device where it is to work.
         path: The COCO JSON to be written, whole or not at all.
-        source: Where the labels are from, such as the checkpoint; labels that were begun from
-            another one are begun anew.
+        source: Where the labels are from, such as the checkpoint. Labels that were begun from
+            another one, with other weights, with another model or preparation in the config, or
+            of images elsewhere, are begun anew.
         min_score: Boxes of lower scores are left out, in [0, 1].
 
     Returns:
         The number of images.
 
     Raises:
-        ValueError: If the config has no unlabelled images.
+        ValueError: If ``min_score`` is out of its range, the config has no unlabelled images, or
+            none of them can be read.
     """
+    if not 0 <= min_score <= 1:
+        raise ValueError(f'score_thr is {min_score}, but must be in [0, 1]')
     unlabeled = [d for d in data_sets_of(cfg, ['train']) if d.role == 'unlabeled']
     if not unlabeled:
         raise ValueError(f'{cfg.filename}: train_dataloader has no unlabelled images (TwoViews)')
+    steps = [t for t in cfg.val_dataloader.dataset.pipeline if t.type != 'LoadAnnotations']
+    images = ImagesToLabel(unlabeled, steps)
+    info = {'source': source, 'min_score': min_score, 'images': images.root}
+    header = {
+        **info,
+        'places': images.places,
+        'config': _digest_of_config([cfg.model, steps]),
+        'weights': _digest_of_weights(model),
+    }
     begun = path.with_name(f'.{path.name}.begun')
     begun.parent.mkdir(parents=True, exist_ok=True)
-    header = {'source': source, 'min_score': min_score}
-    entries = _read_begun(begun, header)
-    done = {entry['file_name'] for entry in entries}
+    present = set(images.names)
+    entries = [entry for entry in _read_begun(begun, header) if entry['file_name'] in present]
+    done = {entry['file_name']: entry for entry in entries}
+    broken: list[str] = []
     with begun.open('w', encoding='utf-8') as file:
-        for line in (header, *entries):
+        for line in (header, *done.values()):
             file.write(json.dumps(line) + '\n')
-        for entry in _label(cfg, model.eval(), unlabeled, done, min_score):
+        for entry in _label(cfg, model.eval(), images, set(done), min_score, broken):
             file.write(json.dumps(entry) + '\n')
             file.flush()
-            entries.append(entry)
+            done[entry['file_name']] = entry
+    if broken and not done:
+        begun.unlink()
+        raise ValueError(f'none of the {len(broken)} images could be read: {broken[0]}')
     classes = unlabeled[0].classes or ()
-    write_json(path, as_coco(entries, list(classes), header))
+    ordered = [done[name] for name in images.names if name in done]
+    write_json(path, as_coco(ordered, list(classes), info))
     begun.unlink()
-    return len(entries)
+    _tell_broken(broken, len(present))
+    return len(ordered)
+
+
+def _digest_of_config(parts: Sequence[Any]) -> str:
+    """A few letters that are others where what decides predictions is another."""
+    text = json.dumps(parts, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digest_of_weights(model: BaseModel) -> str:
+    """The same for a model's weights, whatever their checkpoint is called."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        if torch.is_tensor(value):
+            flat = value.detach().cpu().reshape(-1).view(torch.uint8)
+            digest.update(flat.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read_begun(path: Path, header: Entry) -> list[Entry]:
-    """What an interrupted call left, as far as it is whole and from the same source."""
+    """What an interrupted call left, as far as it is whole and would be done alike now."""
     lines: list[Entry] = []
     if path.is_file():
         with suppress(ValueError):
@@ -79,33 +117,31 @@ def _read_begun(path: Path, header: Entry) -> list[Entry]:
 def _label(
     cfg: Config,
     model: BaseModel,
-    data_sets: Sequence[DataSet],
+    images: ImagesToLabel,
     done: set[str],
     min_score: float,
+    broken: list[str],
 ) -> Iterator[Entry]:
-    """Label what is not done yet, image by image."""
-    steps = [t for t in cfg.val_dataloader.dataset.pipeline if t.type != 'LoadAnnotations']
-    for data_set in data_sets:
-        built = DATASETS.build({**data_set.cfg, 'pipeline': steps})
-        root = data_set.image_dir
-        paths = [built.get_data_info(i)['img_path'] for i in range(len(built))]
-        names = [PurePath(os.path.relpath(path, root)).as_posix() for path in paths]
-        left = [i for i, name in enumerate(names) if name not in done]
-        if not left:
-            continue
-        built.get_subset_(left)
-        loader = Runner.build_dataloader(
-            dict(
-                batch_size=cfg.val_dataloader.batch_size,
-                num_workers=cfg.val_dataloader.num_workers,
-                sampler=dict(type='DefaultSampler', shuffle=False),
-                dataset=built,
-            )
-        )
-        rest = iter([names[i] for i in left])
-        for batch in track(loader, 'labelling images', console=Console(stderr=True)):
-            for sample in model.test_step(batch):
-                yield entry_of(sample, next(rest), min_score)
+    """Label what is not done yet, image by image; why one cannot be read goes into ``broken``."""
+    if done.issuperset(images.names):
+        return
+    settings = cfg.val_dataloader
+    loader = images.loader(done, settings.batch_size, settings.num_workers)
+    batch: Batch
+    for batch in track(loader, 'labelling images', console=Console(stderr=True)):
+        broken += batch.broken
+        found = model.test_step(batch.data) if batch.names else []
+        for name, sample in zip(batch.names, found, strict=True):
+            yield entry_of(sample, name, min_score)
+
+
+def _tell_broken(broken: Sequence[str], total: int) -> None:
+    """Name and count the images that were passed over."""
+    lines = [f'passed over: {why}' for why in broken]
+    if broken:
+        lines.append(f'passed over: {len(broken)} of {total} images, which cannot be read')
+    for line in lines:
+        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def entry_of(sample: DetDataSample, file_name: str, min_score: float) -> Entry:
@@ -179,7 +215,7 @@ class StoredLabels:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no COCO JSON, or has a class that the data set has not.
+        ValueError: If it is no COCO JSON, has a class that the data set has not, or an image twice.
     """
 
     def __init__(self, path: str | Path, classes: Sequence[str]) -> None:
@@ -194,29 +230,75 @@ class StoredLabels:
         self._scores = torch.tensor([a.get('score', 1.0) for a in annotations])
         self._labels = torch.tensor([label_of[a['category_id']] for a in annotations]).long()
         images = content['images']
+        _check_names(images, path)
         ids = np.array([a['image_id'] for a in annotations], np.int64)
         wanted = np.array([image['id'] for image in images], np.int64)
         starts, stops = (ids.searchsorted(wanted, side) for side in ('left', 'right'))
         rows = zip(images, starts.tolist(), stops.tolist(), strict=True)
         self._rows = {image['file_name']: slice(start, stop) for image, start, stop in rows}
+        info = content.get('info')
+        root = info.get('images') if isinstance(info, dict) else None
+        self._root = root if isinstance(root, str) and os.path.isabs(root) else None
+        self._owners: dict[str, str] = {}
 
     def of(self, img_path: str) -> InstanceData:
         """One image's boxes in pixels of its file, with ``scores`` and ``labels``.
 
         Args:
-            img_path: Its path, which ends with the ``file_name`` that the JSON has.
+            img_path: Its path. In the folder that the file says the images are in
+                (``info.images``), its path within that is the ``file_name``; elsewhere, where they
+                may have been moved to, it ends with it.
 
         Raises:
-            ValueError: If the file tells nothing of the image, not even that it is empty.
+            ValueError: If the file tells nothing of the image, not even that it is empty, or what
+                it tells is of another image.
         """
-        parts = PurePath(img_path).parts
-        for start in range(len(parts)):
-            row = self._rows.get('/'.join(parts[start:]))
-            if row is not None:
-                return InstanceData(
-                    bboxes=self._boxes[row], scores=self._scores[row], labels=self._labels[row]
-                )
-        raise ValueError(f'{self.path} has no image {img_path}; make the pseudo-labels anew')
+        name = self._name_of(img_path)
+        if name is None:
+            raise ValueError(f'{self.path} has no image {img_path}; make the pseudo-labels anew')
+        real = os.path.realpath(img_path)
+        owner = self._owners.setdefault(name, real)
+        if owner != real:
+            raise ValueError(
+                f'{self.path}: image {name!r} could be {owner} or {real}; make the pseudo-labels '
+                f'anew'
+            )
+        row = self._rows[name]
+        return InstanceData(
+            bboxes=self._boxes[row], scores=self._scores[row], labels=self._labels[row]
+        )
+
+    def _name_of(self, img_path: str) -> str | None:
+        """What the file calls an image; ``None`` if it has no such image."""
+        whole = PurePath(os.path.abspath(img_path))
+        if self._root is not None and whole.is_relative_to(self._root):
+            name = whole.relative_to(self._root).as_posix()
+            return name if name in self._rows else None
+        # As it is spelt, too: a name may begin with "..".
+        for parts in (PurePath(img_path).parts, whole.parts):
+            for start in range(len(parts)):
+                name = '/'.join(parts[start:])
+                if name in self._rows:
+                    return None if self._is_of_another(name, whole) else name
+        return None
+
+    def _is_of_another(self, name: str, path: PurePath) -> bool:
+        """Whether the image that was labelled is still there and is no copy of this one."""
+        labelled = Path(self._root or '', name)
+        if self._root is None or not labelled.is_file() or not Path(path).is_file():
+            return False
+        return labelled.stat().st_size != Path(path).stat().st_size
+
+
+def _check_names(images: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Refuse images of one name: nobody could say whose boxes are whose."""
+    counts = Counter(image['file_name'] for image in images)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(
+            f'{path}: {len(twice)} of file_name in images are there more than once, such as '
+            f'{twice[0]!r}; make the pseudo-labels anew'
+        )
 
 
 def _label_of_category(

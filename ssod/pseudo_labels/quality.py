@@ -69,7 +69,10 @@ class HiddenTruth:
             or height in the view is left out.
         """
         annotations = self._coco.imgToAnns[sample.img_id]
-        annotations = [a for a in annotations if a['category_id'] in self._labels]
+        # A crowd is no box to be found.
+        annotations = [
+            a for a in annotations if a['category_id'] in self._labels and not a.get('iscrowd')
+        ]
         xywh = torch.tensor([a['bbox'] for a in annotations], dtype=torch.float32).reshape(-1, 4)
         boxes = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
         labels = torch.tensor([self._labels[a['category_id']] for a in annotations]).long()
@@ -86,7 +89,7 @@ class PseudoLabelQualityHook(Hook):
 
     ``pseudo_boxes`` is their number in an image, logged without ``ann_file`` too;
     ``pseudo_precision`` and ``pseudo_recall`` compare them with the hidden truth, which nothing
-    that trains reads.
+    that trains reads. Images that the truth does not know are left out of these.
 
     Args:
         ann_file: COCO JSON with the hidden truth of the unlabelled images; ``None`` if there is
@@ -128,11 +131,11 @@ class PseudoLabelQualityHook(Hook):
         if not samples:
             return
         self._counts.append(np.sum([self._count(s) for s in samples], axis=0).tolist())
-        images, boxes, matched, truths = np.sum(self._counts, axis=0).tolist()
+        images, boxes, known, told, matched, truths = np.sum(self._counts, axis=0).tolist()
         log = runner.message_hub.update_scalar
         log('train/pseudo_boxes', boxes / images)
-        if self.ann_file is not None:
-            log('train/pseudo_precision', matched / boxes if boxes else 0.0)
+        if known:
+            log('train/pseudo_precision', matched / told if told else 0.0)
             log('train/pseudo_recall', matched / truths if truths else 0.0)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -143,11 +146,16 @@ class PseudoLabelQualityHook(Hook):
         """Keep the window until it is known whether the run goes on."""
         self._counts.extend(checkpoint.get('pseudo_label_quality', []))
 
-    def _count(self, sample: DetDataSample) -> tuple[int, int, int, int]:
-        """Images (one), pseudo-boxes, those that are right, and true boxes in a strong view."""
+    def _count(self, sample: DetDataSample) -> tuple[int, ...]:
+        """What there is in a strong view.
+
+        Returns:
+            Images (one) and pseudo-boxes; images whose truth is known (one or none), pseudo-boxes
+            in them, those that are right, and true boxes.
+        """
         pseudo = sample.gt_instances
-        if self.ann_file is None:
-            return 1, len(pseudo), 0, 0
+        if self.ann_file is None or not self._truth.knows(sample):
+            return 1, len(pseudo), 0, 0, 0, 0
         truth, labels = self._truth.in_view(sample)
         matched = count_matches(pseudo.bboxes.cpu(), pseudo.labels.cpu(), truth, labels, self.iou)
-        return 1, len(pseudo), matched, len(truth)
+        return 1, len(pseudo), 1, len(pseudo), matched, len(truth)

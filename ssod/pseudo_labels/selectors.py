@@ -1,10 +1,12 @@
 """Which of the teacher's boxes the student may learn from."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from mmdet.registry import TASK_UTILS
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -226,8 +228,8 @@ class SelectorChain:
         return [state_of(selector) for selector in self.selectors]
 
     def load_state_dict(self, states: Sequence[Any]) -> None:
-        """Let each of them remember."""
-        for selector, state in zip(self.selectors, states, strict=True):
+        """Let each of them remember; those that came in since, or changed, begin anew."""
+        for selector, state in zip(self.selectors, states, strict=False):
             restore(selector, state)
 
 
@@ -242,11 +244,19 @@ def check(selector: Selector, model: Any) -> None:
 
 
 def state_of(selector: Selector) -> Any:
-    """What a selector remembers; ``None`` if nothing."""
-    return selector.state_dict() if hasattr(selector, 'state_dict') else None
+    """What a selector remembers, and its kind; ``None`` if nothing."""
+    if not hasattr(selector, 'state_dict'):
+        return None
+    return {'kind': type(selector).__name__, 'remembers': selector.state_dict()}
 
 
 def restore(selector: Selector, state: Any) -> None:
-    """Let a selector remember what :func:`state_of` gave."""
-    if state is not None and hasattr(selector, 'load_state_dict'):
-        selector.load_state_dict(state)
+    """Let a selector remember what :func:`state_of` gave of one of its kind; say so if not."""
+    if state is None or not hasattr(selector, 'load_state_dict'):
+        return
+    kind = type(selector).__name__
+    if state['kind'] == kind:
+        selector.load_state_dict(state['remembers'])
+    else:
+        told = f'the selector was a {state["kind"]} and is a {kind} now, which begins anew'
+        print_log(told, 'current', logging.WARNING)

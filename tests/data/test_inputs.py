@@ -68,6 +68,24 @@ def test_what_is_refused(place, given, error, told):
         find_inputs(given, leave_out='more/found/pictures')
 
 
+def test_pictures_are_left_out_by_whatever_links(place):
+    # The folder that is written to is reached through a link, or is one.
+    (place / 'way').symlink_to('more')
+    found = find_inputs(['way'], leave_out='more/found/pictures')
+    assert [found.name(path) for path in found.images] == ['b.png']
+    found = find_inputs(['more'], leave_out='way/found/pictures')
+    assert [found.name(path) for path in found.images] == ['b.png']
+    (place / 'pictures').symlink_to('photos')
+    with pytest.raises(FileNotFoundError, match='^photos: no image .* but in pictures, where'):
+        find_inputs(['photos'], leave_out='pictures')
+    with pytest.raises(ValueError, match=r'photos/b\.png is where pictures are written to'):
+        find_inputs(['photos/b.png'], leave_out='pictures')
+    # A link in the folder leads out of it.
+    (place / 'more/found/pictures/c.png').symlink_to(place / 'photos/b.png')
+    found = find_inputs(['more'], leave_out='more/found/pictures')
+    assert [found.name(path) for path in found.images] == ['b.png']
+
+
 def test_folders_that_cannot_be_looked_into_are_told(place, monkeypatch):
     # Whoever runs the tests may be allowed to look into everything.
     scandir = os.scandir

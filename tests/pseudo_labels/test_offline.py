@@ -1,12 +1,16 @@
 """Pseudo-labels that are made once and kept in a file."""
 
 import json
+import os
+import shutil
 
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from PIL import Image
 
+from ssod.own_data import use_folder
 from ssod.pseudo_labels.offline import StoredLabels, label_images
 
 CLASSES = ('cat', 'dog')
@@ -15,9 +19,13 @@ CLASSES = ('cat', 'dog')
 class Predictor:
     """Finds in each image two boxes of the scores 0.9 and 0.3; may stop after some images."""
 
-    def __init__(self, images=10**9):
+    def __init__(self, images=10**9, weight=0.0):
         self.left = images
+        self.weight = weight
         self.seen = []
+
+    def state_dict(self):
+        return {'weight': torch.tensor(self.weight)}
 
     def eval(self):
         return self
@@ -49,11 +57,38 @@ def label(cfg, path, model, source='a', min_score=0.5):
     return label_images(cfg, model, path, source, min_score)
 
 
-def test_the_file(cfg, tmp_path):
+def interrupt(cfg, path):
+    """A call that has labelled the first eight of ten or more images."""
+    with pytest.raises(KeyboardInterrupt):
+        label(cfg, path, Predictor(images=8))
+
+
+def photos(folder, names, grey=0):
+    """Images of one colour."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (32, 32), (grey,) * 3).save(folder / name)
+    return folder
+
+
+def two_folders(cfg, first, second):
+    """Put two unlabelled sources into a config."""
+    use_folder(cfg, first)
+    *_, source = sources = cfg.train_dataloader.dataset.datasets
+    both = [source, {**source, 'data_root': str(second)}]
+    cfg.train_dataloader.dataset.datasets = [sources[0], *both]
+
+
+def names_in(path):
+    return [image['file_name'] for image in json.loads(path.read_text())['images']]
+
+
+def test_the_file(cfg, digits, tmp_path):
     path = tmp_path / 'new' / 'labels.json'
     assert label(cfg, path, Predictor()) == 18
     content = json.loads(path.read_text())
-    assert content['info'] == {'source': 'a', 'min_score': 0.5}
+    root = str(digits / 'images/train')
+    assert content['info'] == {'source': 'a', 'min_score': 0.5, 'images': root}
     assert [c['name'] for c in content['categories']] == [str(digit) for digit in range(10)]
     # Two of twenty images are labelled.
     assert len({image['file_name'] for image in content['images']}) == 18
@@ -89,6 +124,112 @@ def test_what_another_call_began_is_not_mixed_in(cfg, tmp_path, source, min_scor
     again = Predictor()
     label(cfg, path, again, source, min_score)
     assert len(again.seen) == 18
+
+
+def test_what_was_begun_in_another_folder_is_not_mixed_in(cfg, tmp_path):
+    path = tmp_path / 'labels.json'
+    names = [f'{i}.png' for i in range(10)]
+    use_folder(cfg, photos(tmp_path / 'a', [*names, '00_only_here.png']))
+    interrupt(cfg, path)
+    use_folder(cfg, photos(tmp_path / 'b', names))
+    again = Predictor()
+    assert label(cfg, path, again) == 10
+    assert again.seen == [str(tmp_path / 'b' / name) for name in names]
+    assert names_in(path) == names
+
+
+def test_what_has_left_the_folder_is_not_written(cfg, tmp_path):
+    path = tmp_path / 'labels.json'
+    names = [f'{i}.png' for i in range(10)]
+    use_folder(cfg, photos(tmp_path / 'a', names))
+    interrupt(cfg, path)
+    (tmp_path / 'a/3.png').unlink()
+    again = Predictor()
+    assert label(cfg, path, again) == 9
+    assert len(again.seen) == 2
+    assert names_in(path) == [name for name in names if name != '3.png']
+
+
+# What decides predictions, each by itself:
+@pytest.mark.parametrize('what', ['weights', 'model', 'pipeline'])
+def test_what_another_model_began_is_not_mixed_in(cfg, tmp_path, what):
+    path = tmp_path / 'labels.json'
+    interrupt(cfg, path)
+    if what == 'model':
+        cfg.model.detector.test_cfg.rcnn.score_thr = 0.4
+    if what == 'pipeline':
+        cfg.val_dataloader.dataset.pipeline[1].scale = (64, 64)
+    again = Predictor(weight=1.0 if what == 'weights' else 0.0)
+    label(cfg, path, again)
+    assert len(again.seen) == 18
+
+
+@pytest.mark.parametrize('min_score', [30, -0.1, float('nan')])
+def test_a_score_out_of_its_range_is_refused(cfg, tmp_path, min_score):
+    with pytest.raises(ValueError, match=rf'score_thr is {min_score}, but must be in \[0, 1\]'):
+        label(cfg, tmp_path / 'labels.json', Predictor(), min_score=min_score)
+    assert not (tmp_path / 'labels.json').exists()
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_broken_images_are_passed_over_and_told(cfg, tmp_path, capfd, workers):
+    cfg.val_dataloader.num_workers = workers
+    path = tmp_path / 'labels.json'
+    folder = photos(tmp_path / 'a', [f'{i}.png' for i in range(6)])
+    # One beside others in its batch of four, and a batch of broken ones alone.
+    for name in ('1.png', '4.png', '5.png'):
+        (folder / name).write_bytes(b'')
+    use_folder(cfg, folder)
+    assert label(cfg, path, Predictor()) == 3
+    assert names_in(path) == ['0.png', '2.png', '3.png']
+    told = capfd.readouterr().err
+    for name in ('1.png', '4.png', '5.png'):
+        assert f'passed over: {folder}/{name} is empty: 0 bytes' in told
+    assert 'passed over: 3 of 6 images, which cannot be read' in told
+
+
+def test_broken_images_alone_are_refused(cfg, tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a/1.png').write_bytes(b'')
+    use_folder(cfg, tmp_path / 'a')
+    with pytest.raises(ValueError, match=r'none of the 1 images could be read: .*1\.png is empty'):
+        label(cfg, tmp_path / 'labels.json', Predictor())
+    assert os.listdir(tmp_path) == ['a']
+
+
+def test_images_of_one_name_in_two_folders(cfg, tmp_path, monkeypatch):
+    path = tmp_path / 'labels.json'
+    two_folders(cfg, photos(tmp_path / 'a', ['1.png']), photos(tmp_path / 'b', ['1.png', '2.png']))
+    assert label(cfg, path, Predictor()) == 3
+    assert names_in(path) == ['a/1.png', 'b/1.png', 'b/2.png']
+    found = StoredLabels(path, [str(digit) for digit in range(10)])
+    assert len(found.of(str(tmp_path / 'b/1.png'))) == 1
+    # However a folder is spelt.
+    monkeypatch.chdir(tmp_path / 'b')
+    assert len(found.of('1.png')) == len(found.of('../a/1.png')) == 1
+    # One that lies within the other: each image once.
+    two_folders(cfg, tmp_path / 'b', photos(tmp_path / 'b/new', ['1.png']))
+    assert label(cfg, path, Predictor()) == 3
+    assert names_in(path) == ['1.png', '2.png', 'new/1.png']
+
+
+def test_a_new_image_does_not_get_the_boxes_of_another(cfg, tmp_path):
+    path = tmp_path / 'labels.json'
+    folder = photos(tmp_path / 'a', ['1.png', '2.png'])
+    use_folder(cfg, folder)
+    label(cfg, path, Predictor())
+    photos(folder, ['new/1.png'])
+    found = StoredLabels(path, [str(digit) for digit in range(10)])
+    with pytest.raises(ValueError, match=r'labels\.json has no image .*a/new/1\.png; make the ps'):
+        found.of(str(folder / 'new/1.png'))
+    # Copied elsewhere they are found; others of the same names are not taken for them.
+    shutil.copytree(folder, tmp_path / 'copy')
+    assert len(found.of(str(tmp_path / 'copy/1.png'))) == 1
+    other = photos(tmp_path / 'other', ['2.png'], grey=99)
+    with (other / '2.png').open('ab') as file:
+        file.write(b'longer')
+    with pytest.raises(ValueError, match=r'has no image .*other/2\.png'):
+        found.of(str(other / '2.png'))
 
 
 def test_a_config_without_unlabelled_images_is_refused(cfg, tmp_path):
@@ -136,6 +277,19 @@ def test_no_objects_at_all(tmp_path):
 def test_an_unknown_image_is_refused(tmp_path, img_path):
     with pytest.raises(ValueError, match=rf'labels.json has no image {img_path}; make'):
         stored(tmp_path).of(img_path)
+
+
+def test_two_images_cannot_have_the_boxes_of_one(tmp_path):
+    found = stored(tmp_path)
+    assert len(found.of('/data/a/1.png')) == len(found.of('/data/./a/1.png')) == 2
+    with pytest.raises(ValueError, match="'a/1.png' could be /data/a/1.png or /data/new/a/1.png"):
+        found.of('/data/new/a/1.png')
+
+
+def test_a_name_that_is_there_twice_is_refused(tmp_path):
+    images = [{'id': i, 'file_name': name} for i, name in enumerate(['1.png', '2.png', '1.png'])]
+    with pytest.raises(ValueError, match=r"labels\.json: 1 of file_name .* such as '1\.png'; make"):
+        stored(tmp_path, images=images, annotations=[])
 
 
 def test_an_unknown_class_is_refused(tmp_path):

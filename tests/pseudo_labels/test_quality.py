@@ -1,6 +1,7 @@
 """Precision and recall against the hidden truth, counted by hand."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from mmdet.structures import DetDataSample
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
-from ssod.pseudo_labels.quality import PseudoLabelQualityHook, count_matches
+from ssod.pseudo_labels.quality import HiddenTruth, PseudoLabelQualityHook, count_matches
 
 A, B, C = [0.0, 0, 10, 10], [0.0, 0, 10, 8], [50.0, 50, 60, 60]
 
@@ -104,6 +105,27 @@ def test_logged_figures(truth_file):
     assert third == pytest.approx({'boxes': 0.5, 'precision': 1.0, 'recall': 1 / 3})
     # A burn-in step has no strong view and changes nothing.
     assert step() == third
+
+
+def test_images_that_the_truth_does_not_know_say_nothing(truth_file):
+    hook, runner = PseudoLabelQualityHook(truth_file), FakeRunner('unknown')
+    hook.before_train(runner)
+    unknown = strong('folder/1.png', [[0, 0, 10, 10]], [0], SAME)
+    hook.before_train_iter(runner, 0, {'data_samples': {'strong': [unknown]}})
+    assert runner.message_hub.get_scalar('train/pseudo_boxes').current() == 1
+    assert 'train/pseudo_precision' not in runner.message_hub.log_scalars
+    known = strong(1, [[0, 0, 10, 10]], [0], SAME)
+    hook.before_train_iter(runner, 1, {'data_samples': {'strong': [known, unknown]}})
+    assert runner.message_hub.get_scalar('train/pseudo_precision').current() == 1
+    assert runner.message_hub.get_scalar('train/pseudo_recall').current() == 0.5
+
+
+def test_a_crowd_is_no_box_to_be_found(truth_file):
+    content = json.loads(Path(truth_file).read_text())
+    content['annotations'][1]['iscrowd'] = 1
+    Path(truth_file).write_text(json.dumps(content))
+    truth, labels = HiddenTruth(truth_file, ('cat', 'dog')).in_view(strong(1, [], [], SAME))
+    assert (truth.tolist(), labels.tolist()) == ([[0, 0, 10, 10]], [0])
 
 
 def test_no_pseudo_box_at_all(truth_file):

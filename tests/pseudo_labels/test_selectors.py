@@ -13,6 +13,8 @@ from ssod.pseudo_labels.selectors import (
     TopSelector,
     UncertaintySelector,
     check,
+    restore,
+    state_of,
 )
 
 
@@ -189,3 +191,32 @@ def test_a_model_that_does_not_suit_is_refused_before_training(setting, message)
     chain = SelectorChain([dict(type='TopSelector', count=3), setting])
     with pytest.raises(ValueError, match=message):
         check(chain, Model())
+
+
+def test_a_selector_of_another_kind_begins_anew():
+    class Remembers:
+        state = 0
+
+        def state_dict(self):
+            return self.state
+
+        def load_state_dict(self, state):
+            self.state = state
+
+    class Other(Remembers):
+        pass
+
+    one, other = Remembers(), Other()
+    one.state = 5
+    restore(other, state_of(one))
+    assert other.state == 0
+    again = Remembers()
+    restore(again, state_of(one))
+    assert again.state == 5
+    # A chain that became longer, or is none any more.
+    chains = [SelectorChain([]), SelectorChain([])]
+    chains[0].selectors, chains[1].selectors = [one], [Remembers(), Other()]
+    restore(chains[1], state_of(chains[0]))
+    assert [selector.state for selector in chains[1].selectors] == [5, 0]
+    restore(again, state_of(chains[0]))
+    assert again.state == 5

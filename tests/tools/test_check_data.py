@@ -33,7 +33,7 @@ def data(tmp_path, monkeypatch):
                 {'id': i, 'file_name': f'{i}.png', 'width': 40, 'height': 30} for i in range(count)
             ],
             'annotations': [
-                {**box, 'id': i, 'image_id': i, 'category_id': 1 + i % 2} for i in range(count)
+                {**box, 'id': i + 1, 'image_id': i, 'category_id': 1 + i % 2} for i in range(count)
             ],
             'categories': [{'id': 1, 'name': 'cat'}, {'id': 2, 'name': 'dog'}],
         }
@@ -75,6 +75,27 @@ def test_own_data(data, monkeypatch, capsys):
     assert any('val.json' in line and 'owl' in line for line in lines)
 
 
+def test_looking_leaves_the_files_of_a_run_alone(data, monkeypatch, capsys):
+    """The parts that a training made of its labels, in the same work directory."""
+    run = data / 'work_dirs/mt_fasterrcnn_custom'
+    (run / 'labels').mkdir(parents=True)
+    files = [run / 'labeled.json', run / 'val.json', run / 'labels/train.json']
+    for file in files:
+        file.write_text('kept')
+    path = data / 'train.json'
+    content = json.loads(path.read_text())
+    content['annotations'] = [a | {'bbox': [30, 6, 12, 12]} for a in content['annotations']]
+    path.write_text(json.dumps(content))
+    monkeypatch.chdir(data)
+    own = ['--labeled', 'train.json', '--images', 'train', '--unlabeled', 'unlabeled']
+    _, lines, _ = check(monkeypatch, capsys, CONFIG, *own, '--workers', 1)
+    assert [file.read_text() for file in files] == ['kept'] * 3
+    assert sorted(p.name for p in run.iterdir()) == ['labeled.json', 'labels', 'val.json']
+    # The findings name the file that was given.
+    assert any(line.startswith('warning: train.json (as labeled.json): ') for line in lines)
+    assert any(line.startswith('warning: train.json (as val.json): ') for line in lines)
+
+
 def test_all_is_told_at_once(data, monkeypatch, capsys):
     (data / 'train/0.png').write_bytes(b'')
     (data / 'val/0.png').write_bytes((data / 'train/1.png').read_bytes())
@@ -85,7 +106,7 @@ def test_all_is_told_at_once(data, monkeypatch, capsys):
     code, lines, _ = check(monkeypatch, capsys, CONFIG, '--workers', 1)
     assert code == 1
     assert [line.split('; ')[0] for line in lines[:-1]] == [
-        "warning: data/custom/train.json: 'bbox' of annotations[3] (id 3) leaves its image of "
+        "warning: data/custom/train.json: 'bbox' of annotations[3] (id 4) leaves its image of "
         '40 x 30: [30, 6, 12, 12]',
         'warning: data/custom/unlabeled: notes.txt is not named like an image',
         'error: data/custom/train/0.png: is empty: 0 bytes',

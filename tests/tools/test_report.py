@@ -46,6 +46,23 @@ def test_views_are_a_page_in_the_work_directory(call, monkeypatch, capsys, digit
     assert page.count('<figcaption>strong view, 96×96') == 2
 
 
+def test_views_of_own_data_leave_the_files_of_a_run_alone(
+    call, monkeypatch, capsys, digits, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    run = Path('work_dirs') / CONFIG.stem
+    run.mkdir(parents=True)
+    for name in ('labeled.json', 'val.json'):
+        (run / name).write_text('kept')
+    images = digits / 'images/val'
+    own = ['--labeled', digits / 'annotations/val.json', '--images', images, '--unlabeled', images]
+    call('browse_views', CONFIG, *own, '--number', 1)
+    assert capsys.readouterr().out.splitlines()[-1] == str(run / 'views.html')
+    assert (run / 'views.html').read_text().count('<img ') == 1 + 2
+    assert [(run / name).read_text() for name in ('labeled.json', 'val.json')] == ['kept'] * 2
+    assert sorted(p.name for p in run.iterdir()) == ['labeled.json', 'val.json', 'views.html']
+
+
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [

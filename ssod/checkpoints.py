@@ -163,6 +163,8 @@ class WholeFileBackend(LocalBackend):
         """Write a file; see :func:`~ssod.files.write_whole`."""
         Path(filepath).parent.mkdir(parents=True, exist_ok=True)
         write_whole(filepath, obj)
+        # It may replace one of its own name.
+        self._outdated = [path for path in self._outdated if path != str(filepath)]
 
     def remove(self, filepath: str | Path) -> None:
         """Note that a file is outdated."""

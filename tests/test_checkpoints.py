@@ -13,7 +13,12 @@ from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.runner import CheckpointLoader, Runner
 
 from ssod import checkpoints
-from ssod.checkpoints import latest_checkpoint, load_checkpoint, save_initialized
+from ssod.checkpoints import (
+    WholeFileBackend,
+    latest_checkpoint,
+    load_checkpoint,
+    save_initialized,
+)
 
 
 class Calls:
@@ -179,6 +184,16 @@ def test_outdated_checkpoints_are_removed(scored_cfg):
     assert len([name for name in found if name.startswith('best')]) == 1
     assert not left.exists()
     assert latest_checkpoint(scored_cfg.work_dir).name == 'iter_3.pth'
+
+
+def test_a_checkpoint_may_replace_one_of_its_name(tmp_path):
+    # mmengine first removes the best one, then writes the new one, here of the same iteration.
+    backend, path = WholeFileBackend(), tmp_path / 'best.pth'
+    backend.put(b'old', path)
+    backend.remove(path)
+    backend.put(b'new', path)
+    backend.remove_outdated()
+    assert path.read_bytes() == b'new'
 
 
 def test_a_runner_that_only_validates(scored_cfg):

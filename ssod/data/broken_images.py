@@ -35,7 +35,9 @@ class BrokenImagesHook(Hook):
         """The broken images, in the order in which they were met."""
 
     def before_train(self, runner: Runner) -> None:
-        """Know how many images there are."""
+        """Know how many images there are, and forget those of another run."""
+        if runner.iter == 0:
+            self.paths.clear()
         dataset = runner.train_dataloader.dataset
         self._total = dataset.num_unlabeled if isinstance(dataset, ImageSources) else 0
 

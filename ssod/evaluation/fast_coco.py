@@ -1,7 +1,7 @@
 """COCO's scores of boxes, computed many times faster."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hotcoco
@@ -34,7 +34,8 @@ class FastCocoMetric(CocoMetric):
         limited = any(kwargs.get(name) is not None for name in ('iou_thrs', 'proposal_nums'))
         self._truth: hotcoco.COCO | None = None
         if has_truth and not (others or limited):
-            self._truth = hotcoco.COCO(self._coco_api.dataset)
+            self._numbers = _numbers(self._coco_api.dataset)
+            self._truth = hotcoco.COCO(_numbered(self._coco_api.dataset, self._numbers))
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
         """Score all images; rounded to three digits, as by mmdet.
@@ -50,10 +51,12 @@ class FastCocoMetric(CocoMetric):
         )
         if self.outfile_prefix is not None:
             self.results2json(found, self.outfile_prefix)
-        detections = self._truth.load_res(_rows(found, categories))
-        scores = hotcoco.COCOeval(self._truth, detections, 'bbox')
-        scores.params.cat_ids = categories
-        scores.params.img_ids = self._coco_api.get_img_ids()
+        images, classes = self._numbers['images'], self._numbers['categories']
+        scored = [classes[category] for category in categories]
+        rows = _rows(found, [images[one['img_id']] for one in found], scored)
+        scores = hotcoco.COCOeval(self._truth, self._truth.load_res(rows), 'bbox')
+        scores.params.cat_ids = scored
+        scores.params.img_ids = [images[image] for image in self._coco_api.get_img_ids()]
         scores.params.max_dets = self.proposal_nums
         scores.evaluate()
         scores.accumulate()
@@ -66,9 +69,49 @@ class FastCocoMetric(CocoMetric):
         return {f'bbox_{name}': round(float(value), 3) for name, value in figures}
 
 
-def _rows(found: Sequence[Any], categories: Sequence[int]) -> NDArray[np.float64]:
+def _numbers(truth: Mapping[str, Any]) -> dict[str, dict[Any, int]]:
+    """Numbers from 1 for the ids of images and categories, which may be text or huge, in order."""
+    return {
+        part: {id_: i for i, id_ in enumerate(sorted(entry['id'] for entry in truth[part]), 1)}
+        for part in ('images', 'categories')
+    }
+
+
+def _numbered(truth: Mapping[str, Any], numbers: Mapping[str, dict[Any, int]]) -> dict[str, Any]:
+    """What boxes are scored by, with numbers in the place of ids."""
+    images, categories = numbers['images'], numbers['categories']
+    return {
+        'images': [
+            {'id': images[image['id']], **{k: int(image.get(k, 1)) for k in ('width', 'height')}}
+            for image in truth['images']
+        ],
+        'categories': [
+            {'id': categories[category['id']], 'name': str(category['name'])}
+            for category in truth['categories']
+        ],
+        'annotations': [
+            {
+                'id': number,
+                'image_id': images[annotation['image_id']],
+                'category_id': categories[annotation['category_id']],
+                'bbox': annotation['bbox'],
+                'area': annotation['area'],
+                'iscrowd': int(annotation.get('iscrowd', 0)),
+            }
+            for number, annotation in enumerate(truth['annotations'], 1)
+            if annotation['image_id'] in images and annotation['category_id'] in categories
+        ],
+    }
+
+
+def _rows(
+    found: Sequence[Any], numbers: Sequence[int], categories: Sequence[int]
+) -> NDArray[np.float64]:
     """One row for each detection: image, x, y, width, height, score, category."""
-    images = [np.full(len(one['scores']), one['img_id'], np.float64) for one in found]
+    images = [
+        np.full(len(one['scores']), number, np.float64)
+        for one, number in zip(found, numbers, strict=True)
+    ]
     boxes = np.concatenate([one['bboxes'] for one in found]).astype(np.float64).reshape(-1, 4)
     labels = np.concatenate([one['labels'] for one in found])
     return np.column_stack(

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner, TestLoop, ValLoop, autocast
 
+from ssod.config_parts import dicts_in
 from ssod.strict import strict_settings
 from ssod.teachers.hook import unwrap
 
@@ -30,7 +32,10 @@ class _ScoresModels:
             )
         self.evaluators: dict[str, Evaluator] = {}
         for name in models:
-            self.evaluators[name] = self.runner.build_evaluator(copy.deepcopy(evaluator))
+            of_model = copy.deepcopy(evaluator)
+            if len(models) > 1:
+                _name_files(of_model, name)
+            self.evaluators[name] = self.runner.build_evaluator(of_model)
             self.evaluators[name].dataset_meta = self.dataloader.dataset.metainfo
 
     @torch.no_grad()
@@ -150,6 +155,16 @@ class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
         self.runner.call_hook(
             'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
         )
+
+
+def _name_files(evaluator: Any, model: str) -> None:
+    """Let metrics that write files write each model's into one of its own."""
+    for metric in dicts_in(evaluator):
+        if metric.get('outfile_prefix') is not None:
+            metric['outfile_prefix'] += f'_{model}'
+        if metric.get('out_file_path') is not None:
+            path = Path(metric['out_file_path'])
+            metric['out_file_path'] = str(path.with_name(f'{path.stem}_{model}{path.suffix}'))
 
 
 def _check_save_best(runner: Runner, models: Sequence[str]) -> None:

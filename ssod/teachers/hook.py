@@ -8,7 +8,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.dist import all_reduce_params, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.structures import InstanceData
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -69,9 +69,18 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         """
 
     def before_train(self, runner: Runner) -> None:
-        """Check the batch and the selector, and watch for the optimizer's real steps."""
+        """Check the loop, the batch and the selector, and watch for the optimizer's real steps.
+
+        Raises:
+            ValueError: If one of them does not suit.
+        """
         sampler = runner.train_dataloader.sampler
         if isinstance(sampler, SourceRatioSampler):
+            if not isinstance(runner.train_loop, IterBasedTrainLoop):
+                raise ValueError(
+                    f'train_cfg: {type(runner.train_loop).__name__} waits for the end of the data, '
+                    f'but SourceRatioSampler draws for ever; use IterBasedTrainLoop with max_iters'
+                )
             sampler.check_batch_size(runner.train_dataloader.batch_size)
         if runner.iter == 0:
             self.updates = 0

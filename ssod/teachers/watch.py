@@ -118,7 +118,7 @@ class TeacherWatchHook(Hook):
         if (runner.iter + 1) % tenth == 0:
             seen = alarms.judge_gradient(list(self._norms), tenth, self.limits.gradient)
             self._report(runner, {'gradient': seen}, runner.iter + 1)
-        if self._iterations == self.window:
+        if self._iterations >= self.window:
             self._close_window(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:

@@ -148,6 +148,10 @@ def test_broken_images_are_named_and_counted(digits_cfg):
     checkpoint = torch.load(f'{runner.work_dir}/iter_8.pth', weights_only=False)
     resumed.after_load_checkpoint(runner, checkpoint)
     assert resumed.paths == hook.paths
+    # But not by a run that only starts from its weights.
+    runner._train_loop._iter = 0
+    resumed.before_train(runner)
+    assert not resumed.paths
 
 
 def test_too_many_broken_images_stop_the_run(digits_cfg):

@@ -82,6 +82,45 @@ def test_equal_to_mmdets(tmp_path, noise):
     assert 0 < ours['coco/bbox_mAP'] < 1
 
 
+@pytest.mark.parametrize(
+    ('kind', 'id_of'),
+    [
+        ('beyond what a double holds', lambda i: 2**53 + i),
+        ('of 19 digits', lambda i: 9_000_000_000_000_000_000 + i),
+        ('text', lambda i: f'n{i:04}'),
+        ('as pandas writes them', float),
+        ('negative', lambda i: i - 1000),
+    ],
+)
+def test_ids_of_all_kinds(tmp_path, kind, id_of):
+    path = tmp_path / 'truth.json'
+    content = write_truth(path)
+    samples = detections(content, 0.05)
+    expected = scores(FastCocoMetric(ann_file=str(path)), samples)
+    for image, sample in zip(content['images'], samples, strict=True):
+        image['id'] = sample['img_id'] = id_of(image['id'])
+        # mmdet and pycocotools read neither.
+        image['height'] = 500.5
+    for category in content['categories']:
+        category['id'] = id_of(category['id'])
+    for annotation in content['annotations']:
+        for part in ('image_id', 'category_id'):
+            annotation[part] = id_of(annotation[part])
+        annotation['segmentation'] = [1, 2, 3, 4, 5, 6]
+    path.write_text(json.dumps(content))
+    assert scores(FastCocoMetric(ann_file=str(path)), samples) == expected
+
+
+def test_what_belongs_to_no_image_is_passed_over(tmp_path):
+    path = tmp_path / 'truth.json'
+    content = write_truth(path)
+    samples = detections(content, 0.05)
+    expected = scores(FastCocoMetric(ann_file=str(path)), samples)
+    content['annotations'].append({**content['annotations'][0], 'id': 999, 'image_id': 999})
+    path.write_text(json.dumps(content))
+    assert scores(FastCocoMetric(ann_file=str(path)), samples) == expected
+
+
 def test_twice_with_one_metric(tmp_path):
     # A validation in the middle of a run must not change the next one.
     path = tmp_path / 'truth.json'

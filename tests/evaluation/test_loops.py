@@ -61,6 +61,24 @@ def test_test_gives_the_validations_last_scores(trained):
     assert tested.found == [metrics.found[-1]]
 
 
+def test_each_models_detections_have_a_file(trained, tmp_path):
+    cfg, _ = trained
+    cfg = copy.deepcopy(cfg)
+    cfg.load_from = str(Path(cfg.work_dir) / 'iter_2.pth')
+    cfg.test_evaluator = [
+        dict(cfg.test_evaluator, outfile_prefix=str(tmp_path / 'boxes')),
+        dict(type='DumpResults', out_file_path=str(tmp_path / 'all.pkl')),
+    ]
+    cfg.test_cfg.models = ['teacher', 'student']
+    run(cfg, 'test')
+    both = {f'boxes_{name}.bbox.json' for name in ('teacher', 'student')}
+    assert {path.name for path in tmp_path.glob('boxes*')} == both
+    assert {path.name for path in tmp_path.glob('all*')} == {'all_teacher.pkl', 'all_student.pkl'}
+    cfg.test_cfg.models = ['student']
+    run(cfg, 'test')
+    assert (tmp_path / 'boxes.bbox.json').exists()
+
+
 def test_the_metrics_are_logged(trained):
     cfg, metrics = trained
     (log,) = Path(cfg.work_dir).glob('*/vis_data/scalars.json')

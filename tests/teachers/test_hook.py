@@ -196,6 +196,12 @@ def test_starting_from_a_checkpoint_counts_anew(digits_cfg):
     assert_average(watch.teacher[0], watch.student[0], watch.student[0], 0.0)
 
 
+def test_a_loop_of_epochs_would_never_end(digits_cfg):
+    digits_cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+    with pytest.raises(ValueError, match='EpochBasedTrainLoop waits for the end of the data, but'):
+        Runner.from_cfg(digits_cfg).train()
+
+
 def test_a_batch_that_does_not_fit_the_ratio_is_refused(digits_cfg):
     digits_cfg.train_dataloader.batch_size = 3
     with pytest.raises(ValueError, match=r'batch_size=3 does not fit source_ratio=\[1, 3\]'):

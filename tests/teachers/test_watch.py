@@ -291,6 +291,19 @@ def test_only_the_gradient_is_not_finite(watched_cfg, monkeypatch):
     assert [batch['terms'] for batch in record['batches']] == [{'gradient': 'nan'}]
 
 
+def test_a_smaller_window_after_a_resumption(watched_cfg):
+    # More was counted when the run stopped than a window has now.
+    watched_cfg.default_hooks.watch.window = 40
+    watched_cfg.default_hooks.checkpoint.interval = 14
+    train(watched_cfg, **{'train_cfg.max_iters': 14})
+    resumed = copy.deepcopy(watched_cfg)
+    resumed.work_dir, resumed.resume = resumed.work_dir + '-resumed', True
+    resumed.visualizer.name += '-resumed'
+    resumed.load_from = watched_cfg.work_dir + '/iter_14.pth'
+    train(resumed, **{'train_cfg.max_iters': 26, 'default_hooks.watch.window': 10})
+    assert [record['step'] for record in scalars(resumed, 'watch/distance')] == [15, 25]
+
+
 def test_a_resumed_run_says_what_the_whole_one_says(watched_cfg):
     # Interrupted in the middle of the first window and after a skipped step.
     watched_cfg.default_hooks.checkpoint.interval = 6

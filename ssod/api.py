@@ -105,7 +105,8 @@ def pseudo_label(
     Raises:
         FileExistsError: If the file is there and may not be replaced.
         FileNotFoundError: If the config, the checkpoint or the folder does not exist.
-        ValueError: If config and checkpoint do not go together.
+        ValueError: If config and checkpoint do not go together, a setting is out of its range, or
+            no image can be read; single ones that cannot are passed over.
     """
     cfg = runs.load_config(config, options=options)
     file = Path(out or Path(cfg.work_dir, NAME))
@@ -181,17 +182,19 @@ def predict(
         score_thr: Boxes of lower scores are left out, in [0, 1].
         batch_size: Images at once, at least 1; those of different sizes are padded to the largest,
             which can change what is found a little.
-        overwrite: Whether a ``predictions.json`` that is there may be replaced.
+        overwrite: Whether a ``predictions.json`` that is there may be replaced, and pictures; those
+            that it names are removed.
 
     Returns:
         What was found, as it is in ``predictions.json``, and what was passed over.
 
     Raises:
-        FileExistsError: If there is a ``predictions.json`` and it may not be replaced.
+        FileExistsError: If there is a ``predictions.json`` and it may not be replaced, or there are
+            pictures that none tells of.
         FileNotFoundError: If the config, the checkpoint or an input does not exist, or a folder
             has no image.
-        ValueError: If a setting is out of its range, config and checkpoint do not go together, or
-            nothing at all could be read.
+        ValueError: If a setting is out of its range, config and checkpoint do not go together,
+            nothing at all could be read, or a picture would take the place of an input.
     """
     given = [inputs] if isinstance(inputs, str | Path) else inputs
     cfg = runs.load_config(config)

@@ -6,7 +6,14 @@ _base_ = [
     './_base_/runtime/mean_teacher.py',
 ]
 
-two_phases = dict(_delete_=True, type='stepwise', values=[0.99, 0.995], milestones=[300])
-model = dict(pseudo_weight=dict(_delete_=True, type='sigmoid', end=1.0, steps=200))
+# Its regions are the cells of maps, which show the same in views of the same geometry alone.
+unlabeled = _base_.unlabeled
+unlabeled.pipeline[1].update(common=_base_.jitter, weak=[], strong=_base_.strong[3:])
+train_dataloader = dict(dataset=dict(datasets=[_base_.labeled, unlabeled]))
+
+two_phases = dict(_delete_=True, type='stepwise', values=[0.95, 0.99], milestones=[300])
+# Boxes would teach that what the teacher misses is background, and it misses most.
+weight = dict(_delete_=True, type='sigmoid', end=2.0, steps=100)
+model = dict(pseudo_weight=0.0, consistency=dict(weight=weight, kind='kl', num_regions=256))
 teacher = dict(burn_in=1200, decay=dict(decay=two_phases), selector=dict(threshold=0.4))
 default_hooks = dict(teacher=teacher, checkpoint=dict(interval=400))

@@ -225,8 +225,10 @@ def write_voc(root, images):
 def write_yolo(root, splits):
     """YOLO: images without any object."""
     for split in splits:
-        (root / 'images' / split).mkdir(parents=True)
+        for folder in ('images', 'labels'):
+            (root / folder / split).mkdir(parents=True)
         Image.new('RGB', (8, 8)).save(root / f'images/{split}/a.png')
+        (root / f'labels/{split}/a.txt').touch()
     lines = [f'{split}: images/{split}' for split in splits]
     (root / 'data.yaml').write_text('\n'.join([*lines, 'names: [ant, bee, cow]']))
     return root / 'data.yaml'

@@ -1,16 +1,17 @@
 """Labels in Pascal VOC's or YOLO's format as COCO JSON."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.labeled_images import LabeledSplits, coco_of, image_root, look_for_labeled
 from ssod.data.voc import read_voc
-from ssod.data.yolo import read_yolo
+from ssod.data.yolo import has_names, read_yolo
 
 YAML = ('.yaml', '.yml')
 
@@ -40,7 +41,7 @@ def read_labels(path: str | Path) -> LabeledSplits:
 
     Args:
         path: A folder with Pascal VOC's XML files in it or its sub-folders, a YOLO data.yaml, or a
-            folder that has one.
+            folder that has one. Beside XML files, a YAML file without ``names`` is none.
 
     Raises:
         FileNotFoundError: If there is no such file or folder, or no image.
@@ -54,16 +55,38 @@ def read_labels(path: str | Path) -> LabeledSplits:
             f'{path} is neither a folder nor a data.yaml; give a Pascal VOC folder or a YOLO '
             f'data.yaml'
         )
-    yamls = sorted(file for file in path.iterdir() if file.suffix.lower() in YAML)
-    named = [file for file in yamls if file.stem == 'data'] or yamls
-    if len(named) == 1:
-        return read_yolo(named[0])
+    yamls = sorted(
+        file
+        for file in path.iterdir()
+        if file.suffix.lower() in YAML and file.is_file() and not file.name.startswith('.')
+    )
+    file = _data_yaml([file for file in yamls if has_names(file)])
+    if file is None and not _has_xml(path):
+        # Which says what it lacks.
+        file = _data_yaml(yamls)
+    if file is not None:
+        return read_yolo(file)
     content = look_for_labeled(path)
     if any(file.suffix.lower() == '.xml' for file in content.others):
         return read_voc(path, content)
     raise ValueError(
         f'{path} has neither one data.yaml (YOLO) nor XML files (Pascal VOC) beside its images; '
         f'give the folder or the data.yaml of labelled images'
+    )
+
+
+def _data_yaml(files: Sequence[Path]) -> Path | None:
+    """The one that is called data, or else the only one."""
+    named = [file for file in files if file.stem == 'data'] or files
+    return named[0] if len(named) == 1 else None
+
+
+def _has_xml(folder: Path) -> bool:
+    """Whether there is an XML file in a folder or its sub-folders that is not hidden."""
+    return any(
+        file.suffix.lower() == '.xml'
+        and not any(part.startswith('.') for part in file.relative_to(folder).parts)
+        for file in folder.rglob('*')
     )
 
 
@@ -91,7 +114,7 @@ def convert(
     files = {split: out / f'{split}.json' for split in labels.splits}
     contents = {s: coco_of(images, labels.classes) for s, images in labels.splits.items()}
     for split, file in files.items():
-        if file.exists() and not overwrite and read_coco(file) != contents[split]:
+        if file.exists() and not overwrite and not _holds(file, contents[split]):
             raise FileExistsError(
                 f'{file} exists with other content; remove it, or pass --overwrite'
             )
@@ -109,6 +132,13 @@ def convert(
         )
         written[split] = Converted(files[split], image_root(labels.splits[split]), told)
     return written, labels.remarks
+
+
+def _holds(file: Path, content: dict[str, Any]) -> bool:
+    try:
+        return read_coco(file) == content
+    except ValueError:  # No COCO JSON at all.
+        return False
 
 
 def convert_for_run(path: str | Path, out_dir: str | Path) -> dict[str, Converted]:

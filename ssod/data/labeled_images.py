@@ -1,7 +1,7 @@
 """Images and their boxes, whatever format they were labelled in, and the same as COCO JSON."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from ssod.data.load_image import ORIENTATION, printable
 
 DIGITS = 4
 """Decimals of a pixel that are written."""
+
+_TIFF_SIZE = 256, 257
 
 Corners = tuple[float, float, float, float]
 """A box as (x1, y1, x2, y2) in pixels, where the image begins at 0."""
@@ -87,14 +89,53 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as header:
             width, height = header.size
+            exif = header.getexif()
             # OpenCV does not turn WebP.
-            turn = 1 if header.format == 'WEBP' else header.getexif().get(ORIENTATION, 1)
+            turn = 1 if header.format == 'WEBP' else exif.get(ORIENTATION, 1)
+            if header.format == 'TIFF':  # Newer versions of Pillow have turned its size already.
+                width, height = (exif.get(tag, 0) for tag in _TIFF_SIZE)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
             f'{printable(str(path))} cannot be opened as an image ({error}); save it anew or '
             f'remove it with its labels'
         ) from None
     return (height, width) if turn in (5, 6, 7, 8) else (width, height)
+
+
+def read_lines(file: Path) -> list[str]:
+    """The lines of a text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: If it is in another encoding.
+    """
+    try:
+        return file.read_text(encoding='utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{file} is not in UTF-8: {error.reason} at byte {error.start}; save it anew in UTF-8'
+        ) from None
+
+
+def leave_out_empty(
+    splits: Mapping[str, list[LabeledImage]], where: str
+) -> tuple[dict[str, list[LabeledImage]], list[str]]:
+    """Leave out splits that have no image.
+
+    Args:
+        splits: The images of each split.
+        where: The file or folder that says what is in them, for the message.
+
+    Returns:
+        Those that have some, and a remark for each of the others.
+
+    Raises:
+        ValueError: If ``train`` is one of the others.
+    """
+    empty = [name for name, images in splits.items() if not images]
+    if 'train' in empty:
+        raise ValueError(f'{where}: train has no image; put some into it')
+    left = {name: images for name, images in splits.items() if images}
+    return left, [f'{name} has no image, left out' for name in empty]
 
 
 def clip(corners: Corners, size: tuple[int, int], where: str) -> tuple[Corners, bool]:
@@ -124,7 +165,7 @@ def clip(corners: Corners, size: tuple[int, int], where: str) -> tuple[Corners, 
 
 
 def image_root(images: Sequence[LabeledImage]) -> Path:
-    """The folder that all images are in."""
+    """The folder that all images, at least one, are in."""
     return Path(os.path.commonpath([image.path.absolute().parent for image in images]))
 
 

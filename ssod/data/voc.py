@@ -6,17 +6,31 @@ sections 8 and 9.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ssod.data.folder import FolderContent
-from ssod.data.labeled_images import Box, Corners, LabeledImage, LabeledSplits, clip, image_size
+from ssod.data.labeled_images import (
+    Box,
+    Corners,
+    LabeledImage,
+    LabeledSplits,
+    clip,
+    image_size,
+    leave_out_empty,
+    read_lines,
+)
 
 SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'test': 'test'}
 """What the folders of splits are called, and which split that is."""
+
+LISTS = ('train.txt', 'trainval.txt', 'val.txt', 'test.txt')
+"""What the lists of splits are called."""
+
+_MAIN = 'ImageSets/Main'
 
 
 @dataclass(frozen=True)
@@ -40,29 +54,34 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
 
     An XML file's image is the one of the same name, in the same or the corresponding folder, such
     as ``JPEGImages`` for ``Annotations``; where there are several or none, the one that it names.
+    No image is that of two XML files.
     Images without an XML file are not labelled and left out. Objects marked difficult are ignored,
     as VOC does. Pixels count from 1, unless a box of the data set begins below that. Classes are in
     alphabetical order.
 
-    The splits are the lists in ``ImageSets/Main``; without those, folders called ``train``,
-    ``val`` (or ``valid``) and ``test``; without those, all is ``train``.
+    The splits are the lists in ``ImageSets/Main``; where ``train.txt`` is missing,
+    ``trainval.txt`` without what is in ``val.txt``, or else what is in no list. Without lists, they
+    are folders called ``train``, ``val`` (or ``valid``) and ``test``, at any depth, that an XML
+    file or its image lies in; without those, all is ``train``.
 
     Args:
         root: The folder.
         content: What is in it.
 
     Raises:
-        ValueError: If a file or a value in it is wrong, or an image is missing.
+        ValueError: If a file or a value in it is wrong, an image is missing, or the lists are
+            those of a folder further in.
     """
+    _refuse_lists_further_in(root)
     files = [path for path in content.others if path.suffix.lower() == '.xml']
     annotations = [_read(path) for path in files]
     objects = [found for annotation in annotations for found in annotation.objects]
     classes = sorted({found.name for found in objects})
     from_zero = any(min(found.corners[:2]) < 1 for found in objects)
-    finder = _Finder(content.images)
+    paths = _images_of(annotations, content.images)
     images, clipped = {}, 0
     for annotation in annotations:
-        path = finder.image_of(annotation)
+        path = paths[annotation.file]
         size = _checked_size(annotation, path)
         boxes = []
         for found in annotation.objects:
@@ -80,9 +99,29 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
             f'difficult, ignored: {difficult}',
         ),
     ]
-    return LabeledSplits(
-        'Pascal VOC', classes, _splits(root, images), [text for is_so, text in remarks if is_so]
+    splits, empty = _splits(root, images)
+    told = [text for is_so, text in remarks if is_so]
+    return LabeledSplits('Pascal VOC', classes, splits, told + empty)
+
+
+def _refuse_lists_further_in(root: Path) -> None:
+    """Refuse the folder around a data set, as VOCdevkit: its lists would be passed over."""
+    if (root / _MAIN).is_dir():
+        return
+    lists = [file for depth in ('*', '*/*') for file in root.glob(f'{depth}/{_MAIN}/*.txt')]
+    meant = sorted(
+        {
+            file.parents[2]
+            for file in lists
+            if file.name in LISTS
+            and not any(part.startswith('.') for part in file.relative_to(root).parts)
+        }
     )
+    if meant:
+        raise ValueError(
+            f'{root} has no {_MAIN}, but {" and ".join(map(str, meant))} '
+            + ('have; give one of them' if len(meant) > 1 else 'has; give that folder')
+        )
 
 
 def _read(path: Path) -> _Annotation:
@@ -103,9 +142,16 @@ def _read(path: Path) -> _Annotation:
             raise ValueError(f'{where} ({name}) has no <bndbox>; add it, or remove the object')
         where = f'{where} ({name})'
         x1, y1, x2, y2 = (_number(box, tag, where) for tag in ('xmin', 'ymin', 'xmax', 'ymax'))
-        hard = element.find('difficult') is not None and _number(element, 'difficult', where) != 0
-        objects.append(_Object(name, (x1, y1, x2, y2), hard, where))
+        objects.append(_Object(name, (x1, y1, x2, y2), _is_difficult(element, where), where))
     return _Annotation(path, (root.findtext('filename') or '').strip(), _size(root, path), objects)
+
+
+def _is_difficult(element: Element, where: str) -> bool:
+    text = (element.findtext('difficult') or '').strip()
+    # As annotation tools write it that do not ask.
+    if text.lower() in ('', 'unspecified'):
+        return False
+    return _number(element, 'difficult', where) != 0
 
 
 def _size(root: Element, path: Path) -> tuple[int, int] | None:
@@ -155,6 +201,31 @@ def _checked_size(annotation: _Annotation, path: Path) -> tuple[int, int]:
     return size
 
 
+def _images_of(annotations: Sequence[_Annotation], images: Sequence[Path]) -> dict[Path, Path]:
+    """The image of each XML file, and none of two."""
+    finder = _Finder(images)
+    files = defaultdict(list)
+    for annotation in annotations:
+        files[finder.image_of(annotation)].append(annotation.file)
+    for image, some in files.items():
+        if len(some) > 1:
+            first, second = sorted(some, key=lambda file: _distance(file, image))[:2]
+            if _distance(first, image) == _distance(second, image):
+                raise ValueError(f'{first} and {second} are both of {image}; remove one')
+            raise ValueError(
+                f'{second}: there is no image called {second.stem} but {image}, which is that of '
+                f'{first}; add it, or remove the XML file'
+            )
+    return {file: image for image, some in files.items() for file in some}
+
+
+def _distance(file: Path, image: Path) -> int:
+    """How far an XML file is from an image that may be its own."""
+    if file.stem == image.stem and file.parent == image.parent:
+        return 0
+    return 1 if file.stem == image.stem and _correspond(file.parent, image.parent) else 2
+
+
 class _Finder:
     """Finds the image of an XML file."""
 
@@ -191,28 +262,95 @@ class _Finder:
 
 
 def _correspond(one: Path, other: Path) -> bool:
-    """Whether two folders' paths are alike but for one name."""
+    """Whether two folders' paths are alike but for one name, which is not that of a split."""
     pairs = list(zip(one.parts, other.parts, strict=False))
-    return len(one.parts) == len(other.parts) and sum(a != b for a, b in pairs) == 1
+    odd = [(a, b) for a, b in pairs if a != b]
+    if len(one.parts) != len(other.parts) or len(odd) != 1:
+        return False
+    return len(_split_names(odd[0])) < len(odd[0])
 
 
-def _splits(root: Path, images: dict[Path, LabeledImage]) -> dict[str, list[LabeledImage]]:
-    listed = {name: root / f'ImageSets/Main/{name}.txt' for name in ('train', 'val', 'test')}
-    if not listed['train'].is_file():
-        listed['train'] = listed['train'].with_name('trainval.txt')
-    if listed['train'].is_file():
-        return {name: _listed(file, images) for name, file in listed.items() if file.is_file()}
+def _split_names(folders: Iterable[str]) -> list[str]:
+    """Which splits folders are called after, each once."""
+    return sorted({SPLITS[name.lower()] for name in folders if name.lower() in SPLITS})
+
+
+def _splits(
+    root: Path, images: dict[Path, LabeledImage]
+) -> tuple[dict[str, list[LabeledImage]], list[str]]:
+    """The images of each split, and remarks."""
+    lists = {name: root / _MAIN / name for name in LISTS if (root / _MAIN / name).is_file()}
+    if 'train.txt' in lists:
+        lists.pop('trainval.txt', None)
+    if not lists:
+        return _by_folders(root, images), []
+    finder, remarks = _Listed(root, images), []
+    listed = {name.removesuffix('.txt'): finder.files_in(file) for name, file in lists.items()}
+    both = listed.pop('trainval', None)
+    if 'train' not in listed and both is not None:
+        listed = {'train': _without(both, listed.get('val', [])), **listed}
+    elif 'train' not in listed:
+        rest = _without(images, [file for files in listed.values() for file in files])
+        if rest:
+            listed = {'train': rest, **listed}
+            remarks.append(f'without train.txt, train is what is in no list: {len(rest)} images')
+    splits = {name: [images[file] for file in files] for name, files in listed.items()}
+    splits, empty = leave_out_empty(splits, str(root / _MAIN))
+    return splits, remarks + empty
+
+
+def _without(files: Iterable[Path], left_out: Iterable[Path]) -> list[Path]:
+    out = set(left_out)
+    return [file for file in files if file not in out]
+
+
+def _by_folders(root: Path, images: dict[Path, LabeledImage]) -> dict[str, list[LabeledImage]]:
     splits = defaultdict(list)
     for file, image in images.items():
-        splits[SPLITS.get(file.relative_to(root).parts[0].lower(), 'train')].append(image)
+        folders = [path.relative_to(root).parent.parts for path in (file, image.path)]
+        names = _split_names(name for parts in folders for name in parts)
+        if len(names) > 1:
+            raise ValueError(
+                f'{file} and its image {image.path} lie in folders called after '
+                f'{" and ".join(names)}; rename those that are no split'
+            )
+        splits[names[0] if names else 'train'].append(image)
     return dict(splits)
 
 
-def _listed(file: Path, images: dict[Path, LabeledImage]) -> list[LabeledImage]:
-    """The images of a list, which names them without their extension."""
-    by_stem = {path.stem: image for path, image in images.items()}
-    names = [line.split() for line in file.read_text(encoding='utf-8').splitlines()]
-    for number, name in enumerate(names, 1):
-        if name and name[0] not in by_stem:
-            raise ValueError(f'{file}, line {number}: there is no {name[0]}.xml; remove the line')
-    return [by_stem[name[0]] for name in names if name]
+class _Listed:
+    """Finds the XML files that a list names without their extension."""
+
+    def __init__(self, root: Path, files: Iterable[Path]) -> None:
+        self.by_path: dict[str, Path] = {}
+        self.by_stem = defaultdict(list)
+        own = root / 'Annotations'
+        for file in files:
+            self.by_stem[file.stem].append(file)
+            self.by_path.setdefault(file.relative_to(root).with_suffix('').as_posix(), file)
+        for file in files:
+            if file.is_relative_to(own):
+                self.by_path[file.relative_to(own).with_suffix('').as_posix()] = file
+
+    def files_in(self, file: Path) -> list[Path]:
+        """The XML files that are in a list, each once."""
+        lines = [(number, line.strip()) for number, line in enumerate(read_lines(file), 1)]
+        found = [self._file_of(line, f'{file}, line {number}') for number, line in lines if line]
+        return list(dict.fromkeys(found))
+
+    def _file_of(self, line: str, where: str) -> Path:
+        in_quotes = len(line) > 1 and line[0] == line[-1] and line[0] in '"\''
+        whole = line[1:-1] if in_quotes else line
+        # Lists of a class have 1 or -1 behind the name.
+        for name in (whole, line.split()[0]):
+            if name in self.by_path:
+                return self.by_path[name]
+            some = self.by_stem.get(name, [])
+            if len(some) > 1:
+                raise ValueError(
+                    f'{where}: {name} may be {some[0]} or {some[1]}; write its folder too, from '
+                    f'Annotations on'
+                )
+            if some:
+                return some[0]
+        raise ValueError(f'{where}: there is no {whole}.xml; remove the line')

@@ -4,6 +4,7 @@ Source: the layout of Ultralytics, https://docs.ultralytics.com/datasets/detect/
 """
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from ssod.data.labeled_images import (
     LabeledSplits,
     clip,
     image_size,
+    leave_out_empty,
     look_for_labeled,
+    read_lines,
 )
 
 SPLITS = ('train', 'val', 'test')
@@ -52,7 +55,8 @@ class _Counts:
 def read_yolo(file: Path) -> LabeledSplits:
     """Read a data set in YOLO's format.
 
-    The labels of ``.../images/a/b.jpg`` are ``.../labels/a/b.txt``. A line is a class and a box as
+    The labels of ``.../images/a/b.jpg`` are ``.../labels/a/b.txt``; where there is no such folder
+    ``labels``, they are beside the image. A line is a class and a box as
     the shares x, y of its centre, width and height; a class and a polygon, which becomes the box
     around it; or, where data.yaml has ``kpt_shape``, a box and keypoints, which are left out. An
     image whose file is empty or missing has no object in it.
@@ -60,28 +64,42 @@ def read_yolo(file: Path) -> LabeledSplits:
     Args:
         file: The data.yaml: ``names`` (a list, or a dict from 0 on), ``train``, ``val`` and
             ``test``, each a folder, a text file that lists images, or a list of those, in the
-            folder ``path``.
+            folder ``path``. A ``test`` that does not exist or has no image is left out, as some
+            exporters name one that they did not write.
 
     Raises:
         FileNotFoundError: If a folder or list that it names does not exist or has no image.
-        ValueError: If a file or a value in it is wrong.
+        ValueError: If a file or a value in it is wrong, or no image of ``train`` has a label file.
     """
     settings = _settings(file)
     classes = _classes(settings, file)
     keypoints = _keypoints(settings, file)
-    counts, splits = _Counts(), {}
+    counts, splits, remarks = _Counts(), {}, []
     for split in SPLITS:
         if settings.get(split):
-            paths = _images(settings, split, file)
-            splits[split] = [_labeled(path, classes, keypoints, counts) for path in paths]
+            paths, missing = _images(settings, split, file)
+            remarks += missing
+            if split == 'train' and paths:
+                _check_labels(paths, file)
+            if paths or not missing:
+                splits[split] = [_labeled(path, classes, keypoints, counts) for path in paths]
+    splits, empty = leave_out_empty(splits, str(file))
     if not splits:
         raise ValueError(f'{file}: there is no train, val or test; name a folder of images')
-    return LabeledSplits('YOLO', classes, splits, counts.remarks())
+    return LabeledSplits('YOLO', classes, splits, counts.remarks() + remarks + empty)
+
+
+def has_names(file: Path) -> bool:
+    """Whether a file is YAML with the ``names`` of classes, as a data.yaml."""
+    try:
+        return 'names' in _settings(file)
+    except (OSError, ValueError):
+        return False
 
 
 def _settings(file: Path) -> Mapping[str, Any]:
     try:
-        settings = yaml.safe_load(file.read_text(encoding='utf-8'))
+        settings = yaml.safe_load(file.read_text(encoding='utf-8-sig'))
     except (yaml.YAMLError, ValueError) as error:
         reason = ' '.join(str(error).split())
         raise ValueError(f'{file} is no YAML: {reason}; write it anew') from None
@@ -93,6 +111,9 @@ def _settings(file: Path) -> Mapping[str, Any]:
 def _classes(settings: Mapping[str, Any], file: Path) -> list[str]:
     names = settings.get('names')
     if isinstance(names, dict):
+        # Some write the numbers in quotes.
+        numbered = {int(key) if str(key).isdecimal() else key: names[key] for key in names}
+        names = numbered if len(numbered) == len(names) else names
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise ValueError(
                 f'{file}: names has the keys {", ".join(map(str, names))}; number the classes '
@@ -118,25 +139,41 @@ def _keypoints(settings: Mapping[str, Any], file: Path) -> int:
     return math.prod(shape)
 
 
-def _images(settings: Mapping[str, Any], split: str, file: Path) -> list[Path]:
-    """The images of a split, in order, each once."""
+def _images(settings: Mapping[str, Any], split: str, file: Path) -> tuple[list[Path], list[str]]:
+    """The images of a split, in order, each once however it is spelled; and remarks."""
     given = settings[split]
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
+    remarks = []
     for place in given if isinstance(given, list) else [given]:
-        path = _place(settings, str(place), f'{file}: {split}')
-        found.update(dict.fromkeys(_found(path)))
-    return list(found)
+        try:
+            paths = _found(_place(settings, str(place), f'{file}: {split}'))
+        except FileNotFoundError as error:
+            if split != 'test':
+                raise
+            remarks.append(f'left out of {split}: {error}')
+            continue
+        # A list is read only here: what is wrong in it is told.
+        for path in paths:
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values()), remarks
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """A path as it is written, and as Windows means it."""
+    return (name, name.replace('\\', '/')) if '\\' in name else (name,)
 
 
 def _place(settings: Mapping[str, Any], place: str, where: str) -> Path:
     """A folder or list, where Ultralytics looks for it and where exporters mean it."""
     here = Path(where.split(': ')[0]).parent
-    roots = [here / str(settings['path'])] if settings.get('path') else []
+    path = settings.get('path')
+    roots = [here / name for name in _spellings(str(path))] if path else []
     for root in (*roots, here):
-        # Roboflow writes ../train/images for what lies beside the data.yaml.
-        for name in (place, place.removeprefix('../')):
-            if (root / name).exists():
-                return root / name
+        for name in _spellings(place):
+            # Roboflow writes ../train/images for what lies beside the data.yaml.
+            for inner in (name, name.removeprefix('../')):
+                if (root / inner).exists():
+                    return root / inner
     raise FileNotFoundError(
         f'{where} is {place}, which is not in {" or ".join(str(root) for root in (*roots, here))}; '
         f'correct it or path'
@@ -148,10 +185,11 @@ def _found(path: Path) -> Iterable[Path]:
 
 
 def _listed(file: Path) -> Iterator[Path]:
-    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
+    for number, line in enumerate(read_lines(file), 1):
         if not line.strip():
             continue
-        path = file.parent / line.strip()
+        paths = [file.parent / name for name in _spellings(line.strip())]
+        path = next((path for path in paths if path.is_file()), paths[0])
         if not path.is_file():
             raise FileNotFoundError(f'{file}, line {number}: {path} does not exist; correct it')
         if path.suffix.lower() not in EXTENSIONS:
@@ -161,13 +199,22 @@ def _listed(file: Path) -> Iterator[Path]:
         yield path
 
 
+def _check_labels(paths: list[Path], file: Path) -> None:
+    """Refuse images of which none has labels: they are looked for in the wrong place."""
+    if not any(_label_file(path).is_file() for path in paths):
+        raise ValueError(
+            f'{file}: train has {len(paths)} images, but none has a label file such as '
+            f'{_places(paths[0])[0]}; put them there'
+        )
+
+
 def _labeled(path: Path, classes: list[str], keypoints: int, counts: _Counts) -> LabeledImage:
     size, file = image_size(path), _label_file(path)
     if not file.is_file():
         counts.without_file += 1
         return LabeledImage(path, size, [])
     boxes = []
-    for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), 1):
+    for number, line in enumerate(read_lines(file), 1):
         if line.strip():
             where = f'{file}, line {number}'
             values = [_number(text, where) for text in line.split()]
@@ -184,13 +231,20 @@ def _labeled(path: Path, classes: list[str], keypoints: int, counts: _Counts) ->
 
 
 def _label_file(path: Path) -> Path:
-    """The last ``images`` of a path becomes ``labels``."""
-    parts = list(path.with_suffix('.txt').parts)
-    for i in reversed(range(len(parts) - 1)):
-        if parts[i] == 'images':
-            parts[i] = 'labels'
-            break
-    return Path(*parts)
+    """Where an image's labels are, or would be."""
+    file, labels = _places(path)
+    return file if labels.is_dir() else path.with_suffix('.txt')
+
+
+def _places(path: Path) -> tuple[Path, Path]:
+    """An image's label file, the last ``images`` having become ``labels``, and that folder."""
+    # As spelled, a path may begin within ``images``.
+    beside = Path(os.path.abspath(path.with_suffix('.txt')))
+    for folder in beside.parents:
+        if folder.name == 'images':
+            labels = folder.with_name('labels')
+            return labels / beside.relative_to(folder), labels
+    return beside, beside.parent
 
 
 def _number(text: str, where: str) -> float:

@@ -8,7 +8,7 @@ from mmdet.datasets import CocoDataset
 from PIL import Image
 
 from ssod.checks.coco import check_coco
-from ssod.data.convert import as_coco, convert, is_coco
+from ssod.data.convert import as_coco, convert, is_coco, read_labels
 
 
 def picture(path):
@@ -114,6 +114,47 @@ def test_other_files_are_not_replaced(yolo, tmp_path):
         (tmp_path / 'train.json').write_text(old)
     convert(yolo, tmp_path, overwrite=True)
     assert len(json.loads((tmp_path / 'train.json').read_text())['annotations']) == 2
+
+
+@pytest.mark.parametrize('text', ['{"epochs": 3}', 'no JSON', '[]'])
+def test_a_file_that_is_no_coco_json_is_not_replaced(yolo, tmp_path, text):
+    (tmp_path / 'train.json').write_text(text)
+    with pytest.raises(FileExistsError, match=r'train\.json exists with other content; remove it'):
+        convert(yolo, tmp_path)
+    assert (tmp_path / 'train.json').read_text() == text
+    convert(yolo, tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        # Of another tool: hidden, without names, broken, without anything, or a folder.
+        ('.pre-commit.yaml', 'names: [a]\ntrain: x'),
+        ('compose.yml', 'services: {}'),
+        ('data.yaml', 'path: .'),
+        ('broken.yaml', 'a: ['),
+        ('empty.yaml', ''),
+        ('folder.yaml', None),
+    ],
+)
+def test_a_yaml_file_beside_xml_files(voc, name, text):
+    if text is None:
+        (voc / name).mkdir()
+    else:
+        (voc / name).write_text(text)
+    assert read_labels(voc).kind == 'Pascal VOC'
+
+
+def test_other_yaml_files_beside_that_of_yolo(yolo):
+    (yolo / 'data.yaml').rename(yolo / 'own.yaml')
+    (yolo / 'compose.yml').write_text('services: {}')
+    assert read_labels(yolo).kind == 'YOLO'
+    # XML files of an editor do not count.
+    (yolo / '.idea').mkdir()
+    (yolo / '.idea/misc.xml').write_text('<project/>')
+    (yolo / 'own.yaml').unlink()
+    with pytest.raises(ValueError, match=r'compose.yml: names is None; list the classes'):
+        read_labels(yolo)
 
 
 def test_for_a_run(yolo, voc, tmp_path, caplog):

@@ -93,6 +93,13 @@ def test_difficult_objects_are_ignored(voc):
     assert labels.remarks == ['difficult, ignored: 1']
 
 
+@pytest.mark.parametrize('flag', ['', ' ', 'Unspecified', '0'])
+def test_what_is_not_said_to_be_difficult(voc, flag):
+    extra = f'<difficult>{flag}</difficult>'
+    label(voc / 'Annotations/a.xml', entry('dog', 1, 1, 9, 9, extra=extra))
+    assert [box.ignored for box in only_image(voc)[1].boxes] == [False]
+
+
 def test_boxes_are_clipped(voc):
     # By one pixel, as rounding does, and by ten.
     label(voc / 'Annotations/a.xml', entry('dog', 1, 1, 41, 30), entry('dog', 31, 1, 50, 30))
@@ -130,44 +137,171 @@ def test_which_image_is_meant(tmp_path, pictures, xml, head, meant):
     assert only_image(tmp_path)[1].path.as_posix().endswith(f'/{meant}')
 
 
+def test_an_image_is_that_of_one_file(tmp_path):
+    # The image of train/1.xml is missing; it must not get the one of the other split.
+    picture(tmp_path / 'val/1.jpg')
+    for split in ('train', 'val'):
+        label(tmp_path / split / '1.xml')
+    told = 'train/1.xml: there is no image called 1 but .*val/1.jpg, which is that of .*val/1.xml;'
+    with pytest.raises(ValueError, match=told):
+        read_labels(tmp_path)
+    # In folders beside each other, too.
+    for name in ('images/val/1.jpg', 'Annotations/val/1.xml', 'Annotations/train/1.xml'):
+        (picture if name.endswith('jpg') else label)(tmp_path / 'apart' / name)
+    with pytest.raises(ValueError, match='Annotations/train/1.xml: there is no image called 1 but'):
+        read_labels(tmp_path / 'apart')
+
+
 @pytest.mark.parametrize(
-    ('names', 'expected'),
+    ('other', 'head'),
+    [
+        # A copy as near as the file itself.
+        ('Copies/a.xml', ''),
+        # Two that both name another's image, which has none of its own.
+        ('Annotations/b.xml', 'c.jpg'),
+    ],
+)
+def test_two_files_of_one_image(voc, other, head):
+    if head:
+        (voc / 'JPEGImages/a.jpg').rename(voc / 'JPEGImages/c.jpg')
+    for name in ('Annotations/a.xml', other):
+        label(voc / name, head=f'<filename>{head}</filename>')
+    with pytest.raises(ValueError, match=r'a.xml and .*(a|b).xml are both of .*jpg; remove one'):
+        read_labels(voc)
+
+
+@pytest.fixture
+def abc(tmp_path):
+    """Three images, called a, b and c."""
+    for stem in 'abc':
+        picture(tmp_path / f'JPEGImages/{stem}.jpg')
+        label(tmp_path / f'Annotations/{stem}.xml', entry(stem, 1, 1, 9, 9))
+    return tmp_path
+
+
+def write_lists(root, **content):
+    (root / 'ImageSets/Main').mkdir(parents=True, exist_ok=True)
+    for name, text in content.items():
+        (root / f'ImageSets/Main/{name}.txt').write_text(text)
+
+
+def stems(labels):
+    return {k: [i.path.stem for i in images] for k, images in labels.splits.items()}
+
+
+@pytest.mark.parametrize(
+    ('lists', 'expected'),
     [
         # VOC's own lists; one of a class's own, and images that are in no list, are passed over.
-        (
-            {'train.txt': 'a\n', 'val.txt': 'b\n\n', 'dog_train.txt': 'c 1\n'},
-            {'train': 'a', 'val': 'b'},
-        ),
-        ({'trainval.txt': 'a\nb\n', 'test.txt': 'c'}, {'train': 'ab', 'test': 'c'}),
+        ({'train': 'a\n', 'val': 'b\n\n', 'dog_train': 'c 1\n'}, {'train': 'a', 'val': 'b'}),
+        ({'trainval': 'a\nb\n', 'test': 'c'}, {'train': 'ab', 'test': 'c'}),
+        # What is scored on is not learnt from.
+        ({'trainval': 'a\nb\n', 'val': 'b'}, {'train': 'a', 'val': 'b'}),
+        # Beside train.txt, it does not matter.
+        ({'train': 'a', 'trainval': 'a\nx'}, {'train': 'a'}),
+        # Class lists, quotes, and what is listed twice.
+        ({'train': '"a"\nb -1\nc  1\na'}, {'train': 'abc'}),
+        # No list for training, with and without an image that is in no list.
+        ({'val': 'b', 'test': 'c'}, {'train': 'a', 'val': 'b', 'test': 'c'}),
+        ({'test': 'a\nb\nc'}, {'test': 'abc'}),
         # No list.
         ({}, {'train': 'abc'}),
     ],
 )
-def test_splits_by_lists(tmp_path, names, expected):
-    for stem in 'abc':
-        picture(tmp_path / f'JPEGImages/{stem}.jpg')
-        label(tmp_path / f'Annotations/{stem}.xml', entry(stem, 1, 1, 9, 9))
-    for name, content in names.items():
-        file = tmp_path / 'ImageSets/Main' / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-    labels = read_labels(tmp_path)
-    found = {k: ''.join(i.path.stem for i in images) for k, images in labels.splits.items()}
-    assert found == expected
+def test_splits_by_lists(abc, lists, expected):
+    write_lists(abc, **lists)
+    labels = read_labels(abc)
+    assert stems(labels) == {name: list(letters) for name, letters in expected.items()}
     # All splits have all classes.
     assert labels.classes == ['a', 'b', 'c']
+    rest = lists.keys() == {'val', 'test'}
+    assert labels.remarks == ['without train.txt, train is what is in no list: 1 images'] * rest
 
 
-def test_splits_by_folders(tmp_path):
-    for split in ('train', 'valid', 'test'):
-        picture(tmp_path / split / f'{split}.jpg')
-        label(tmp_path / split / f'{split}.xml')
-    splits = read_labels(tmp_path).splits
-    assert {k: i.path.stem for k, (i,) in splits.items()} == {
-        'train': 'train',
-        'val': 'valid',
-        'test': 'test',
-    }
+def test_lists_that_are_empty(abc):
+    write_lists(abc, train='a\nb', val='c', test='\n')
+    labels = read_labels(abc)
+    assert stems(labels) == {'train': ['a', 'b'], 'val': ['c']}
+    assert labels.remarks == ['test has no image, left out']
+    # Nothing to learn from: an empty list, and one that val's leaves nothing of.
+    write_lists(abc, train='')
+    with pytest.raises(ValueError, match=r'ImageSets/Main: train has no image; put some into it'):
+        read_labels(abc)
+    (abc / 'ImageSets/Main/train.txt').unlink()
+    write_lists(abc, trainval='c')
+    with pytest.raises(ValueError, match=r'ImageSets/Main: train has no image'):
+        read_labels(abc)
+
+
+def test_lists_of_paths_and_names_with_spaces(tmp_path):
+    for name in ('c1/1', 'c2/1', 'c2/my cat', 'my'):
+        picture(tmp_path / f'JPEGImages/{name}.jpg')
+        label(tmp_path / f'Annotations/{name}.xml')
+    write_lists(tmp_path, train='c1/1\nmy cat', val='Annotations/c2/1\nmy 1')
+    found = read_labels(tmp_path).splits
+    assert {
+        split: [image.path.relative_to(tmp_path / 'JPEGImages').as_posix() for image in images]
+        for split, images in found.items()
+    } == {'train': ['c1/1.jpg', 'c2/my cat.jpg'], 'val': ['c2/1.jpg', 'my.jpg']}
+    write_lists(tmp_path, train='my\n1')
+    told = r'train.txt, line 2: 1 may be .*c1/1.xml or .*c2/1.xml; write its folder too'
+    with pytest.raises(ValueError, match=told):
+        read_labels(tmp_path)
+    # One that is where the list begins is meant.
+    picture(tmp_path / 'JPEGImages/1.jpg')
+    label(tmp_path / 'Annotations/1.xml')
+    (image,) = read_labels(tmp_path).splits['train'][1:]
+    assert image.path == tmp_path / 'JPEGImages/1.jpg'
+
+
+@pytest.mark.parametrize('depth', ['VOC2007', 'data/VOC2007'])
+def test_the_folder_around(abc, depth):
+    outer = abc / 'VOCdevkit'
+    for name in ('JPEGImages', 'Annotations'):
+        (outer / depth).mkdir(parents=True, exist_ok=True)
+        (abc / name).rename(outer / depth / name)
+    write_lists(outer / depth, train='a', test='b')
+    told = rf'VOCdevkit has no ImageSets/Main, but .*{depth} has; give that folder$'
+    with pytest.raises(ValueError, match=told):
+        read_labels(outer)
+    write_lists(outer / 'x/VOC2012', train='')
+    with pytest.raises(ValueError, match=r'but .*VOC2007 and .*VOC2012 have; give one of them$'):
+        read_labels(outer)
+
+
+def test_lists_further_in_that_are_no_splits(abc):
+    # As CVAT writes them, and in a folder that is hidden.
+    write_lists(abc / 'Annotations', default='a')
+    write_lists(abc / '.old', train='a')
+    assert stems(read_labels(abc)) == {'train': ['a', 'b', 'c']}
+
+
+@pytest.mark.parametrize(
+    ('pictures', 'files'),
+    [
+        ('{}', '{}'),
+        # As an archive is unpacked.
+        ('data/{}/images', 'data/{}/Annotations'),
+        # Below the kinds of files.
+        ('images/{}', 'Annotations/{}'),
+        # Only images are apart.
+        ('images/{}', 'Annotations'),
+    ],
+)
+def test_splits_by_folders(tmp_path, pictures, files):
+    for split in ('Train', 'valid', 'test'):
+        picture(tmp_path / pictures.format(split) / f'{split}.jpg')
+        label(tmp_path / files.format(split) / f'{split}.xml')
+    labels = read_labels(tmp_path)
+    assert stems(labels) == {'train': ['Train'], 'val': ['valid'], 'test': ['test']}
+
+
+@pytest.mark.parametrize('name', ['test/train/a', 'train/a'])
+def test_folders_of_two_splits(tmp_path, name):
+    picture(tmp_path / 'test/train/a.jpg')
+    label(tmp_path / f'{name}.xml')
+    with pytest.raises(ValueError, match=r'a.xml and .*a.jpg lie in .* test and train; rename'):
+        read_labels(tmp_path)
 
 
 def test_turned_images(voc):
@@ -204,6 +338,10 @@ BOX = '<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>4</ymax></bndbox
         (
             f'<object><name>b</name>{BOX.format("")}</object>',
             r'object 1 \(b\) has no <xmax>, or an empty one',
+        ),
+        (
+            f'<object><name>b</name><difficult>so</difficult>{BOX.format(9)}</object>',
+            "<difficult> is 'so', which is no number",
         ),
         # Corners the wrong way round.
         (

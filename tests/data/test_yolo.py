@@ -1,5 +1,8 @@
 """Labels in YOLO's format."""
 
+import re
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -92,6 +95,8 @@ def test_what_is_worth_a_remark(yolo):
     [
         ('[b, a]', ['b', 'a']),
         ('{0: b, 1: a}', ['b', 'a']),
+        # In quotes.
+        ('{"1": a, "0": b}', ['b', 'a']),
         # Eleven, so that 10 comes before 2 in the alphabet; in any order.
         (
             '{' + ', '.join(f'{i}: n{i}' for i in reversed(range(11))) + '}',
@@ -117,6 +122,11 @@ def test_names(yolo, names, classes):
         ('list.txt', ['d', 'a']),
         # As Roboflow writes what is beside the file.
         ('../images/more', ['d']),
+        # As Windows writes it.
+        (r'..\images\more', ['d']),
+        ('windows.txt', ['d', 'a']),
+        # What is listed twice counts once.
+        ('[twice.txt, images/more]', ['a', 'd']),
     ],
 )
 def test_where_images_are(yolo, setting, names):
@@ -124,6 +134,8 @@ def test_where_images_are(yolo, setting, names):
         picture(yolo / f'images/{name}.jpg')
         write(yolo / f'labels/{name}.txt', '0 0.5 0.5 0.2 0.2')
     write(yolo / 'list.txt', './images/more/d.jpg\n\nimages/train/a.jpg\n')
+    write(yolo / 'windows.txt', '.\\images\\more\\d.jpg\nimages\\train\\a.jpg\n')
+    write(yolo / 'twice.txt', 'images/train/a.jpg\nimages/more/../train/a.jpg\nimages/more/d.jpg')
     write(yolo / 'data.yaml', f'train: {setting}\nval: images/more\nnames: [cat, dog]\n')
     splits = read_labels(yolo).splits
     assert [image.path.stem for image in splits['train']] == names
@@ -146,11 +158,61 @@ def test_the_last_folder_called_images_counts(tmp_path):
     assert corners_of(tmp_path) == [(0, 16, 5, 24, 15)]
 
 
+def test_from_within_images(yolo, monkeypatch):
+    # What is spelled does not have the part that becomes labels.
+    for name in ('data.yaml', 'list.txt'):
+        write(yolo / 'images' / name, 'train: train\nval: list.txt\nnames: [cat, dog]\n')
+    write(yolo / 'images/list.txt', 'train/a.jpg')
+    monkeypatch.chdir(yolo / 'images')
+    for split in ('train', 'val'):
+        assert corners_of(Path('data.yaml'), split) == [(1, 16, 5, 24, 15)]
+
+
+def test_beside_their_labels_within_images(tmp_path):
+    # The data set itself lies in a folder called images.
+    root = tmp_path / 'images/set'
+    picture(root / 'all/a.jpg')
+    write(root / 'all/a.txt', '0 0.5 0.5 0.2 0.5')
+    write(root / 'data.yaml', 'train: all\nnames: [cat]\n')
+    assert corners_of(root) == [(0, 16, 5, 24, 15)]
+
+
+def test_no_label_at_all(yolo):
+    (yolo / 'labels/train/a.txt').rename(yolo / 'labels/a.txt')
+    told = r'data.yaml: train has 1 images, but none has a label file such as .*labels/train/a.txt;'
+    with pytest.raises(ValueError, match=told):
+        read_labels(yolo)
+    # The same where there is no such folder.
+    (yolo / 'labels').rename(yolo / 'Labels')
+    with pytest.raises(ValueError, match=told):
+        read_labels(yolo)
+    # One that is empty is one.
+    write(yolo / 'labels/train/a.txt', '')
+    assert corners_of(yolo) == []
+
+
+def test_encodings(yolo):
+    (yolo / 'labels/train/a.txt').write_bytes(b'\xef\xbb\xbf1 0.5 0.5 0.2 0.5')
+    (yolo / 'list.txt').write_bytes(b'\xef\xbb\xbfimages/train/a.jpg')
+    (yolo / 'data.yaml').write_bytes(b'\xef\xbb\xbftrain: list.txt\nnames: [cat, dog]')
+    assert corners_of(yolo) == [(1, 16, 5, 24, 15)]
+    for name in ('labels/train/a.txt', 'list.txt'):
+        old = (yolo / name).read_bytes()
+        (yolo / name).write_bytes('1 0.5'.encode('utf-16'))
+        with pytest.raises(ValueError, match=f'{name} is not in UTF-8: .*; save it anew'):
+            read_labels(yolo)
+        (yolo / name).write_bytes(old)
+
+
 def test_another_path(yolo):
     other = yolo / 'elsewhere'
     other.mkdir()
     (yolo / 'data.yaml').rename(other / 'data.yaml')
     write(other / 'data.yaml', f'path: {yolo}\ntrain: images/train\nnames: [cat, dog]\n')
+    assert corners_of(other) == [(1, 16, 5, 24, 15)]
+    # As Windows writes it.
+    write(other / 'data.yaml', 'path: .\\..\\x\\..\ntrain: images/train\nnames: [cat, dog]\n')
+    (yolo / 'x').mkdir()
     assert corners_of(other) == [(1, 16, 5, 24, 15)]
 
 
@@ -191,6 +253,8 @@ def test_mistakes_in_labels_are_told(yolo, text, message):
         # A gap would give all labels after it another name.
         ('train: images/train\nnames: {0: a, 2: b}', 'names has the keys 0, 2; number the classes'),
         ('train: images/train\nnames: {a: 0, b: 1}', 'names has the keys a, b'),
+        # One number twice.
+        ('train: images/train\nnames: {0: a, "0": b}', 'names has the keys 0, 0'),
         ('train: images/train\nnames: [a, b]\nnc: 3', 'nc is 3, but names has 2 classes'),
         ('names: [a]', 'there is no train, val or test'),
         ('names: [a, b]\ntrain: images/train\nkpt_shape: 3', 'kpt_shape is 3; write'),
@@ -216,6 +280,47 @@ def test_what_is_missing_is_told(yolo, train, content, message):
     write(yolo / 'list.txt', content)
     write(yolo / 'data.yaml', f'train: {train}\nnames: [cat, dog]\n')
     with pytest.raises(FileNotFoundError, match=message):
+        read_labels(yolo)
+
+
+@pytest.mark.parametrize(
+    ('test', 'remark'),
+    [
+        # As Roboflow names it, though nothing was exported.
+        ('../test/images', r'^left out of test: .*data.yaml: test is ../test/images, which is not'),
+        ('empty', r'^left out of test: no image in .*empty or its sub-folders'),
+        ('empty.txt', r'^test has no image, left out$'),
+    ],
+)
+def test_without_test_images(yolo, test, remark):
+    (yolo / 'empty').mkdir()
+    write(yolo / 'empty.txt', '\n')
+    settings = 'train: images/train\nnames: [cat, dog]\n'
+    write(yolo / 'data.yaml', f'{settings}test: {test}\n')
+    labels = read_labels(yolo)
+    assert list(labels.splits) == ['train']
+    (told,) = labels.remarks
+    assert re.search(remark, told)
+    # Of several, the others are left.
+    write(yolo / 'data.yaml', f'{settings}test: [{test}, images/train]\n')
+    assert [image.path.stem for image in read_labels(yolo).splits['test']] == ['a']
+    # A mistake in a list is one.
+    write(yolo / 'empty.txt', 'x.jpg')
+    write(yolo / 'data.yaml', f'{settings}test: empty.txt\n')
+    with pytest.raises(FileNotFoundError, match=r'empty.txt, line 1: .*x.jpg does not exist'):
+        read_labels(yolo)
+
+
+def test_without_other_images(yolo):
+    settings = 'train: images/train\nnames: [cat, dog]\n'
+    write(yolo / 'empty.txt', '')
+    write(yolo / 'data.yaml', f'{settings}val: none\n')
+    with pytest.raises(FileNotFoundError, match='data.yaml: val is none, which is not in'):
+        read_labels(yolo)
+    write(yolo / 'data.yaml', f'{settings}val: empty.txt\n')
+    assert read_labels(yolo).remarks == ['val has no image, left out']
+    write(yolo / 'data.yaml', 'train: empty.txt\nval: images/train\nnames: [cat, dog]\n')
+    with pytest.raises(ValueError, match=r'data.yaml: train has no image; put some into it'):
         read_labels(yolo)
 
 

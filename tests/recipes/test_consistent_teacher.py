@@ -489,13 +489,17 @@ def test_training_and_resuming(cfg):
         ends.append(load_checkpoint(f'{settings.work_dir}/iter_3.pth'))
     whole, part = ends
     # Every image gives one box at least, and all queues go on from what the checkpoint holds.
-    states = [end['teacher']['selector'][1] for end in ends]
+    states = [end['teacher']['selector']['remembers'][1]['remembers'] for end in ends]
     assert states[0]['seen'].sum() >= 3 * 3
     assert states[0].keys() == states[1].keys() >= {'queues', 'seen', 'thresholds', 'fitted_at'}
     for name, value in states[0].items():
         assert torch.equal(torch.as_tensor(value), torch.as_tensor(states[1][name])), name
     middle = load_checkpoint(f'{cfg.work_dir}/iter_2.pth')
-    assert 0 < middle['teacher']['selector'][1]['seen'].sum() < states[0]['seen'].sum()
+    assert (
+        0
+        < middle['teacher']['selector']['remembers'][1]['remembers']['seen'].sum()
+        < states[0]['seen'].sum()
+    )
     for name, tensor in whole['state_dict'].items():
         assert torch.equal(tensor, part['state_dict'][name]), name
         assert tensor.isfinite().all(), name
@@ -525,7 +529,7 @@ def test_the_numbers_of_the_paper():
         assert 'Rotate' not in str(weak)
         chain = TASK_UTILS.build(cfg.default_hooks.teacher.selector)
         assert [type(s) for s in chain.selectors] == [ExpectedCountSelector, PeakMixtureSelector]
-        assert chain.state_dict()[1]['queues'].shape == (80, 100)
+        assert chain.state_dict()[1]['remembers']['queues'].shape == (80, 100)
 
 
 @pytest.mark.parametrize('percent', ['1', '2', '5', '10'])

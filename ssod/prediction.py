@@ -92,9 +92,12 @@ def predict(
         raise ValueError(f'batch_size is {batch_size}, but must be at least 1')
     out = Path(checkpoint).parent / 'predictions' if out is None else Path(out)
     file, pictures = out / NAME, out / 'pictures'
+    # While it is there, the pictures are those of a call that was interrupted.
+    begun = out / f'.{NAME}.begun'
     if file.exists() and not overwrite:
         raise FileExistsError(f'{file} exists; remove it, or pass --overwrite or another --out')
-    if not (overwrite or file.exists()) and pictures.is_dir() and any(pictures.iterdir()):
+    known = overwrite or file.exists() or begun.exists()
+    if not known and pictures.is_dir() and any(pictures.iterdir()):
         raise FileExistsError(
             f'{pictures} has files and no {NAME} beside it, so they may be of another origin; '
             f'pass another --out, or --overwrite to write among them'
@@ -102,15 +105,21 @@ def predict(
     found = find_inputs(inputs, leave_out=pictures)
     _check_inputs_stay(found, pictures)
     detector = Detector(cfg, checkpoint, whose)
+    out.mkdir(parents=True, exist_ok=True)
+    begun.touch()
     with progress_bar() as bar:
         work = _Work(detector, pictures, score_thr, batch_size, bar)
         work.do(found)
     if not work.entries:
+        begun.unlink()
+        with suppress(OSError):  # It is not empty if it was there before.
+            out.rmdir()
         raise ValueError(f'nothing could be read: {work.passed_over[0]}')
     info = {'source': f'{whose} of {checkpoint}', 'min_score': score_thr, 'images': str(found.root)}
     content = as_coco(work.entries, detector.classes, info)
     _remove_old(file, pictures, work.entries)
     write_json(file, content)
+    begun.unlink()
     return Predictions(file, pictures, content, work.passed_over)
 
 

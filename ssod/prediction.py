@@ -86,22 +86,13 @@ def predict(
         ValueError: If a setting is out of its range, config and checkpoint do not go together,
             nothing at all could be read, or a picture would take the place of an input.
     """
-    if not 0 <= score_thr <= 1:
-        raise ValueError(f'score_thr is {score_thr}, but must be in [0, 1]')
-    if batch_size < 1:
-        raise ValueError(f'batch_size is {batch_size}, but must be at least 1')
+    _check_settings(score_thr, batch_size)
     out = Path(checkpoint).parent / 'predictions' if out is None else Path(out)
     file, pictures = out / NAME, out / 'pictures'
     # While it is there, the pictures are those of a call that was interrupted.
     begun = out / f'.{NAME}.begun'
-    if file.exists() and not overwrite:
-        raise FileExistsError(f'{file} exists; remove it, or pass --overwrite or another --out')
-    known = overwrite or file.exists() or begun.exists()
-    if not known and pictures.is_dir() and any(pictures.iterdir()):
-        raise FileExistsError(
-            f'{pictures} has files and no {NAME} beside it, so they may be of another origin; '
-            f'pass another --out, or --overwrite to write among them'
-        )
+    if not overwrite:
+        _check_nothing_is_lost(file, pictures, begun)
     found = find_inputs(inputs, leave_out=pictures)
     _check_inputs_stay(found, pictures)
     detector = Detector(cfg, checkpoint, whose)
@@ -111,9 +102,7 @@ def predict(
         work = _Work(detector, pictures, score_thr, batch_size, bar)
         work.do(found)
     if not work.entries:
-        begun.unlink()
-        with suppress(OSError):  # It is not empty if it was there before.
-            out.rmdir()
+        _leave_nothing(begun)
         raise ValueError(f'nothing could be read: {work.passed_over[0]}')
     info = {'source': f'{whose} of {checkpoint}', 'min_score': score_thr, 'images': str(found.root)}
     content = as_coco(work.entries, detector.classes, info)
@@ -121,6 +110,31 @@ def predict(
     write_json(file, content)
     begun.unlink()
     return Predictions(file, pictures, content, work.passed_over)
+
+
+def _check_settings(score_thr: float, batch_size: int) -> None:
+    if not 0 <= score_thr <= 1:
+        raise ValueError(f'score_thr is {score_thr}, but must be in [0, 1]')
+    if batch_size < 1:
+        raise ValueError(f'batch_size is {batch_size}, but must be at least 1')
+
+
+def _leave_nothing(begun: Path) -> None:
+    """Remove what a call that found nothing has made."""
+    begun.unlink()
+    with suppress(OSError):  # The folder is not empty if it was there before.
+        begun.parent.rmdir()
+
+
+def _check_nothing_is_lost(file: Path, pictures: Path, begun: Path) -> None:
+    """Refuse to write over an earlier call's results, or among pictures of another origin."""
+    if file.exists():
+        raise FileExistsError(f'{file} exists; remove it, or pass --overwrite or another --out')
+    if not begun.exists() and pictures.is_dir() and any(pictures.iterdir()):
+        raise FileExistsError(
+            f'{pictures} has files and no {NAME} beside it, so they may be of another origin; '
+            f'pass another --out, or --overwrite to write among them'
+        )
 
 
 def _picture_of(name: str) -> str:

@@ -26,7 +26,6 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
-from torch.nn import ModuleList
 
 from ssod.models.features import Features
 from ssod.models.proposals import give_proposals
@@ -74,7 +73,7 @@ def region_head(detector: BaseDetector) -> RegionHead:
     """
     roi_head = getattr(detector, 'roi_head', None)
     head = getattr(roi_head or detector, 'bbox_head', detector)
-    head = head[0] if isinstance(head, ModuleList) else head
+    head = head[0] if isinstance(head, nn.ModuleList) else head
     # Sparse R-CNN's proposals are parameters and have no scores.
     proposes = isinstance(getattr(detector, 'rpn_head', None), BaseDenseHead)
     if proposes and isinstance(roi_head, StandardRoIHead | CascadeRoIHead) and judges_boxes(head):

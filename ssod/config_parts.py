@@ -1,7 +1,7 @@
 """What is inside a config, and its parts that go together."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -46,8 +46,7 @@ def validation_size(cfg: Config) -> tuple[int, int] | None:
     """The size that images are made for scoring; ``None`` if the config makes them no size."""
     for part in dicts_in(cfg.test_dataloader):
         if part.get('type') == 'Resize' and 'scale' in part:
-            width, height = both_sides(part.scale)
-            return width, height
+            return made_sizes(part)[0]
     return None
 
 
@@ -63,21 +62,29 @@ def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
     loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
     # Each once, though two loaders may share a pipeline.
     for part in {id(part): part for part in dicts_in(loaders)}.values():
-        key = RESIZES.get(part.get('type'))
-        if key in part:
-            part[key] = _scaled(both_sides(part[key]), factors)
+        sizes = [_scaled(size, factors) for size in made_sizes(part)]
+        if sizes:
+            key = RESIZES[part.type]
+            part[key] = sizes if key == 'scales' or len(sizes) > 1 else sizes[0]
         crop = absolute_crop(part)
         if crop is not None:
             part.crop_size = _scaled(crop, factors[::-1])
     for part in dicts_in(cfg.get('default_hooks') or {}):
         if 'mosaic_sides' in part:
             # Of height and width alike.
-            part.mosaic_sides = _scaled(part.mosaic_sides, 2 * (math.sqrt(math.prod(factors)),))
+            part.mosaic_sides = _scaled(part.mosaic_sides, [math.sqrt(math.prod(factors))] * 2)
 
 
-def both_sides(scale: Any) -> Any:
-    """A size of images as two numbers, for which mmdet's transforms also take one."""
-    return (scale, scale) if isinstance(scale, int) else scale
+def made_sizes(part: ConfigDict) -> list[tuple[int, int]]:
+    """Sizes that a transform may make an image, width and height; none if it makes it no size."""
+    key = RESIZES.get(part.get('type'))
+    if part.get(key) is None:
+        return []
+    sizes = part[key]
+    if key == 'scale' and (isinstance(sizes, int) or isinstance(sizes[0], int)):
+        sizes = [sizes]
+    # mmdet's transforms also take one number for both sides.
+    return [(size, size) if isinstance(size, int) else tuple(size) for size in sizes]
 
 
 def absolute_crop(part: ConfigDict) -> tuple[int, int] | None:
@@ -88,8 +95,5 @@ def absolute_crop(part: ConfigDict) -> tuple[int, int] | None:
     return height, width
 
 
-def _scaled(scale: Any, factors: tuple[float, float]) -> Any:
-    """A size, or several of them, times the factors."""
-    if isinstance(scale[0], int):
-        return tuple(round(s * f) for s, f in zip(scale, factors, strict=True))
-    return [_scaled(both_sides(s), factors) for s in scale]
+def _scaled(size: Sequence[float], factors: Sequence[float]) -> tuple[int, ...]:
+    return tuple(round(side * factor) for side, factor in zip(size, factors, strict=True))

@@ -19,6 +19,8 @@ def config(*steps):
         (dict(type='Resize', scale=200), 'scale', (100, 50)),
         (dict(type='RandomResize', scale=[(200, 100), (40, 80)]), 'scale', [(100, 25), (20, 20)]),
         (dict(type='RandomChoiceResize', scales=[(200, 100)]), 'scales', [(100, 25)]),
+        # Two sizes of one number each, and no size of two.
+        (dict(type='RandomChoiceResize', scales=[200, 100]), 'scales', [(100, 50), (50, 25)]),
         # Height comes first.
         (dict(type='RandomCrop', crop_size=(200, 100)), 'crop_size', (50, 50)),
         # Shares of a size that is made smaller anyway; another transform's own.

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ssod.config_parts import RESIZES, absolute_crop, both_sides, dicts_in, transforms_in
+from ssod.config_parts import absolute_crop, dicts_in, made_sizes, transforms_in
 from ssod.fitting.given import Given
 from ssod.fitting.images import resize_factor, usual_size
 from ssod.fitting.measures import Labels, Machine
@@ -170,12 +170,8 @@ def _scales(steps: list[ConfigDict]) -> list[tuple[float, float]]:
     """Sizes that transforms may make an image."""
     scales: list[tuple[float, float]] = []
     for part in steps:
-        key = RESIZES.get(part.type)
-        if key in part:
-            made = both_sides(part[key])
-            made = made if isinstance(made[0], list | tuple) else [made]
-            largest = max(part.get('ratio_range') or (1,))
-            scales += [(width * largest, height * largest) for width, height in made]
+        largest = max(part.get('ratio_range') or (1,))
+        scales += [(width * largest, height * largest) for width, height in made_sizes(part)]
     return scales
 
 

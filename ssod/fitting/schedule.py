@@ -23,6 +23,8 @@ LEAST = 500
 CPU_ITERATIONS = 3000
 """At most on a CPU: hours and not days."""
 
+COUNTS = ('begin', 'end', 'milestones', 'T_max', 'step_size', 'total_steps')
+"""Settings of mmengine's learning rates that count iterations, or say at which one."""
 RAMPS = ('linear', 'sigmoid', 'cosine')
 """Schedules of :mod:`ssod.schedules` with ``steps``."""
 
@@ -117,9 +119,9 @@ def stretch(cfg: Config, number: int) -> None:
     _times(cfg.train_cfg, factor, 'val_interval')
     for scheduler in cfg.get('param_scheduler') or []:
         if not scheduler.get('by_epoch', True):
-            _times(
-                scheduler, factor, 'begin', 'end', 'milestones', 'T_max', 'step_size', 'total_steps'
-            )
+            _times(scheduler, factor, *COUNTS)
+            if 'periods' in scheduler:
+                scheduler.periods = [_stretched(period, factor) for period in scheduler.periods]
     hooks = cfg.get('default_hooks') or ConfigDict()
     parts = {id(p): p for p in dicts_in([cfg.model, hooks, cfg.get('custom_hooks') or []])}
     for part in parts.values():

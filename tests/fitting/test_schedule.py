@@ -58,6 +58,12 @@ def test_the_shortest_of_all(cfg):
     assert cfg.default_hooks.teacher.burn_in == 0
 
 
+def test_periods_of_a_rate(cfg):
+    cfg.param_scheduler = [dict(type='CosineRestartLR', by_epoch=False, periods=[600, 200, 200])]
+    stretch(cfg, 500)
+    assert cfg.param_scheduler[0].periods == [300, 100, 100]
+
+
 def test_supervised_training_stays_so(cfg):
     cfg.default_hooks.teacher.burn_in = 1000
     stretch(cfg, 333)

@@ -14,7 +14,7 @@ from ssod.plain_detector import detector_cfg
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 CLASSES = ('cat', 'dog', 'emu')
-HEADS = ('fc_cls', 'fc_reg', 'rpn_cls', 'rpn_reg', 'conv_cls', 'conv_reg', 'retina_cls')
+HEADS = ('fc_cls', 'fc_reg', 'rpn_cls', 'rpn_reg', 'conv_cls', 'conv_reg', 'retina_cls', 'atss_cls')
 
 
 @MODELS.register_module(force=True)

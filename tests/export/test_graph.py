@@ -11,7 +11,8 @@ from ssod.plain_detector import detector_cfg
 
 FASTER_RCNN = 'mt_fasterrcnn_digits10pct'
 FCOS = 'mixpl_fcos_digits10pct'
-RETINANET = 'mt_retinanet_small'
+ATSS = 'mt_atss_small'
+RETINANET = 'mt_retinanet_coco10pct'
 
 
 @torch.no_grad()
@@ -55,6 +56,8 @@ def assert_same(theirs, ours):
         (FCOS, {'test_cfg.nms_pre': 100_000}),
         # Several anchors to a cell.
         (RETINANET, {}),
+        # An anchor to each, and a centerness.
+        (ATSS, {}),
     ],
 )
 def test_the_same_boxes(small, built, name, change):
@@ -71,7 +74,7 @@ def test_the_same_boxes(small, built, name, change):
         assert_same(theirs, ours)
 
 
-@pytest.mark.parametrize('name', [FASTER_RCNN, FCOS, RETINANET])
+@pytest.mark.parametrize('name', [FASTER_RCNN, FCOS, RETINANET, ATSS])
 def test_nothing_found(small, built, name):
     cfg = small(name)
     test_cfg = cfg.model.detector.test_cfg

@@ -30,7 +30,7 @@ class OtherDetector(RetinaNet):
     ('name', 'changes', 'reason'),
     [
         ('mt_fasterrcnn_digits10pct', {}, None),
-        ('mt_retinanet_small', {}, None),
+        ('mt_retinanet_coco10pct', {}, None),
         ('mixpl_fcos_digits10pct', {}, None),
         ('mt_twoheads_fasterrcnn_digits10pct', {}, None),
         ('mixpl_dino_digits10pct', {}, 'DINO predicts in a way of its own; one and two stage'),
@@ -39,14 +39,14 @@ class OtherDetector(RetinaNet):
             {},
             'its boxes are coded by',
         ),
-        ('mt_retinanet_small', {'type': 'OtherDetector'}, 'OtherDetector predicts in a way of'),
+        ('mt_retinanet_coco10pct', {'type': 'OtherDetector'}, 'OtherDetector predicts in a way of'),
         (
             'mixpl_fcos_digits10pct',
             {'bbox_head.type': 'OtherHead'},
             'OtherHead predicts in a way of its own',
         ),
         (
-            'mt_retinanet_small',
+            'mt_retinanet_coco10pct',
             {'bbox_head.loss_cls': dict(_delete_=True, type='CrossEntropyLoss')},
             'the scores of its RetinaHead are no sigmoids',
         ),

@@ -1,7 +1,7 @@
 # To compare with: mmdet's own SemiBaseDetector of a dense detector, with a threshold for sigmoids:
 # that of mmdet's docs, 0.9, keeps nothing.
 _base_ = [
-    '../../configs/_base_/models/mt_retinanet_mobilenetv2_small.py',
+    '../../configs/_base_/models/mt_atss_mobilenetv2_small.py',
     './_base_/small.py',
     '../../configs/_base_/schedules/small.py',
     './_base_/runtime.py',

@@ -1,6 +1,6 @@
 # Mean teacher of a dense detector on own photographs made 256 pixels large, on two cores.
 _base_ = [
-    './_base_/models/mt_retinanet_mobilenetv2_small.py',
+    './_base_/models/mt_atss_mobilenetv2_small.py',
     './_base_/datasets/semi_small.py',
     './_base_/schedules/small.py',
     './_base_/runtime/mean_teacher.py',

@@ -16,7 +16,7 @@ from ssod.losses.consistency import (
     mean_over_regions,
 )
 from ssod.models.features import Features
-from ssod.models.regions import boxes_of_class, region_head
+from ssod.models.regions import boxes_of_class, region_head, share_inside
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
 
@@ -62,12 +62,14 @@ class Consistency:
         """The teacher's regions of each image, with its opinion.
 
         Returns:
-            For each image ``priors`` (N, 4), ``logits`` (N, K), and ``bboxes`` (N, 4) and
-            ``labels`` (N,) of the best class.
+            For each image ``priors`` (N, 4) and the share of each that is inside the view,
+            ``visible`` (N,), ``logits`` (N, K), and ``bboxes`` (N, 4) and ``labels`` (N,) of the
+            best class.
         """
         regions = self.head.propose(teacher, features, samples, self.num_regions)
         opinions = self.head.evaluate(teacher, features, regions)
-        for region, (logits, boxes) in zip(regions, opinions, strict=True):
+        for region, sample, (logits, boxes) in zip(regions, samples, opinions, strict=True):
+            region.visible = share_inside(region.priors, sample.img_shape)
             logits = logits.chunk(2, dim=1)[0] if self.head.two_heads else logits
             classes = logits[:, :-1] if self.head.softmax else logits
             region.logits = logits
@@ -86,12 +88,13 @@ class Consistency:
         Args:
             student: Judges the regions.
             features: Of the strong views.
-            samples: The strong views', with the teacher's ``regions`` in their pixels.
+            samples: The strong views', with the teacher's ``regions`` in their pixels; those of a
+                size at which the detector does not look are left out.
 
         Returns:
             ``loss_cls`` and ``loss_bbox``, both 0 where there are no regions.
         """
-        regions = [sample.regions for sample in samples]
+        regions = [s.regions[self.head.comparable(s.regions)] for s in samples]
         opinions = self.head.evaluate(student, features, regions)
         teacher = InstanceData.cat(regions)
         logits = torch.cat([logits for logits, _ in opinions])

@@ -36,7 +36,8 @@ Opinions = list[tuple[Tensor, Tensor]]
 """For each image: logits (N, K), and boxes (N, C, 4), where C is 1 if no class has its own box."""
 
 LEAST_VISIBLE = 0.5
-"""Share of a region that must lie inside the strong view; less is not the same content."""
+"""Share of what the weak view shows of a region that must lie inside the strong view; less is not
+the same content."""
 
 
 class RegionHead(metaclass=ABCMeta):
@@ -63,6 +64,10 @@ class RegionHead(metaclass=ABCMeta):
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
     ) -> Opinions:
         """The detector's class logits and boxes for each region."""
+
+    def comparable(self, regions: InstanceData) -> Tensor:
+        """Which regions (N,) in a view the detector looks at as they are; here all."""
+        return torch.ones(len(regions), dtype=torch.bool, device=regions.priors.device)
 
 
 def region_head(detector: BaseDetector) -> RegionHead:
@@ -147,6 +152,7 @@ class DenseRegions(RegionHead):
     def __init__(self, detector: BaseDetector) -> None:
         head = detector.bbox_head
         self.softmax = head.cls_out_channels != head.num_classes
+        self.sides = torch.tensor([s[0] * self.SIDE for s in head.prior_generator.strides])
 
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
@@ -175,6 +181,12 @@ class DenseRegions(RegionHead):
             decoded = grid.decode(head, index, flat_boxes[i, index].float())
             opinions.append((flat_logits[i, index], decoded[:, None]))
         return opinions
+
+    def comparable(self, regions: InstanceData) -> Tensor:
+        """See :class:`RegionHead`: those that are no further than a factor of √2 from a level's."""
+        sides = self.sides.to(regions.priors)
+        factors = (_sides(regions.priors)[:, None] / sides).log2().abs().amin(dim=1)
+        return factors <= 0.5 + 1e-3
 
 
 class _Grid:
@@ -209,7 +221,7 @@ class _Grid:
     def index(self, regions: InstanceData, side: int) -> Tensor:
         """The predictions that regions stand for: the level by size, the cell by centre."""
         boxes = regions.priors
-        size = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6).sqrt() / side
+        size = _sides(boxes) / side
         level = (size.log()[:, None] - self.strides.log()).abs().argmin(dim=1)
         height, width = self.sizes[level].unbind(dim=1)
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / self.strides[level, None]
@@ -248,14 +260,24 @@ def project_regions(
     Regions of which too little is inside the view are left out (:data:`LEAST_VISIBLE`).
 
     Args:
-        regions: With ``priors`` (N, 4) and the teacher's ``bboxes`` (N, 4).
+        regions: With ``priors`` (N, 4), the teacher's ``bboxes`` (N, 4), and in ``visible`` (N,)
+            the share of each prior that is inside its own view.
         matrix: (3, 3) homography between the views.
         img_shape: Height and width of the wanted view.
     """
     moved = regions[torch.arange(len(regions), device=regions.priors.device)]
     moved.priors = project_boxes(regions.priors, matrix)
     moved.bboxes = project_boxes(regions.bboxes, matrix)
-    inside = clip_boxes(moved.priors, img_shape)
+    return moved[share_inside(moved.priors, img_shape) >= LEAST_VISIBLE * regions.visible]
+
+
+def share_inside(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
+    """Share (N,) of the area of boxes (N, 4) that is inside an image of some height and width."""
+    inside = clip_boxes(boxes, img_shape)
     visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
-    whole = (moved.priors[:, 2:] - moved.priors[:, :2]).prod(dim=1)
-    return moved[visible >= LEAST_VISIBLE * whole]
+    return visible / (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6)
+
+
+def _sides(boxes: Tensor) -> Tensor:
+    """Sides (N,) of the squares of the area of boxes (N, 4)."""
+    return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6).sqrt()

@@ -8,7 +8,7 @@ from mmengine.hub import get_config
 from mmengine.structures import InstanceData
 
 from ssod.models.consistency import Consistency
-from ssod.models.regions import DenseRegions, _Grid, project_regions, region_head
+from ssod.models.regions import DenseRegions, _Grid, project_regions, region_head, share_inside
 
 SIZE = 128
 TWO_STAGE = ['faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco']
@@ -156,14 +156,61 @@ def test_a_flipped_view_has_the_mirrored_cell():
     regions = grid.regions(torch.tensor([2 * 16, 2 * 16 + 5]), DenseRegions.SIDE)
     assert regions.priors[1].tolist() == [5.5 * 8 - 32, 2.5 * 8 - 32, 5.5 * 8 + 32, 2.5 * 8 + 32]
     regions.bboxes = regions.priors
+    regions.visible = share_inside(regions.priors, (SIZE, SIZE))
+    # Of the first a little more than a half in x, and a bit more in y; the second is in whole in x.
+    assert regions.visible.tolist() == [36 * 52 / 64**2, 52 / 64]
     flip = torch.tensor([[-1.0, 0, SIZE], [0, 1, 0], [0, 0, 1]])
     moved = project_regions(regions, flip, (SIZE, SIZE))
-    # The first lies half outside in x and y: a quarter and a bit is visible, so it is left out.
-    assert grid.index(moved, DenseRegions.SIDE).tolist() == [2 * 16 + 10]
+    # What the one view shows of them, the other does.
+    assert grid.index(moved, DenseRegions.SIDE).tolist() == [2 * 16 + 15, 2 * 16 + 10]
+    # A view that begins at x = 20: 16 of the 36 columns of the first are left, less than half.
+    cut = torch.tensor([[1.0, 0, -20], [0, 1, 0], [0, 0, 1]])
+    assert project_regions(regions, cut, (SIZE, SIZE)).priors.tolist() == [
+        [5.5 * 8 - 52, 2.5 * 8 - 32, 5.5 * 8 + 12, 2.5 * 8 + 32]
+    ]
     # Half the size: the cell of the same content, on the same level, for a half is nearer to 1
     # than to nothing; twice the size is one level up (16 × 16 cells come first).
     double = project_regions(regions, torch.diag(torch.tensor([2.0, 2.0, 1.0])), (256, 256))
-    assert grid.index(double, DenseRegions.SIDE).tolist() == [256 + 2 * 8 + 5]
+    assert grid.index(double, DenseRegions.SIDE).tolist() == [256 + 2 * 8, 256 + 2 * 8 + 5]
+
+
+@pytest.mark.parametrize('name', DENSE)
+def test_no_cell_is_left_out_of_the_view_that_it_is_of(name):
+    # The coarsest ones stand for more than the whole image.
+    model = detector(name)
+    with torch.no_grad():
+        regions = Consistency(model, num_regions=10**6).regions(model, features(model), samples())
+    same = project_regions(regions[0], torch.eye(3), (SIZE, SIZE))
+    assert len(same) == len(regions[0])
+    assert region_head(model).comparable(same).all()
+
+
+@pytest.mark.parametrize(
+    ('factor', 'kept'),
+    [
+        # Two levels less or more, nearly; the finest and the coarsest have none that would do.
+        (1 / 3, [False, False, True, True, True]),
+        (3.0, [True, True, True, False, False]),
+        (0.5, [False, True, True, True, True]),
+        (0.75, [True, True, True, True, True]),
+    ],
+)
+def test_regions_between_the_sizes_of_levels(factor, kept):
+    head = region_head(detector(DENSE[0]))
+    sides = torch.tensor([8.0, 16, 32, 64, 128]) * DenseRegions.SIDE * factor
+    priors = torch.cat([torch.zeros(5, 2), sides[:, None].repeat(1, 2)], dim=1)
+    assert head.comparable(InstanceData(priors=priors)).tolist() == kept
+
+
+def test_regions_of_other_sizes_are_not_compared():
+    model = detector(DENSE[0])
+    consistency = Consistency(model, num_regions=8)
+    x = features(model)
+    with torch.no_grad():
+        regions = consistency.regions(model, x, samples())
+    regions[0].priors *= 0.01
+    losses = consistency.loss(model, x, asked(samples(), regions))
+    assert {k: v.item() for k, v in losses.items()} == {'loss_cls': 0, 'loss_bbox': 0}
 
 
 def test_no_regions_at_all():

@@ -65,8 +65,20 @@ class FastCocoMetric(CocoMetric):
             warnings.filterwarnings('ignore', 'hotcoco: max_dets differ')
             # Without the table, which does not say of whom it is; the figures are logged by name.
             scores.summary_lines()
-        figures = zip(ITEMS, scores.stats, strict=False)
-        return {f'bbox_{name}': round(float(value), 3) for name, value in figures}
+        figures = {'mAP': _mean_precision(scores.eval['precision'])}
+        figures.update(zip(ITEMS[1:], scores.stats[1:], strict=False))
+        return {f'bbox_{name}': round(float(value), 3) for name, value in figures.items()}
+
+
+def _mean_precision(precision: Any) -> float:
+    """COCO's mAP, for which the first number of detections counts; hotcoco has that of the last.
+
+    Args:
+        precision: (IoUs, recalls, classes, areas, numbers of detections), -1 where there is none.
+    """
+    of_all_sizes = np.asarray(precision)[..., 0, 0]
+    known = of_all_sizes[of_all_sizes > -1]
+    return float(known.mean()) if known.size else -1.0
 
 
 def _numbers(truth: Mapping[str, Any]) -> dict[str, dict[Any, int]]:

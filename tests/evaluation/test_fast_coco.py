@@ -82,6 +82,24 @@ def test_equal_to_mmdets(tmp_path, noise):
     assert 0 < ours['coco/bbox_mAP'] < 1
 
 
+def test_more_objects_than_count(tmp_path):
+    # 150 of one class, all found: mAP looks at the best 100 of an image, mAP_50 at the best 1000.
+    path = tmp_path / 'truth.json'
+    content = write_truth(path, images=1)
+    boxes = [[10.0 * (i % 15), 10.0 * (i // 15), 8.0, 8.0] for i in range(150)]
+    content['annotations'] = [
+        {'id': i + 1, 'image_id': 7, 'category_id': 2, 'bbox': box, 'area': 64.0, 'iscrowd': 0}
+        for i, box in enumerate(boxes)
+    ]
+    path.write_text(json.dumps(content))
+    samples = detections(content, 0.0)
+    ours, theirs = (
+        scores(cls(ann_file=str(path)), samples) for cls in (FastCocoMetric, CocoMetric)
+    )
+    assert ours == theirs
+    assert ours['coco/bbox_mAP'] < 0.7 < ours['coco/bbox_mAP_50']
+
+
 @pytest.mark.parametrize(
     ('kind', 'id_of'),
     [

@@ -1,5 +1,6 @@
 """Thresholds that give each class as many pseudo-boxes as it has labelled ones."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,8 +13,11 @@ from torch import Tensor
 from ssod.data.coco_json import read_coco
 from ssod.strict import strict_settings
 
-BINS = 100
-"""Steps of the scores, in which thresholds are chosen."""
+BINS = 400
+"""Steps of the scores, in which thresholds are chosen; equal ones of the logits, for the scores of
+a sure teacher crowd together below 1."""
+LEAST_DISTANCE = 1e-6
+"""Of scores from 0 and 1 that are told apart."""
 
 
 def boxes_per_image(ann_file: str, classes: Sequence[str] | None = None) -> list[float]:
@@ -97,13 +101,16 @@ class FrequencySelector:
         scores: Tensor = predictions.scores.float()
         labels: Tensor = predictions.labels
         due = self._due_on(scores.device)
-        bins = (scores * BINS).long().clamp(0, BINS - 1)
+        bins = _bins(scores)
         self._histograms = self._histograms * self.decay
         self._histograms.index_put_((labels, bins), torch.ones_like(scores), accumulate=True)
         self._images = self.decay * self._images + 1
-        # How many boxes of an image reach each bin.
+        # How many boxes of an image reach each bin, and how many the next one; the threshold is where
+        # their number is nearest to what is due.
         reaching = self._histograms.flip(1).cumsum(dim=1).flip(1) / self._images
-        too_many = (reaching > due[:, None] + 1e-6).sum(dim=1)
+        above = reaching.roll(-1, dims=1)
+        above[:, -1] = 0
+        too_many = (reaching + above > 2 * due[:, None] - 1e-6).sum(dim=1)
         kept = (bins >= too_many[labels]) & (scores >= self.least)
         return predictions[kept]
 
@@ -112,7 +119,7 @@ class FrequencySelector:
         if self._due is None:
             due = torch.tensor(boxes_per_image(self.ann_file, self.classes))
             self._due = self.share * due.to(device)
-        if len(self._histograms) != len(self._due):
+        if self._histograms.shape != (len(self._due), BINS):
             self._histograms, self._images = torch.zeros(len(self._due), BINS, device=device), 0.0
         self._histograms = self._histograms.to(device)
         return self._due
@@ -124,3 +131,10 @@ class FrequencySelector:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with the averages of a checkpoint."""
         self._histograms, self._images = state['histograms'], state['images']
+
+
+def _bins(scores: Tensor) -> Tensor:
+    """In which bin each score lies, (N,)."""
+    logits = scores.logit(eps=LEAST_DISTANCE)
+    most = math.log(1 / LEAST_DISTANCE - 1)
+    return ((logits / most + 1) * (BINS / 2)).long().clamp(0, BINS - 1)

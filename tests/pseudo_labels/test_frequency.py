@@ -72,6 +72,27 @@ def test_in_the_long_run_each_class_has_its_share(ann_file):
     assert selector(predictions([0.99, 0.55], [0, 0]), 0).scores.tolist() == [pytest.approx(0.99)]
 
 
+@pytest.mark.parametrize('low', [0.9, 0.999, 1.0])
+def test_a_teacher_that_is_sure_of_everything(ann_file, low):
+    # 1.8 cats are found for 1.5 that are due, and all scores are next to 1, or 1.
+    generator = torch.Generator().manual_seed(0)
+    selector = FrequencySelector(ann_file)
+    kept = 0
+    for step in range(3000):
+        found = 2 if torch.rand((), generator=generator) < 0.8 else 1
+        scores = low + (1 - low) * torch.rand(found, generator=generator)
+        chosen = selector(predictions(scores.tolist(), [0] * found), step)
+        kept += len(chosen) if step >= 1000 else 0
+    # Where all are the same, all is nearer to what is due than none.
+    assert kept / 2000 == pytest.approx(1.8 if low == 1.0 else 1.5, abs=0.06)
+
+
+def test_averages_of_another_number_of_bins_are_not_taken_over(ann_file):
+    selector = FrequencySelector(ann_file)
+    selector.load_state_dict({'histograms': torch.ones(3, 7), 'images': 5.0})
+    assert len(selector(predictions([0.9], [0]), 0)) == 1
+
+
 def test_the_least_score(ann_file):
     selector = FrequencySelector(ann_file, share=10, least=0.4)
     assert selector(predictions([0.5, 0.3], [0, 0]), 0).scores.tolist() == [pytest.approx(0.5)]

@@ -21,8 +21,9 @@ _CLASS_LAYER = re.compile(
 )
 """Names that mmdet gives to layers with rows for each class."""
 
-_REGRESSION = re.compile(r'\.\w*_reg(_\w+)?\.')
-"""Layers that say where a box is, and that have four rows for each class or for all."""
+_REGRESSION = re.compile(r'\.fc_reg\.')
+"""Layers of region heads that say where a box is, with four rows for each class or for all. Those of
+dense heads have other names, and rows of anchors and sides and not of classes."""
 
 _PROPOSALS = re.compile(r'^rpn_head\.')
 """Layers that know only objects and no classes, whatever they are called."""
@@ -152,7 +153,8 @@ class _ClassRows:
         if self.same or theirs.ndim == 0 or _PROPOSALS.search(key):
             return False
         if _REGRESSION.search(key):
-            return len(theirs) == 4 * self.source == 4 * len(self.target)
+            # Four rows are for a single class or for all: the place of whatever is found.
+            return self.source > 1 and len(theirs) == 4 * self.source == 4 * len(self.target)
         # Fewer rows than classes are for all classes together.
         return _CLASS_LAYER.search(key) is not None and len(theirs) >= self.source
 

@@ -114,6 +114,9 @@ REORDERED = [
     ('rpn_head.rpn_cls.weight', (1, 2), (0, 0), [1, 2]),
     ('bbox_head.cls_convs.0.conv.weight', (1, 2), (0, 0), [1, 2]),
     ('bbox_head.retina_reg.weight', (1, 2, 3, 4), (0, 0, 0, 0), [1, 2, 3, 4]),
+    # Two anchors, four numbers each, and by chance as many rows as four for each class.
+    ('bbox_head.retina_reg.weight', tuple(range(8)), (0,) * 8, list(range(8))),
+    ('bbox_head.multi_level_conv_reg.0.bias', tuple(range(8)), (0,) * 8, list(range(8))),
     ('backbone.conv1.weight', (1, 2), (0, 0), [1, 2]),
     ('bbox_head.heatmap_head.0.weight', (1, 2), (0, 0), [1, 2]),
     # One mask for all classes.
@@ -291,3 +294,12 @@ def test_mmdets_heads_say_the_same_of_the_same_class(kind: str, target: tuple[st
     for i, name in enumerate(target):
         if name in source:
             torch.testing.assert_close(scores[1][..., i], scores[0][..., source.index(name)])
+
+
+@pytest.mark.parametrize(
+    'key',
+    ['roi_head.bbox_head.fc_reg.weight', 'bbox_head.conv_reg.weight', 'bbox_head.rtm_reg.0.bias'],
+)
+def test_the_place_of_a_single_class_is_that_of_another(key: str) -> None:
+    adapted, _ = adapt({key: rows(1, 2, 3, 4)}, {key: rows(0, 0, 0, 0)}, ('face',), ('cell',))
+    assert adapted == {key: [1, 2, 3, 4]}

@@ -11,14 +11,27 @@ from typing import Any
 
 from mmdet.models import BaseDetector
 from mmdet.models.dense_heads import ATSSHead, GFLHead, RetinaHead, RPNHead
+from mmdet.models.roi_heads import (
+    CascadeRoIHead,
+    DoubleHeadRoIHead,
+    DynamicRoIHead,
+    StandardRoIHead,
+)
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from ssod.models.batched_rpn_head import BatchedRPNHead
+from ssod.models.regions import judges_boxes
 
 WEIGHTS = 'weights'
 """Name of the field of pseudo-boxes, (N,), above 0."""
+
+
+DENSE_HEADS = (RPNHead, BatchedRPNHead, RetinaHead, ATSSHead, GFLHead)
+ROI_HEADS = (StandardRoIHead, CascadeRoIHead, DynamicRoIHead, DoubleHeadRoIHead)
+"""Heads whose losses have the targets that are weighed; not their subclasses, whose losses may have
+others."""
 
 
 @contextmanager
@@ -29,7 +42,7 @@ def weighted_boxes(detector: BaseDetector, samples: Sequence[DetDataSample]) -> 
     themselves, by centre and by quality.
 
     Args:
-        detector: Two-stage, or with the head of RetinaNet, ATSS or GFL.
+        detector: Faster, Cascade, Dynamic or Double-Head R-CNN, RetinaNet, ATSS or GFL.
         samples: With the field ``weights`` in their ``gt_instances``; without it nothing changes.
 
     Raises:
@@ -55,15 +68,22 @@ def check_weighable(detector: BaseDetector) -> None:
 
 def _heads(detector: BaseDetector) -> list[nn.Module]:
     """The heads whose targets are to be weighed; see :func:`weighted_boxes` for errors."""
-    heads = [m for m in detector.modules() if isinstance(m, BBoxHead)]
+    roi_head = getattr(detector, 'roi_head', None)
     dense = getattr(detector, 'rpn_head', None) or getattr(detector, 'bbox_head', None)
-    if not isinstance(dense, RPNHead | RetinaHead | ATSSHead | GFLHead):
+    of_regions: list[nn.Module] = []
+    strange = [] if type(dense) in DENSE_HEADS else [dense]
+    if roi_head is not None:
+        head = roi_head.bbox_head
+        of_regions = list(head) if isinstance(head, nn.ModuleList) else [head]
+        strange += [] if type(roi_head) in ROI_HEADS else [roi_head]
+        strange += [head for head in of_regions if not judges_boxes(head)]
+    for head in strange:
         raise ValueError(
-            f'{type(dense).__name__} cannot weigh boxes by their scores; use a two-stage detector, '
-            f'RetinaNet, ATSS or GFL, or a selector without weights'
+            f'{type(head).__name__} cannot weigh boxes by their scores; use Faster or Cascade '
+            f'R-CNN, RetinaNet, ATSS or GFL, or a selector without weights'
         )
     # This one weighs by itself.
-    return heads if isinstance(dense, BatchedRPNHead) else [*heads, dense]
+    return of_regions if isinstance(dense, BatchedRPNHead) else [*of_regions, dense]
 
 
 @contextmanager

@@ -22,8 +22,8 @@ _CLASS_LAYER = re.compile(
 """Names that mmdet gives to layers with rows for each class."""
 
 _REGRESSION = re.compile(r'\.fc_reg\.')
-"""Layers of region heads that say where a box is, with four rows for each class or for all. Those of
-dense heads have other names, and rows of anchors and sides and not of classes."""
+"""Layers of region heads that say where a box is, with four rows for each class or for all. Those
+of dense heads have other names, and rows of anchors and sides and not of classes."""
 
 _PROPOSALS = re.compile(r'^rpn_head\.')
 """Layers that know only objects and no classes, whatever they are called."""

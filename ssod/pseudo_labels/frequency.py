@@ -105,8 +105,8 @@ class FrequencySelector:
         self._histograms = self._histograms * self.decay
         self._histograms.index_put_((labels, bins), torch.ones_like(scores), accumulate=True)
         self._images = self.decay * self._images + 1
-        # How many boxes of an image reach each bin, and how many the next one; the threshold is where
-        # their number is nearest to what is due.
+        # How many boxes of an image reach each bin, and how many the next one; the threshold is
+        # where their number is nearest to what is due.
         reaching = self._histograms.flip(1).cumsum(dim=1).flip(1) / self._images
         above = reaching.roll(-1, dims=1)
         above[:, -1] = 0

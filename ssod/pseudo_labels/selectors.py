@@ -72,8 +72,8 @@ class ClassScoreSelector:
             :class:`ScoreSelector`.
 
     Raises:
-        ValueError: If a threshold is outside [0, 1] at the first step; when boxes are selected, if
-            a label has no threshold.
+        ValueError: If a threshold is outside [0, 1] at the first step; before the training, if
+            there is not one for each class of the model.
     """
 
     def __init__(self, thresholds: Sequence[float | Mapping[str, Any]]) -> None:
@@ -84,25 +84,23 @@ class ClassScoreSelector:
                     f'ClassScoreSelector: thresholds[{number}] is {threshold(0)}, but scores lie '
                     f'in [0, 1]'
                 )
-        self._checked = False
+
+    def check(self, model: Any) -> None:
+        """See :class:`Selector`."""
+        # A region proposal network has one class, whatever there are.
+        numbers = [getattr(module, 'num_classes', None) for module in model.student.modules()]
+        classes = max((number for number in numbers if number is not None), default=None)
+        if classes not in (None, len(self.thresholds)):
+            raise ValueError(
+                f'ClassScoreSelector: {len(self.thresholds)} thresholds, but the model has '
+                f'{classes} classes; give one for each, in the order of the data set'
+            )
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep what reaches the threshold of its class; see :class:`Selector`."""
-        labels: Tensor = predictions.labels
-        if not self._checked and len(labels):
-            self._check(int(labels.max()))
         scores: Tensor = predictions.scores
         thresholds = scores.new_tensor([threshold(step) for threshold in self.thresholds])
-        return predictions[scores >= thresholds[labels]]
-
-    def _check(self, label: int) -> None:
-        """Refuse thresholds that are too few; once, for asking a GPU takes time."""
-        if label >= len(self.thresholds):
-            raise ValueError(
-                f'ClassScoreSelector: {len(self.thresholds)} thresholds, but a box of class number '
-                f'{label}; give one for each class of the data set'
-            )
-        self._checked = True
+        return predictions[scores >= thresholds[predictions.labels]]
 
 
 @TASK_UTILS.register_module()
@@ -131,7 +129,8 @@ class TopSelector:
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep the best; see :class:`Selector`."""
         found = len(predictions)
-        kept = min(math.ceil(self.share * found), self.count or found)
+        # 0.07 times 100 is a little more than 7.
+        kept = min(math.ceil(round(self.share * found, 6)), self.count or found)
         best = predictions.scores.argsort(descending=True, stable=True)[:kept]
         return predictions[best.sort().values]
 

@@ -10,9 +10,9 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from ssod.data.branches import Branch
-from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.pseudo_labels.projection import project_boxes, view_to_view
 from ssod.strict import strict_settings
+from ssod.teachers.hook import unwrap
 from ssod.teachers.pi_teacher import PiTeacherHook
 from ssod.teachers.prediction_memory import PredictionMemory, Remembered
 
@@ -40,7 +40,8 @@ class TemporalTeacherHook(PiTeacherHook):
         min_size: Least width and height in pixels of a pseudo-box in the strong view.
 
     Raises:
-        ValueError: If a setting is out of its range.
+        ValueError: If a setting is out of its range; before the training, if the model has a
+            ``box_jitter``, for averages are not jittered.
     """
 
     def __init__(
@@ -65,11 +66,16 @@ class TemporalTeacherHook(PiTeacherHook):
         self.memory = PredictionMemory(decay, iou, max_boxes, min_score)
         self._fresh: dict[str, Remembered] = {}
 
-    def start(self, model: SemiSupervisedDetector) -> None:
-        """Pair the teacher's tensors with the student's."""
-        super().start(model)
-        if self.updates == 0:
+    def before_train(self, runner: Runner) -> None:
+        """Forget what an earlier run remembered; see :class:`~ssod.teachers.hook.TeacherHook`."""
+        if unwrap(runner.model).box_jitter is not None:
+            raise ValueError(
+                'TemporalTeacherHook: averaged boxes do not tell how sure they are of their place; '
+                'set model.box_jitter=None, and another selector than UncertaintySelector'
+            )
+        if runner.iter == 0:
             self.memory.images.clear()
+        super().before_train(runner)
 
     def revise(self, weak: Branch, predictions: list[InstanceData]) -> list[InstanceData]:
         """Average with what was predicted before."""

@@ -112,8 +112,22 @@ def test_no_box_at_all(losses):
     assert 0 < total(loss([], [])[key]) < float('inf')
 
 
-def test_heads_that_cannot_weigh_are_refused():
-    cfg = get_config('mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py').model
+@pytest.mark.parametrize(
+    ('name', 'head'),
+    [
+        ('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco', 'FCOSHead'),
+        # Subclasses of those that can, with losses or targets of their own.
+        ('free_anchor/freeanchor_r50_fpn_1x_coco', 'FreeAnchorRetinaHead'),
+        ('vfnet/vfnet_r50_fpn_1x_coco', 'VFNetHead'),
+        ('paa/paa_r50_fpn_1x_coco', 'PAAHead'),
+        ('rtmdet/rtmdet_tiny_8xb32-300e_coco', 'RTMDetSepBNHead'),
+        ('grid_rcnn/grid-rcnn_r50_fpn_gn-head_2x_coco', 'GridRoIHead'),
+        ('pisa/faster-rcnn_r50_fpn_pisa_1x_coco', 'PISARoIHead'),
+        ('sabl/sabl-cascade-rcnn_r50_fpn_1x_coco', 'SABLHead'),
+    ],
+)
+def test_heads_that_cannot_weigh_are_refused(name, head):
+    cfg = get_config(f'mmdet::{name}.py').model
     cfg.backbone.init_cfg = None
-    with pytest.raises(ValueError, match='FCOSHead cannot weigh boxes by their scores; use a two-'):
+    with pytest.raises(ValueError, match=f'{head} cannot weigh boxes by their scores; use Faster'):
         check_weighable(MODELS.build(cfg))

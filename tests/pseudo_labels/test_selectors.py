@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
+from torch import nn
 
 from ssod.pseudo_labels.selectors import (
     ClassScoreSelector,
@@ -90,8 +91,13 @@ def test_the_thresholds_of_classes_may_change_over_training():
 def test_too_few_or_impossible_thresholds_of_classes_are_refused():
     with pytest.raises(ValueError, match=r'thresholds\[1\] is 70, but scores lie in'):
         ClassScoreSelector([0.5, 70])
-    with pytest.raises(ValueError, match='2 thresholds, but a box of class number 2'):
-        ClassScoreSelector([0.5, 0.5])(predictions([0.9, 0.9, 0.9]), 0)
+    # A region proposal network's one class is none of the data set's.
+    model = nn.Module()
+    model.student = nn.ModuleDict({'rpn': nn.Identity(), 'head': nn.Identity()})
+    model.student['rpn'].num_classes, model.student['head'].num_classes = 1, 3
+    with pytest.raises(ValueError, match='2 thresholds, but the model has 3 classes; give one'):
+        check(ClassScoreSelector([0.5, 0.5]), model)
+    check(ClassScoreSelector([0.5, 0.5, 0.5]), model)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +113,8 @@ def test_too_few_or_impossible_thresholds_of_classes_are_refused():
         # Half of five is three; a tenth of one is one.
         ([0.1, 0.2, 0.3, 0.4, 0.5], dict(share=0.5), [2, 3, 4]),
         ([0.1], dict(share=0.1), [0]),
+        # Seven hundredths of a hundred are seven, though not in binary.
+        ([i / 100 for i in range(100)], dict(share=0.07), list(range(93, 100))),
         # The stricter of both counts.
         ([0.1, 0.2, 0.3, 0.4], dict(count=3, share=0.5), [2, 3]),
         ([0.1, 0.2, 0.3, 0.4], dict(count=1, share=0.5), [3]),

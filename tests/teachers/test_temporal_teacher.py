@@ -73,6 +73,29 @@ def test_every_visit_is_remembered_and_resumed(digits_cfg):
     assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
 
 
+def test_what_was_seen_before_the_first_step_is_resumed(digits_cfg):
+    # Gradients accumulate: one iteration is over, an update is not.
+    cfg = temporal(digits_cfg, 2)
+    cfg.optim_wrapper.accumulative_counts = 3
+    resumed = copy.deepcopy(cfg)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    resumed.work_dir += '-resumed'
+    resumed.merge_from_dict(dict(resume=True, load_from=f'{cfg.work_dir}/iter_1.pth'))
+    part = Runner.from_cfg(resumed)
+    part.train()
+    memories = [hook_of(r).memory.state_dict() for r in (runner, part)]
+    assert memories[0]['keys'] == memories[1]['keys']
+    assert len(memories[0]['keys']) == 6
+
+
+def test_a_model_that_measures_how_sure_boxes_are_is_refused(digits_cfg):
+    cfg = temporal(digits_cfg, 1)
+    cfg.model.box_jitter = {}
+    with pytest.raises(ValueError, match='averaged boxes do not tell how sure'):
+        Runner.from_cfg(cfg).train()
+
+
 def test_another_run_begins_with_no_memory(digits_cfg):
     runner = Runner.from_cfg(temporal(digits_cfg, 1))
     runner.train()

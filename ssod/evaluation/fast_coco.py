@@ -65,7 +65,8 @@ class FastCocoMetric(CocoMetric):
             warnings.filterwarnings('ignore', 'hotcoco: max_dets differ')
             # Without the table, which does not say of whom it is; the figures are logged by name.
             scores.summary_lines()
-        figures = {'mAP': _mean_precision(scores.eval['precision'])}
+        evaluated: Any = scores.eval
+        figures = {'mAP': _mean_precision(evaluated['precision'])}
         figures.update(zip(ITEMS[1:], scores.stats[1:], strict=False))
         return {f'bbox_{name}': round(float(value), 3) for name, value in figures.items()}
 

@@ -69,7 +69,7 @@ def check_weighable(detector: BaseDetector) -> None:
 def _heads(detector: BaseDetector) -> list[nn.Module]:
     """The heads whose targets are to be weighed; see :func:`weighted_boxes` for errors."""
     roi_head = getattr(detector, 'roi_head', None)
-    dense = getattr(detector, 'rpn_head', None) or getattr(detector, 'bbox_head', None)
+    dense: Any = getattr(detector, 'rpn_head', None) or getattr(detector, 'bbox_head', None)
     of_regions: list[nn.Module] = []
     strange = [] if type(dense) in DENSE_HEADS else [dense]
     if roi_head is not None:

@@ -32,6 +32,11 @@ def seed_all(*key: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
+def seed_iteration(runner: Runner) -> None:
+    """Seed what this rank draws in the present iteration."""
+    seed_all(runner.seed, get_rank(), runner.iter)
+
+
 @HOOKS.register_module()
 class SeedHook(Hook):
     """Seed each iteration by its number, and each rank by its own.
@@ -53,7 +58,7 @@ class SeedHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed what follows in this iteration; its batch is loaded already."""
-        seed_all(runner.seed, get_rank(), runner.iter)
+        seed_iteration(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Remember the sampler's seed; mmengine remembers the run's."""

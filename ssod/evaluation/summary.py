@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from ssod.files import write_whole
+from ssod.seeds import seed_iteration
 from ssod.strict import strict_settings
 from ssod.teachers.hook import TeacherHook, unwrap
 from ssod.visualization.curves import plot_curves
@@ -88,6 +89,8 @@ class SummaryHook(Hook):
         if self._validated_at != runner.iter:
             runner.val_loop.run()
             runner.model.train()
+            # The validation drew, and a run that is resumed here validates once more than others.
+            seed_iteration(runner)
         runner.message_hub.update_info(START_METRICS, dict(self._metrics or {}))
 
     def after_train_iter(

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from ssod.evaluation import summary
 from ssod.evaluation.summary import SummaryHook
+from ssod.seeds import SeedHook
 from ssod.teachers.hook import TeacherHook
 from ssod.visualization import detections
 from ssod.visualization.curves import plot_curves, read_scalars
@@ -92,6 +93,7 @@ class ScriptedLoop(BaseLoop):
 
     def run(self) -> Any:
         self.runner.model.eval()
+        torch.rand(1)  # as the order of a loader's images does
         metrics = dict(self.metrics[min(self.runs, len(self.metrics) - 1)])
         self.runs += 1
         self.runner.call_hook('after_val_epoch', metrics=metrics)
@@ -130,7 +132,7 @@ class Messages(logging.Handler):
 
 def digits(root: Path, count: int) -> CocoDataset:
     """Validation images of 96 px, each with one true box and one crowd, loaded at 48 px."""
-    root.mkdir(exist_ok=True)
+    root.mkdir(exist_ok=True, parents=True)
     images, annotations = [], []
     for i in range(count):
         Image.fromarray(np.full((96, 96, 3), (60, 0, 60), np.uint8)).save(root / f'{i}.png')
@@ -259,6 +261,26 @@ def test_start_weights_are_scored_when_the_teacher_begins(
     assert result['start_mAP'] == expected
     assert runner.val_loop.runs == runs
     assert model.trained == [True] * 4  # a validation leaves the model in eval mode
+
+
+class Drawing(Hook):
+    """Draws in each iteration, as a model does."""
+
+    def __init__(self) -> None:
+        self.drawn: list[float] = []
+
+    def before_train_iter(self, *_: Any, **__: Any) -> None:
+        self.drawn.append(torch.rand(1).item())
+
+
+def test_the_score_of_the_start_weights_changes_nothing_that_is_drawn(tmp_path: Path) -> None:
+    drawn = []
+    for burn_in in (0, 4):
+        hook = Drawing()
+        run(tmp_path / str(burn_in), [START], [SeedHook(), Teaching(burn_in), hook])
+        drawn.append(hook.drawn)
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 4
 
 
 def test_table(tmp_path: Path) -> None:

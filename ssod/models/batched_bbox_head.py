@@ -53,7 +53,7 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
         scores = torch.cat(list(cls_scores)).softmax(dim=-1)[:, :-1]
         rows, labels = (scores > rcnn_test_cfg.score_thr).nonzero(as_tuple=True)
         deltas = torch.cat(list(bbox_preds))
-        deltas = deltas.view(len(deltas), -1, 4)
+        deltas = deltas.view(len(deltas), deltas.shape[1] // 4, 4)
         deltas = deltas[rows, 0 if self.reg_class_agnostic else labels]
         boxes = self.bbox_coder.decode(torch.cat(list(rois))[rows, 1:], deltas)
         sizes = rows.new_tensor([len(of_image) for of_image in rois])

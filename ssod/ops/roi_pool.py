@@ -119,4 +119,6 @@ def _axis_bins(
     edge = torch.arange(bins, device=first.device, dtype=first.dtype)
     begin = (edge * size[:, None] + start[:, None]).floor()
     end = ((edge + 1) * size[:, None] + start[:, None]).ceil()
+    # A region that is turned inside out has no cell.
+    end = end.where(size[:, None] > 0, begin)
     return begin.clamp(0, cells), end.clamp(0, cells)

@@ -79,6 +79,13 @@ def test_no_box_at_all():
     assert [tuple(f.bboxes.shape) for f in found] == [(0, 4)] * len(SHAPES)
 
 
+def test_no_region_at_all():
+    ours, _ = both()
+    nothing = [tuple(part[:0] for part in parts) for parts in said()]
+    found = ours.predict_by_feat(*nothing, metas(), settings())
+    assert [tuple(f.bboxes.shape) for f in found] == [(0, 4)] * len(SHAPES)
+
+
 def test_scores_without_suppression_are_mmdets():
     """Asked for by augmentation at test time."""
     found, wanted = (of.predict_by_feat(*said(), metas(), None) for of in both())

@@ -11,6 +11,8 @@ def _pool(image, rois, bins, scale):
     pooled = torch.zeros(len(rois), image.shape[1], *bins, dtype=image.dtype)
     for r, (index, x1, y1, x2, y2) in enumerate(rois.tolist()):
         x1, y1, x2, y2 = x1 * scale, y1 * scale, (x2 + 1) * scale, (y2 + 1) * scale
+        if x2 <= x1 or y2 <= y1:
+            continue
         for p in range(bins[0]):
             for q in range(bins[1]):
                 top = max(math.floor(y1 + p * (y2 - y1) / bins[0]), 0)
@@ -54,6 +56,9 @@ def test_value_and_gradient_equal_the_loop(bins):
             [0, 90, 90, 99, 99],
             [1, 8, 8, 8, 8],
             [0, 0, 0, 27, 19],
+            # Turned inside out, in x and in y.
+            [0, 20, 2, 5, 17],
+            [0, 2, 17, 13, 3],
         ],
         dtype=torch.double,
     )

@@ -28,6 +28,15 @@ _multiarray = importlib.import_module(f'{_numpy_core}.multiarray')
 Checkpoint = dict[str, Any]
 
 
+DOWNLOADED = (
+    *('http://', 'https://', 'torchvision://', 'modelzoo://'),
+    *('open-mmlab://', 'openmmlab://'),
+)
+"""How names of checkpoints begin that are downloaded."""
+NOT_READ = ('mmcls://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
+"""The other beginnings that mmengine knows, as it writes them: regular expressions."""
+
+
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
     """Read a local checkpoint without executing anything of it.
@@ -62,9 +71,7 @@ def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
     return checkpoint
 
 
-@CheckpointLoader.register_scheme(
-    prefixes=('http://', 'https://', 'torchvision://', 'modelzoo://', 'open-mmlab://'), force=True
-)
+@CheckpointLoader.register_scheme(prefixes=DOWNLOADED, force=True)
 def load_download(filename: str, map_location: Any = None) -> Checkpoint:
     """Download a checkpoint, if it is not there, and read it.
 
@@ -77,6 +84,22 @@ def load_download(filename: str, map_location: Any = None) -> Checkpoint:
         ValueError: As :func:`load_checkpoint`.
     """
     return load_checkpoint(str(fetch_weights(filename)), map_location)
+
+
+@CheckpointLoader.register_scheme(prefixes=NOT_READ, force=True)
+def refuse_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
+    """Refuse what mmengine would read from elsewhere, and execute.
+
+    Args:
+        filename: What is asked for.
+        map_location: Not used.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(
+        f'checkpoint {filename}: what lies there would be executed; download it, and give the file'
+    )
 
 
 def _method_of_history(owner: Any, name: str) -> Any:

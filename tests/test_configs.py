@@ -156,6 +156,14 @@ def test_the_files_of_a_percentage(name, percent):
     assert not unlabeled.filter_cfg.filter_empty_gt
 
 
+@pytest.mark.parametrize('name', LEAVES)
+def test_the_batch_of_the_learning_rate_is_the_configs(name):
+    # On one device, or on the eight that the configs for COCO are for.
+    cfg = load(name)
+    devices = 8 if re.search(r'_coco(\d+pct|full)', name) else 1
+    assert cfg.auto_scale_lr.base_batch_size == devices * cfg.train_dataloader.batch_size
+
+
 @pytest.mark.parametrize(
     ('name', 'gpus', 'images'),
     [

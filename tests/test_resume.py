@@ -180,9 +180,7 @@ def test_resuming_late_loads_nothing_of_what_was(digits_cfg, monkeypatch):
     sources = type(runner.train_dataloader.dataset)
     load = sources.__getitem__
     monkeypatch.setattr(sources, '__getitem__', lambda s, i: loaded.append(i) or load(s, i))
-    began = time.monotonic()
     runner.train()
-    assert time.monotonic() - began < 20
     assert runner.iter == late + 1
     # The batch of iteration 100,000 as the sampler alone would draw it.
     sampler = runner.train_dataloader.sampler

@@ -3,7 +3,7 @@
 It is compared with mmdet's own prediction first, on images of yours or on noise.
 
 Examples:
-    python tools/export_onnx.py configs/mt_retinanet_small.py work_dirs/.../iter_2000.pth
+    python tools/export_onnx.py configs/mt_atss_small.py work_dirs/.../iter_2000.pth
     python tools/export_onnx.py published/x.py published/x.pth --out x.onnx --images a.jpg b.jpg
 """
 

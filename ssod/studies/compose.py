@@ -135,6 +135,8 @@ def _digest(content: Any) -> str:
 def _read_by_a_run(cfg: Config) -> dict[str, Any]:
     """The settings of a config that can change what is trained."""
     content = {key: value for key, value in cfg.to_dict().items() if key in RUNNERS}
+    if not (content.get('auto_scale_lr') or {}).get('enable'):
+        content.pop('auto_scale_lr', None)
     hooks, model = content['default_hooks'], content['model']
     burn_in = hooks.get('teacher', {}).get('burn_in', 0)
     if burn_in >= content['train_cfg']['max_iters']:

@@ -143,6 +143,8 @@ def test_what_no_run_reads_is_in_no_digest(study_file, data_root, tmp_path):
 
     before = digests_with('')
     assert digests_with('note = 1') == before
+    assert digests_with('auto_scale_lr = dict(enable=False, base_batch_size=3)') == before
+    assert digests_with('auto_scale_lr = dict(enable=True, base_batch_size=3)') != before
     # Those whose burn-in is longer than the run never teach, whatever λ is.
     after = digests_with('model = dict(pseudo_weight=3.0)')
     assert {name for name in before if after[name] != before[name]} == {'eager'}

@@ -76,7 +76,7 @@ class MixtureSelector:
 
     Each class's latest scores are taken for a mixture of two Gaussians, of wrong and of right
     boxes; a box is kept if it belongs rather to the second (Consistent-Teacher, Wang et al. 2023,
-    section 3.3). As the thresholds follow the scores, it suits every kind of them, if the detector
+    section 3.4). As the thresholds follow the scores, it suits every kind of them, if the detector
     reports low ones too (a low ``score_thr``). The queues are on the scores' own device, the fit
     waits for nothing, and is made once for each step from what was seen before it. Each rank has
     its own queues, of which a checkpoint holds the first rank's.

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import torch
+from mmengine.runner import Runner
 
 from ssod.seeds import seed_all
 
@@ -29,3 +30,14 @@ def test_any_other_key_draws_something_else():
         found.append(drawn())
     for one_generator in zip(*found, strict=True):
         assert len(set(one_generator)) == len(keys)
+
+
+def test_a_resumed_run_keeps_the_seeds_that_nobody_gave(digits_cfg):
+    digits_cfg.randomness = dict(seed=None)
+    first = Runner.from_cfg(digits_cfg)
+    first.train()
+    digits_cfg.merge_from_dict({'train_cfg.max_iters': 3, 'resume': True})
+    resumed = Runner.from_cfg(digits_cfg)
+    resumed.train()
+    assert resumed.seed == first.seed
+    assert resumed.train_dataloader.sampler.seed == first.train_dataloader.sampler.seed

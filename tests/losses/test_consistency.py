@@ -59,6 +59,18 @@ def test_box_distance_is_in_units_of_the_region():
     scaled = box_distance(student * 7, teacher * 7, region * 7)
     assert scaled.tolist() == pytest.approx([0.005])
     assert box_distance(*[torch.zeros(0, 4)] * 3).shape == (0,)
+    # A region without a size is taken for one of a pixel.
+    nothing = torch.zeros(1, 4)
+    assert box_distance(nothing + 2, nothing, nothing).tolist() == [4.0]
+
+
+def test_the_teachers_boxes_and_certainty_get_no_gradient():
+    student, teacher, weights = (torch.ones(1, n, requires_grad=True) for n in (4, 4, 1))
+    distance = box_distance(student, teacher * 2, torch.zeros(1, 4))
+    mean_over_regions(distance, weights[:, 0]).backward()
+    assert student.grad.abs().sum() > 0
+    assert teacher.grad is None
+    assert weights.grad is None
 
 
 def test_foreground():

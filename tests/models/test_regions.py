@@ -92,6 +92,20 @@ def test_agreement_costs_nothing_and_disagreement_does(name, kind):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
 
 
+def test_the_weight_of_boxes():
+    model = detector(TWO_STAGE[0])
+    with torch.no_grad():
+        x = features(model)
+        regions = Consistency(model, num_regions=8).regions(model, x, samples())
+        regions[0].bboxes += 3
+        once, twice = (
+            Consistency(model, box_weight=weight).loss(model, x, asked(samples(), regions))
+            for weight in (1.0, 2.0)
+        )
+    assert twice['loss_bbox'].item() == pytest.approx(2 * once['loss_bbox'].item())
+    assert once['loss_bbox'] > 0
+
+
 @pytest.mark.parametrize('name', DENSE)
 def test_train_mode_says_the_same_as_eval_mode(name):
     # Some heads give other units while training; the decoded boxes must not differ.

@@ -120,12 +120,7 @@ def test_a_teacher_that_sees_nothing_does_not_explode():
 
 @pytest.fixture
 def model():
-    cfg = Config.fromfile(CONFIG).model
-    cfg.detector.backbone.norm_eval = True
-    torch.manual_seed(0)
-    built = MODELS.build(cfg)
-    built.init_weights()
-    return built.train()
+    return built()
 
 
 def view(shape, **meta):
@@ -200,16 +195,24 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn_in_the_region(mo
     assert losses['loss_bbox'].item() == pytest.approx(0, abs=1e-4)
 
 
-def test_the_weights(model):
+def built(**settings):
+    cfg = Config.fromfile(CONFIG).model
+    cfg.detector.backbone.norm_eval = True
+    cfg.update(settings)
+    torch.manual_seed(0)
+    made = MODELS.build(cfg)
+    made.init_weights()
+    return made.train()
+
+
+def test_the_weights():
+    model = built(class_weight=1.0)
     _, notes = model.teach(branch((64, 64)))
     strong = branch((64, 64))
     model.hand_over(notes[0], strong['data_samples'][0], torch.eye(3))
     features = model.student.extract_feat(torch.randn(1, 3, 64, 64))
-    plain = {}
-    for weights in ((1.0, 1.0, 1.0), (4.0, 2.0, 3.0)):
-        model.weights = dict(zip(model.weights, weights, strict=True))
-        losses = model.pseudo_loss(features, None, strong['data_samples'])
-        plain = plain or losses
+    other = built(class_weight=4.0, box_weight=2.0, quality_weight=3.0)
+    plain, losses = (m.pseudo_loss(features, None, strong['data_samples']) for m in (model, other))
     factors = {name: (losses[name] / plain[name]).item() for name in losses}
     wanted = {'loss_cls': 4, 'loss_bbox': 2, 'loss_quality': 3}
     assert factors == pytest.approx(wanted)

@@ -34,3 +34,11 @@ def test_a_tensor_of_zeros_is_left_out():
     student.bias.data.zero_()
     teacher.bias.data.fill_(1.0)
     assert relative_distances(teacher, student) == (1, 0)
+
+
+def test_the_distance_of_many_tensors_is_their_median():
+    teacher, student = (nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in range(3)) for _ in '12')
+    for i, factor in enumerate((1.1, 1.5, 9.0)):
+        student[i].weight.data.fill_(2.0)
+        teacher[i].weight.data.fill_(2.0 * factor)
+    assert relative_distances(teacher, student) == pytest.approx((0.5, 0))

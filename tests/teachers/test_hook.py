@@ -70,6 +70,16 @@ def test_two_iterations(digits_cfg):
     assert sum(map(sum, watch.strong)) > 0
 
 
+def test_tiny_boxes_are_no_lesson(digits_cfg):
+    lessons = []
+    for least in (0.0, 30.0):
+        cfg = copy.deepcopy(digits_cfg)
+        _, watch, _ = train(cfg, **{'default_hooks.teacher.min_size': least})
+        lessons.append(watch.strong[0])
+    # Of scenes of 96 pixels few boxes are so large; the first step is the same in both.
+    assert sum(lessons[1]) < sum(lessons[0])
+
+
 def test_the_pi_model(digits_cfg):
     # The teacher is the student after each step, and an average with decay 0 gives the same run.
     digits_cfg.model.detector.backbone.norm_eval = False

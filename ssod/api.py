@@ -11,10 +11,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ssod import export, runs
-from ssod.checkpoints import load_checkpoint
+from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.models import SemiSupervisedDetector
 from ssod.own_data import OwnData, use_folder
-from ssod.plain_detector import Whose
+from ssod.plain_detector import Whose, classes_and_palette
 from ssod.prediction import Predictions
 from ssod.prediction import predict as predict_on_inputs
 from ssod.pseudo_labels.offline import label_images
@@ -148,11 +148,10 @@ def _trained(cfg: Config, checkpoint: str | Path, whose: Whose) -> SemiSupervise
     """A model with the weights of a checkpoint, on the GPU if there is one."""
     init_default_scope('mmdet')
     model: SemiSupervisedDetector = MODELS.build(cfg.model)
-    try:
-        model.load_state_dict(load_checkpoint(str(checkpoint), 'cpu')['state_dict'])
-    except RuntimeError as error:
-        reason = str(error).split('\n')[1].strip()
-        raise ValueError(f'{checkpoint} is of another detector: {reason}') from None
+    content = load_checkpoint(str(checkpoint), 'cpu')
+    load_weights(model, content['state_dict'], checkpoint)
+    # Refuses a config that calls the classes otherwise.
+    classes_and_palette(cfg, content, checkpoint)
     model.predict_on = whose
     return model.to('cuda' if torch.cuda.is_available() else 'cpu')
 

@@ -39,13 +39,15 @@ def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnDa
 
     Leaves the program with a message if some are missing.
     """
-    images = args.images
+    images, others = args.images, None
     if args.labeled and not is_coco(args.labeled):
-        images = args.labeled
+        # It knows its own images; the option is for what other JSONs name.
+        images, others = args.labeled, args.images
     given = {'labeled': args.labeled, 'images': images, 'unlabeled': args.unlabeled}
     missing = [f'--{name}' for name, value in given.items() if value is None]
     if not missing:
-        return OwnData(args.labeled, images, args.unlabeled, args.val, args.val_images)
+        val_images = args.val_images or others
+        return OwnData(args.labeled, images, args.unlabeled, args.val, val_images, others)
     if len(missing) < len(given) or args.val or args.val_images:
         parser.error(f'own data need {missing[0]} too')
     return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner, save_checkpoint, set_random_seed
+from torch import Tensor, nn
 
 from ssod.files import remove_unfinished, write_whole
 from ssod.models.pretrained import fetch_weights
@@ -130,6 +132,26 @@ def _reason(error: BaseException) -> str:
     return found[0] if found and found[0] else type(error).__name__
 
 
+def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Give a model all of its weights.
+
+    Args:
+        model: The model.
+        state: The weights.
+        path: Where they are from, for the message.
+
+    Raises:
+        ValueError: If they are of another detector.
+    """
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = shorten(str(error).split('\n')[1], 200, placeholder=' …')
+        raise ValueError(
+            f'{path} is of another detector: {reason}; take the config that it was trained with'
+        ) from None
+
+
 def save_initialized(detector: Mapping[str, Any], seed: int, path: Path) -> None:
     """Save a detector that was initialized but not trained, as a plain checkpoint.
 
@@ -159,14 +181,17 @@ def latest_checkpoint(directory: str | Path) -> Path | None:
         directory: Its work directory.
 
     Returns:
-        The one that ``last_checkpoint`` names, which a kill may have left empty; else the one with
-        the highest number; ``None`` if there is none.
+        The one that ``last_checkpoint`` names, which a kill may have left empty: here if there is
+        one of that name, for a directory may be a copy of another; else the one with the highest
+        number; ``None`` if there is none.
     """
     directory = Path(directory)
     note = directory / 'last_checkpoint'
     named = note.read_text().strip() if note.is_file() else ''
-    if named and Path(named).is_file():
-        return Path(named)
+    if named:
+        for path in (directory / Path(named).name, Path(named)):
+            if path.is_file():
+                return path
     numbered = {
         int(match[1]): path
         for path in directory.glob('*.pth')

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ VAL_SHARE = 0.2
 
 FEW = 50
 """Validation images below which mAP says little."""
+
+LEAST = 3
+"""Labelled images of which a fifth is one."""
 
 KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'lazy_init')
 """What a config says of a data set that does not depend on where its files are."""
@@ -51,6 +54,13 @@ class OwnData:
     val_images: Path | None = None
     unlabeled_images: Path | None = None
     truth: Path | None = None
+
+    def __post_init__(self) -> None:
+        # Called from Python they are often texts.
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                object.__setattr__(self, field.name, Path(value))
 
 
 def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
@@ -168,7 +178,13 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
             f'of itself; give the labels that it was made of, or --val {files[1]} too, or another '
             f'--work-dir'
         )
-    val, _, train = split_coco(read_coco(labeled), 100 * VAL_SHARE, fold=0)
+    content = read_coco(labeled)
+    if len(content['images']) < LEAST:
+        raise ValueError(
+            f'{labeled}: {len(content["images"])} labelled images are too few to keep some for '
+            f'validation; give --val'
+        )
+    val, _, train = split_coco(content, 100 * VAL_SHARE, fold=0)
     out_dir.mkdir(parents=True, exist_ok=True)
     for file, content in zip(files, (train, val), strict=True):
         write_json(file, content)

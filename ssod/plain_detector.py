@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from ssod.checkpoints import load_checkpoint
+from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.checks.data_sets import DataSet
 from ssod.config_parts import dicts_in
 
@@ -97,13 +97,7 @@ def build_detector(cfg: ConfigDict, state: Mapping[str, Tensor], path: str | Pat
         ValueError: If they are of another detector.
     """
     detector: BaseDetector = MODELS.build(deepcopy(cfg))
-    try:
-        detector.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).split('\n')[1].strip()
-        raise ValueError(
-            f'{path} is of another detector: {reason}; take the config that it was trained with'
-        ) from None
+    load_weights(detector, state, path)
     return detector.eval()
 
 

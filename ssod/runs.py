@@ -162,6 +162,8 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
     if checkpoint == 'auto':
         latest = latest_checkpoint(cfg.work_dir)
         if latest is None:
+            told = f'{cfg.work_dir} has no checkpoint to resume from: the run begins anew'
+            print_log(told, 'current', logging.WARNING)
             return
         checkpoint = str(latest)
     if not Path(checkpoint).is_file():
@@ -191,9 +193,20 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
             init_process_group('gloo')
             # A rank that leaves without a word makes the others abort.
             atexit.register(destroy_process_group)
-    runner = Runner.from_cfg(cfg)
+    # One name is one object, and a second run in a process would write where the first one did.
+    cfg.get('visualizer', {}).pop('name', None)
+    runner = _Runner.from_cfg(cfg)
     check_data_of(cfg, parts)
+    if 'train' in parts:
+        Runner.dump_config(runner)
     return runner
+
+
+class _Runner(Runner):
+    """A runner that does not replace a run's config before anything is known to be right."""
+
+    def dump_config(self) -> None:
+        """Left to :func:`build_runner`, for trainings alone."""
 
 
 def _use_cpu_ranks(cfg: Config) -> None:

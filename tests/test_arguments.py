@@ -36,6 +36,11 @@ def test_voc_and_yolo_know_their_images(labels):
     assert data.unlabeled == Path('c')
 
 
+def test_voc_beside_a_json_of_other_images():
+    data = parsed('--labeled', 'voc', '--images', 'b', '--unlabeled', 'c.json', '--val', 'd.json')
+    assert (data.images, data.val_images, data.unlabeled_images) == (Path('voc'), *[Path('b')] * 2)
+
+
 @pytest.mark.parametrize(
     ('arguments', 'missing'),
     [

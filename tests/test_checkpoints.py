@@ -137,6 +137,12 @@ def test_latest_checkpoint(tmp_path):
     note = tmp_path / 'last_checkpoint'
     note.write_text(str(tmp_path / 'iter_9.pth'))
     assert latest_checkpoint(tmp_path) == tmp_path / 'iter_9.pth'
+    # In a copy of the directory its own file of that name is meant.
+    copy = tmp_path / 'copy'
+    copy.mkdir()
+    (copy / 'last_checkpoint').write_text(note.read_text())
+    (copy / 'iter_9.pth').touch()
+    assert latest_checkpoint(copy) == copy / 'iter_9.pth'
     # A kill may leave the note empty, or naming what was never finished.
     for text in ('', str(tmp_path / 'iter_12.pth')):
         note.write_text(text)

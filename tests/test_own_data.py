@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config, ConfigDict
 from PIL import Image
 
-from ssod.own_data import OwnData, class_names, use_data, use_folder
+from ssod.own_data import OwnData, class_names, part_validation, use_data, use_folder
 
 CONFIG = 'configs/mt_fasterrcnn_digits10pct.py'
 
@@ -170,6 +171,22 @@ def test_a_part_is_not_parted_onto_itself(data, tmp_path, name):
     # It may be learnt from as a whole.
     put(replace(given, labeled=part, val=tmp_path / 'run/val.json'), work_dir=tmp_path / 'run')
     assert part.read_text() == before
+
+
+@pytest.mark.parametrize('count', [0, 1, 2])
+def test_too_few_to_part(data, tmp_path, count):
+    content = json.loads(data.labeled.read_text())
+    content['images'] = content['images'][:count]
+    few = tmp_path / 'few.json'
+    few.write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=rf'few.json: {count} labelled images are too few .* --val'
+    ):
+        part_validation(few, tmp_path / 'run')
+
+
+def test_places_may_be_texts():
+    assert OwnData('a.json', 'b', 'c') == OwnData(Path('a.json'), Path('b'), Path('c'))
 
 
 def test_classes(tmp_path):

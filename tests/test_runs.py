@@ -1,5 +1,6 @@
 """From a config file and the choices of the command line to a run."""
 
+import copy
 import json
 import sys
 import types
@@ -169,3 +170,39 @@ def test_the_config_of_a_resumed_run_begins_as_it_began(tmp_path, start):
     wanted = {'resume': True, 'load_from': 'mine.pth'}
     again = runs.load_config(tmp_path / 'dumped.py', options=wanted)
     assert (again.resume, again.load_from) == (True, 'mine.pth')
+
+
+def test_two_runs_of_a_process_log_apart(digits_cfg, tmp_path):
+    places = []
+    for name in ('one', 'two'):
+        cfg = copy.deepcopy(digits_cfg)
+        cfg.work_dir = str(tmp_path / name)
+        # As the configs' default, one for all.
+        cfg.visualizer.name, cfg.experiment_name = 'visualizer', name
+        runner = runs.build_runner(cfg, ['train'])
+        places.append(Path(runner.visualizer.get_backend('LocalVisBackend')._save_dir))
+    assert [place.relative_to(tmp_path).parts[0] for place in places] == ['one', 'two']
+
+
+def test_only_a_training_that_begins_writes_its_config(scored_cfg, tmp_path):
+    place = Path(scored_cfg.work_dir)
+    written = place / Path(scored_cfg.filename).name
+    runs.build_runner(copy.deepcopy(scored_cfg), ['test'])
+    assert not written.exists()
+    refused = copy.deepcopy(scored_cfg)
+    source = refused.train_dataloader.dataset.datasets[0]
+    source.type, source.ann_file = 'CocoDataset', str(tmp_path / 'no.json')
+    with pytest.raises(FileNotFoundError, match='no.json'):
+        runs.build_runner(refused)
+    assert not written.exists()
+    runs.build_runner(scored_cfg)
+    assert written.exists()
+
+
+def test_nothing_to_resume_from_is_said(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(runs, 'print_log', lambda message, *_: told.append(message))
+    cfg = Config(dict(work_dir=str(tmp_path)))
+    runs.set_resume(cfg, 'auto')
+    assert 'resume' not in cfg
+    assert told == [f'{tmp_path} has no checkpoint to resume from: the run begins anew']

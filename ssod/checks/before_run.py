@@ -80,7 +80,9 @@ def _problem(cfg: Config, parts: Sequence[Part]) -> Exception | None:
         return None
     rest = f' | {len(errors) - SHOWN} more errors' if len(errors) > SHOWN else ''
     told = ' | '.join(errors[:SHOWN]) + rest
-    return ValueError(f'{told} | see all: python tools/check_data.py {cfg.filename}')
+    return ValueError(
+        f'{told} | see all: tools/check_data.py with {cfg.filename} and the same options'
+    )
 
 
 def _report_once(data_sets: Sequence[DataSet]) -> list[Report]:

@@ -30,7 +30,7 @@ def test_the_first_errors_and_where_to_see_all(world, faults, rest):
             world.val['images'][0]['height'] = None
     world.write()
     told = '.*'.join(f'{part}.json: ' for part in ('labeled', 'unlabeled')[:faults])
-    with pytest.raises(ValueError, match=f'{told}.*{rest} \\| see all: python tools/check_data.py'):
+    with pytest.raises(ValueError, match=f'{told}.*{rest} \\| see all: tools/check_data.py with'):
         check_data_of(world.cfg)
 
 

@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssod.checkpoints import load_checkpoint
+from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.data.branches import Branch
 from ssod.evaluation.summary import predict_each, truth_of
 from ssod.evaluation.verdicts import Verdict, judge
@@ -88,11 +88,7 @@ class Checkpoint:
         self.work_dir = run.work_dir
         checkpoint = load_checkpoint(str(run.checkpoint), 'cpu')
         self.model = MODELS.build(run.cfg.model)
-        try:
-            self.model.load_state_dict(checkpoint['state_dict'])
-        except RuntimeError as error:
-            reason = str(error).split('\n')[1].strip()
-            raise ValueError(f'{run.checkpoint} is of another model: {reason}') from None
+        load_weights(self.model, checkpoint['state_dict'], run.checkpoint)
         self.model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
         self.iteration = int(checkpoint['meta']['iter'])
         self.classes: Sequence[str] = checkpoint['meta']['dataset_meta']['classes']

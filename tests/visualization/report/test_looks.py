@@ -84,7 +84,7 @@ def test_a_model_without_a_teacher_says_so(trained):
 def test_a_checkpoint_of_another_model_is_named(trained):
     run = read_run(trained)
     run.cfg.model.detector.neck.out_channels = 32
-    with pytest.raises(ValueError, match=r'iter_4\.pth is of another model: size mismatch'):
+    with pytest.raises(ValueError, match=r'iter_4\.pth is of another detector: size mismatch'):
         Checkpoint(run)
 
 

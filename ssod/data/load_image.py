@@ -17,6 +17,10 @@ MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded, as in Pillow: a quarter GiB in memory. A file of
 kilobytes may claim to hold many more."""
 
+MAX_RATIO = 100
+"""Sides of an image at most, the longer by the shorter one: of thinner ones nothing is left when
+they are made as small as detectors want them."""
+
 SIGNATURES = {
     b'\xff\xd8\xff': 'JPEG',
     b'\x89PNG\r\n\x1a\n': 'PNG',
@@ -68,7 +72,8 @@ class LoadImage(BaseTransform):
 
     Raises:
         BrokenImageError: If the file is missing, unreadable, empty, no image or cut off, if it has
-            more than :data:`MAX_PIXELS`, or another size than in its annotations.
+            more than :data:`MAX_PIXELS`, is thinner than :data:`MAX_RATIO`, or of another size than
+            in its annotations.
     """
 
     def __init__(self, backend_args: dict[str, Any] | None = None) -> None:
@@ -110,7 +115,8 @@ def decode_image(content: bytes, path: str) -> NDArray[np.uint8]:
         The image, (H, W, 3), BGR.
 
     Raises:
-        BrokenImageError: If it is empty, no image, cut off, or of more than :data:`MAX_PIXELS`.
+        BrokenImageError: If it is empty, no image, cut off, of more than :data:`MAX_PIXELS`, or
+            thinner than :data:`MAX_RATIO`.
     """
     if not content:
         raise _broken(path, 'is empty: 0 bytes', _GET_ANEW)
@@ -129,6 +135,10 @@ def decode_image(content: bytes, path: str) -> NDArray[np.uint8]:
         raise _broken(
             path, f'is a {kind} that is cut off, damaged or of a rare kind', 'save it anew as PNG'
         )
+    height, width = image.shape[:2]
+    if max(height, width) > MAX_RATIO * min(height, width):
+        what = f'is {width} × {height} pixels, too thin to be made smaller'
+        raise _broken(path, what, 'cut it, or remove it')
     return np.asarray(image, np.uint8)
 
 

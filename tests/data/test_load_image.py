@@ -182,3 +182,18 @@ def test_mmdets_inferencer_takes_our_configs(config):
     # What is scored while training is checked.
     assert cfg.val_dataloader.dataset.pipeline[0].type == 'LoadImage'
     assert cfg.val_dataloader.dataset.pipeline[1:] == cfg.test_dataloader.dataset.pipeline[1:]
+
+
+@pytest.mark.parametrize(
+    ('size', 'broken'), [((300, 3), False), ((301, 3), True), ((1, 101), True)]
+)
+def test_what_is_too_thin_to_be_made_smaller(tmp_path, size, broken):
+    path = tmp_path / 'thin.png'
+    Image.new('RGB', size).save(path)
+    if broken:
+        with pytest.raises(
+            BrokenImageError, match=rf'thin.png is {size[0]} × {size[1]} pixels, too'
+        ):
+            LoadImage().transform({'img_path': str(path)})
+    else:
+        assert LoadImage().transform({'img_path': str(path)})['img_shape'] == size[::-1]

@@ -14,7 +14,6 @@ from mmengine.registry import init_default_scope
 
 import ssod
 from ssod.evaluation.verdicts import Kind
-from ssod.files import write_whole
 from ssod.teachers.advice import remedy
 from ssod.visualization.curves import alarm_spans, values_of
 from ssod.visualization.report import figures, pictures
@@ -22,7 +21,7 @@ from ssod.visualization.report.classes import ClassRow, LessonCounts
 from ssod.visualization.report.images import labels_of, spread
 from ssod.visualization.report.looks import Checkpoint
 from ssod.visualization.report.pictures import Picture
-from ssod.visualization.report.rendering import Missing, attempt, render
+from ssod.visualization.report.rendering import Missing, attempt, check_page, write_page
 from ssod.visualization.report.state import Run, read_run, said_alarms, score_of, start_of
 from ssod.visualization.report.svg import Chart
 
@@ -112,11 +111,12 @@ def write_report(
     Raises:
         FileNotFoundError: If ``work_dir`` is not a folder.
         OSError: If the page cannot be written.
+        ValueError: If ``path`` is not called ``.html``.
     """
     run = read_run(work_dir)
     path = Path(path or run.work_dir / 'report.html')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, render('report.html', _content(run)).encode())
+    check_page(path)
+    write_page(path, 'report.html', _content(run))
     return path
 
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ssod.files import write_whole
+
 T = TypeVar('T')
 
 
@@ -42,6 +44,31 @@ def render(template: str, content: Mapping[str, Any]) -> str:
     text = environment.get_template(template).render({'made': made, **content})
     # Names of files may hold what is no character.
     return text.encode('utf-8', 'replace').decode()
+
+
+def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
+    """Write a page, and never over anything else.
+
+    Args:
+        path: The page, see :func:`check_page`; its folder is made if missing.
+        template: As for :func:`render`.
+        content: As for :func:`render`.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, render(template, content).encode())
+
+
+def check_page(path: Path) -> None:
+    """Refuse a place for a page where something else may lie.
+
+    Raises:
+        ValueError: If it is not called ``.html``.
+    """
+    if path.suffix != '.html':
+        raise ValueError(f'{path} is to be a page of HTML; call it {path.stem}.html')
 
 
 def attempt(make: Callable[[], T]) -> T | Missing:

@@ -11,11 +11,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from ssod.files import write_whole
 from ssod.seeds import seed_all
 from ssod.visualization.report.images import View, spread, the_data, views_of
 from ssod.visualization.report.pictures import Picture, view_picture
-from ssod.visualization.report.rendering import attempt, render
+from ssod.visualization.report.rendering import attempt, check_page, write_page
 
 
 def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> Path:
@@ -35,20 +34,20 @@ def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> P
         The page's path.
 
     Raises:
-        ValueError: If ``number`` is below 1.
+        ValueError: If ``number`` is below 1, or ``path`` is not called ``.html``.
     """
     if number < 1:
         raise ValueError(f'number is {number}, but must be at least 1')
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     path = Path(path)
+    check_page(path)
     content = {
         'command': 'tools/browse_views.py',
         'name': Path(cfg.filename or 'config').stem,
         'labeled': attempt(lambda: labeled_pictures(cfg, number)),
         'unlabeled': attempt(lambda: unlabeled_pictures(cfg, number)),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, render('views.html', content).encode())
+    write_page(path, 'views.html', content)
     return path
 
 

@@ -231,3 +231,13 @@ def test_what_fails_is_missing(error, why):
 
 def test_what_does_not_fail_is_there():
     assert attempt(lambda: 3) == 3
+
+
+def test_a_page_takes_the_place_of_nothing_else(tmp_path):
+    labels = tmp_path / 'labels.json'
+    labels.write_text('{}')
+    with pytest.raises(
+        ValueError, match=r'labels.json is to be a page of HTML; call it labels.html'
+    ):
+        write_report(tmp_path, labels)
+    assert labels.read_text() == '{}'

@@ -239,8 +239,9 @@ def export_onnx(
 ) -> export.Exported:
     """Write a trained teacher as one ONNX file, from the pixels of an image to its boxes.
 
-    Its input and outputs are told in :func:`ssod.export.export_onnx`. It is written only if
-    onnxruntime finds the same boxes as mmdet does.
+    Its input ``image`` is (1, 3, H, W), float32, RGB from 0 to 255, resized; its outputs are
+    ``boxes`` (N, 4) as (x1, y1, x2, y2) in pixels of the input, ``scores`` (N,) and ``labels``
+    (N,), best first. It is written only if onnxruntime finds the same boxes as mmdet does.
 
     Args:
         config: The config file of a run, or of a plain detector.

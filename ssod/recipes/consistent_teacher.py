@@ -170,7 +170,8 @@ class FAM3DHead(AnchorHead):
         num_classes: Number of classes.
         in_channels: Channels of the neck's maps.
         anchor_generator, bbox_coder, loss_cls, loss_bbox, test_cfg: Configs, as of any anchor head.
-        feat_channels, stacked_convs: Channels of the towers, a multiple of 32, and their lengths.
+        feat_channels: Channels of the towers, a multiple of 32.
+        stacked_convs: Convolutions of each tower.
         train_cfg: ``assigner``, the config of an :class:`AdaptiveAssigner`.
 
     Raises:

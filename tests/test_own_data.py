@@ -185,6 +185,29 @@ def test_too_few_to_part(data, tmp_path, count):
         part_validation(few, tmp_path / 'run')
 
 
+@pytest.mark.parametrize(
+    ('part', 'field', 'value', 'told'),
+    [
+        ('categories', 'name', None, r"'name' of categories\[0\] .* is None; it must be a name"),
+        ('categories', 'name', 7, r"'name' of categories\[0\] .* is 7; it must be a name"),
+        ('images', 'id', None, r"'id' of images\[0\] is None; it must be a whole number or text"),
+        ('annotations', 'image_id', None, r"'image_id' of annotations\[0\] .* the id of an image"),
+    ],
+)
+def test_wrong_entries_are_named_before_anything_is_made_of_them(
+    data, tmp_path, part, field, value, told
+):
+    content = json.loads(data.labeled.read_text())
+    content[part][0][field] = value
+    wrong = tmp_path / 'wrong.json'
+    wrong.write_text(json.dumps(content))
+    cfg = Config.fromfile(CONFIG)
+    cfg.work_dir = str(tmp_path / 'run')
+    with pytest.raises(ValueError, match=told):
+        use_data(cfg, replace(data, labeled=wrong, val=None))
+    assert not Path(cfg.work_dir).exists()
+
+
 def test_places_may_be_texts():
     assert OwnData('a.json', 'b', 'c') == OwnData(Path('a.json'), Path('b'), Path('c'))
 

@@ -652,11 +652,12 @@ def test_bad_input_gets_one_line(world, damage, when, message, capsys, monkeypat
     assert '; ' in told[0]
     if when == 'image':
         return
+    logged = []
+    # The logger would write to the stream of whichever test first used it, which may be closed.
+    monkeypatch.setattr(before_run, 'print_log', lambda line, *_: logged.append(line))
     if message.startswith('error'):
         assert_stops(lambda: start(world.cfg), message, world.root, capsys)
     else:
-        logged = []
-        monkeypatch.setattr(before_run, 'print_log', lambda line, *_: logged.append(line))
         start(world.cfg)
         assert told[0].removeprefix('warning: ') in logged
 

@@ -50,21 +50,26 @@ def hook_of(runner):
     return next(hook for hook in runner.hooks if isinstance(hook, TemporalTeacherHook))
 
 
+def whole_and_resumed(cfg, after):
+    """A run, and one that goes on from its checkpoint after some iterations."""
+    resumed = copy.deepcopy(cfg)
+    resumed.work_dir += '-resumed'
+    resumed.merge_from_dict(dict(resume=True, load_from=f'{cfg.work_dir}/iter_{after}.pth'))
+    runners = []
+    for each in (cfg, resumed):
+        runners.append(Runner.from_cfg(each))
+        runners[-1].train()
+    return runners
+
+
 def test_every_visit_is_remembered_and_resumed(digits_cfg):
     # Three of 18 unlabelled images in each of 8 iterations: all are seen once, six twice.
-    whole, part = temporal(digits_cfg, 8), None
-    resumed = copy.deepcopy(whole)
-    runner = Runner.from_cfg(whole)
-    runner.train()
+    runner, part = whole_and_resumed(temporal(digits_cfg, 8), after=5)
     memory = hook_of(runner).memory
     visits = [entry.visits for entry in memory.images.values()]
     assert (len(visits), sum(visits), max(visits)) == (18, 24, 2)
     assert sum(len(entry.labels) for entry in memory.images.values()) > 0
     # From the middle, as from the start.
-    resumed.work_dir += '-resumed'
-    resumed.merge_from_dict(dict(resume=True, load_from=f'{whole.work_dir}/iter_5.pth'))
-    part = Runner.from_cfg(resumed)
-    part.train()
     states = [hook_of(r).memory.state_dict() for r in (runner, part)]
     assert states[0]['keys'] == states[1]['keys']
     for name in ('visits', 'sizes', 'boxes', 'masses', 'labels'):
@@ -77,14 +82,8 @@ def test_what_was_seen_before_the_first_step_is_resumed(digits_cfg):
     # Gradients accumulate: one iteration is over, an update is not.
     cfg = temporal(digits_cfg, 2)
     cfg.optim_wrapper.accumulative_counts = 3
-    resumed = copy.deepcopy(cfg)
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    resumed.work_dir += '-resumed'
-    resumed.merge_from_dict(dict(resume=True, load_from=f'{cfg.work_dir}/iter_1.pth'))
-    part = Runner.from_cfg(resumed)
-    part.train()
-    memories = [hook_of(r).memory.state_dict() for r in (runner, part)]
+    runners = whole_and_resumed(cfg, after=1)
+    memories = [hook_of(runner).memory.state_dict() for runner in runners]
     assert memories[0]['keys'] == memories[1]['keys']
     assert len(memories[0]['keys']) == 6
 

@@ -18,7 +18,7 @@ from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
 from ssod.checks.data_sets import Part
-from ssod.checks.settings import check_names_of
+from ssod.checks.settings import check_settings_of
 from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
 from ssod.own_data import OwnData, use_data
@@ -183,7 +183,7 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
         OSError: If weights do not exist or cannot be downloaded, or data do not exist.
         ValueError: If data would crash the run or teach it something wrong.
     """
-    check_names_of(cfg)
+    check_settings_of(cfg)
     if cfg.get('load_from'):
         cfg.load_from = str(fetch_weights(cfg.load_from))
     if not torch.cuda.is_available():

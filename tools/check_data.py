@@ -29,7 +29,7 @@ from ssod.checks.findings import Finding
 from ssod.checks.images import Look, check_looks, look_at_all
 from ssod.checks.leaks import check_shared
 from ssod.checks.reports import ImageEntry, Report
-from ssod.checks.settings import check_names_of
+from ssod.checks.settings import check_settings_of
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.errors import errors_in_one_line
 from ssod.own_data import OwnData
@@ -109,7 +109,7 @@ def main() -> None:
             data_dir=made,
         )
         init_default_scope(cfg.get('default_scope', 'mmdet'))
-        check_names_of(cfg)
+        check_settings_of(cfg)
         findings, reports = report_on_all(cfg, PARTS)
         findings += check_images(reports, cfg, args.workers)
     for finding in findings:

@@ -1,9 +1,16 @@
-"""Checks of the names in a config."""
+"""Checks of the settings in a config that nobody looks at before they do harm."""
 
 import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.utils.data import DataLoader
+
+from ssod.strict import check_keys
 
 KNOWN = (
     *list(inspect.signature(Runner.__init__).parameters)[1:],
@@ -12,24 +19,85 @@ KNOWN = (
     'log_level',
 )
 """What is read of a config; everything else in it is the config's own affair."""
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+LEAST = {
+    'train_cfg.max_iters': 1,
+    'train_cfg.max_epochs': 1,
+    'train_cfg.val_interval': 1,
+    'randomness.seed': 0,
+    **{f'{loader}.batch_size': 1 for loader in LOADERS},
+    **{f'{loader}.num_workers': 0 for loader in LOADERS},
+}
+"""Settings that are whole numbers, and the smallest of each."""
+POSITIVE = ('optim_wrapper.optimizer.lr', 'auto_scale_lr.base_batch_size')
 
 
-def check_names_of(cfg: Config) -> None:
-    """Refuse a config with a name that nobody reads, but that is a slip from one that is read.
+def check_settings_of(cfg: Config) -> None:
+    """Refuse settings that nobody reads but seem meant for one that is read, or of no sense.
+
+    They are those that would be passed over, or found after hours, or end in a traceback; all
+    others are refused by what they are for.
 
     Args:
         cfg: The config.
 
     Raises:
-        ValueError: Names the first of them, and what it looks like.
+        ValueError: Names the first of them, and what it looks like or must be.
     """
+    file = cfg.filename or 'config'
     for name in cfg:
         near = [known for known in KNOWN if _is_slip(name, known)]
         if near and name not in KNOWN:
             raise ValueError(
-                f'{cfg.filename}: nobody reads the setting {name!r}; did you mean {near[0]!r}? '
+                f'{file}: nobody reads the setting {name!r}; did you mean {near[0]!r}? '
                 f'Give it another name if it is your own'
             )
+    for where, known in _known_keys(cfg).items():
+        value = _value(cfg, where)
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(f'{file}: {where} is {value!r}, but must be a dict')
+        own = [key for key in value or {} if not key.startswith('_')]  # mmengine's _scope_
+        check_keys(f'{file}: {where}', own, dict.fromkeys(known))
+    for where, least in LEAST.items():
+        value = _value(cfg, where)
+        if value is not None and not (type(value) is int and value >= least):
+            raise ValueError(
+                f'{file}: {where} is {value!r}, but must be a whole number of at least {least}'
+            )
+    for where in POSITIVE:
+        value = _value(cfg, where)
+        if value is not None and not (type(value) in (int, float) and value > 0):
+            raise ValueError(f'{file}: {where} is {value!r}, but must be a number above 0')
+
+
+def _known_keys(cfg: Config) -> dict[str, Iterable[str]]:
+    """The names of the settings of some parts of a config, by where these are."""
+    clips = {'value': clip_grad_value_}
+    clip = clips.get(_value(cfg, 'optim_wrapper.clip_grad.type'), clip_grad_norm_)
+    # What the hook does not know it hands to the runner as it saves.
+    saving = (*_names(CheckpointHook.__init__), *_names(Runner.save_checkpoint))
+    # Beside PyTorch's.
+    mmengine = ('dataset', 'num_batch_per_epoch', 'disable_subprocess_warning')
+    return {
+        'randomness': _names(Runner.set_randomness),
+        'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+        'optim_wrapper.clip_grad': ('type', *_names(clip)),
+        'default_hooks.checkpoint': ('type', 'priority', *saving),
+        **{loader: (*_names(DataLoader.__init__), *mmengine) for loader in LOADERS},
+    }
+
+
+def _names(function: Any) -> list[str]:
+    parameters = inspect.signature(function).parameters
+    return [name for name in parameters if name not in ('self', 'kwargs')]
+
+
+def _value(cfg: Config, where: str) -> Any:
+    """What stands at a dotted place; ``None`` if nothing does."""
+    value: Any = cfg
+    for name in where.split('.'):
+        value = value.get(name) if isinstance(value, Mapping | Config) else None
+    return value
 
 
 def _is_slip(name: str, known: str) -> bool:

@@ -12,7 +12,7 @@ from PIL import Image
 from ssod.checks.before_run import report_on_all
 from ssod.checks.images import check_looks, look_at
 from ssod.checks.leaks import check_shared
-from ssod.checks.settings import check_names_of
+from ssod.checks.settings import check_settings_of
 
 CLASSES = ('cat', 'dog')
 WIDTH, HEIGHT = 40, 30
@@ -120,7 +120,7 @@ class World:
 
     def told(self):
         """What ``tools/check_data.py`` prints."""
-        check_names_of(self.cfg)
+        check_settings_of(self.cfg)
         findings, reports = report_on_all(self.cfg, ('train', 'val', 'test'))
         digests = {}
         for report in reports:

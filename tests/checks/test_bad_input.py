@@ -16,7 +16,7 @@ from torch import nn
 
 from ssod.checks import before_run
 from ssod.checks.before_run import check_data_of
-from ssod.checks.settings import check_names_of
+from ssod.checks.settings import check_settings_of
 from ssod.errors import errors_in_one_line
 from ssod.models.pretrained import PretrainedDetectorHook
 
@@ -664,7 +664,7 @@ def test_bad_input_gets_one_line(world, damage, when, message, capsys, monkeypat
 
 def start(cfg):
     """What a run does before it trains."""
-    check_names_of(cfg)
+    check_settings_of(cfg)
     check_data_of(cfg)
 
 

@@ -4,12 +4,10 @@ import copy
 import json
 
 import pytest
-from mmengine.config import Config
 
 from ssod.checks import before_run
 from ssod.checks.before_run import check_data_of
 from ssod.checks.findings import Finding, finding_of, first_of, some
-from ssod.checks.settings import check_names_of
 
 
 @pytest.mark.parametrize(
@@ -112,33 +110,6 @@ def test_data_that_are_tested_as_they_were_validated(world):
     world.write()
     # Their leak is told once, but what they are scored against is looked at.
     assert [line.split(': ')[0] for line in world.told()] == ['error', 'warning']
-
-
-@pytest.mark.parametrize(
-    ('name', 'meant'),
-    [
-        # A letter too many, missing, another, two exchanged; at the begin, inside and at the end.
-        ('train_cfgs', 'train_cfg'),
-        ('rain_cfg', 'train_cfg'),
-        ('optim_wraper', 'optim_wrapper'),
-        ('modal', 'model'),
-        ('trian_dataloader', 'train_dataloader'),
-        ('param_schedulers', 'param_scheduler'),
-        # Names of one's own.
-        ('kept_dataloader', None),
-        ('train_pipeline', None),
-        ('unlabeled', None),
-        ('m', None),
-        ('model', None),
-    ],
-)
-def test_misspelt_names(name, meant, tmp_path):
-    cfg = Config({name: 1})
-    if meant is None:
-        check_names_of(cfg)
-        return
-    with pytest.raises(ValueError, match=f"reads the setting '{name}'; did you mean '{meant}'"):
-        check_names_of(cfg)
 
 
 def test_findings():

@@ -1,6 +1,7 @@
 """Checkpoints that are whole, that outlive a full disk, and that execute nothing when read."""
 
 import importlib
+import logging
 import pickle
 import re
 from collections.abc import Iterator, Mapping
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.registry import HOOKS, MODELS
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.logging import HistoryBuffer, MMLogger, print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner, save_checkpoint, set_random_seed
 from torch import Tensor, nn
@@ -174,6 +176,12 @@ def save_initialized(detector: Mapping[str, Any], seed: int, path: Path) -> None
     save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(path))
 
 
+NOTE = 'last_checkpoint'
+"""The file of a work directory in which mmengine notes its last checkpoint."""
+NONE_YET = 'none yet'
+"""What a run notes there that begins where another one ended, whose checkpoints are not its own."""
+
+
 def latest_checkpoint(directory: str | Path) -> Path | None:
     """The newest checkpoint of a run.
 
@@ -183,11 +191,13 @@ def latest_checkpoint(directory: str | Path) -> Path | None:
     Returns:
         The one that ``last_checkpoint`` names, which a kill may have left empty: here if there is
         one of that name, for a directory may be a copy of another; else the one with the highest
-        number; ``None`` if there is none.
+        number; ``None`` if there is none, or all are of a run before this one.
     """
     directory = Path(directory)
-    note = directory / 'last_checkpoint'
+    note = directory / NOTE
     named = note.read_text().strip() if note.is_file() else ''
+    if named == NONE_YET:
+        return None
     if named:
         for path in (directory / Path(named).name, Path(named)):
             if path.is_file():
@@ -242,10 +252,20 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(**kwargs)
 
     def before_train(self, runner: Runner) -> None:
-        """Clear away what a killed run left unfinished."""
+        """Clear away what a killed run left unfinished; one that begins has no checkpoint yet."""
         super().before_train(runner)
-        if isinstance(self.file_backend, WholeFileBackend):
-            remove_unfinished(self.out_dir)
+        if not isinstance(self.file_backend, WholeFileBackend):
+            return
+        remove_unfinished(self.out_dir)
+        note = Path(self.out_dir) / NOTE
+        if runner.iter == 0 and is_main_process() and note.is_file():
+            print_log(
+                f'{self.out_dir} has checkpoints of an earlier run; this one replaces those of its '
+                f'own names',
+                'current',
+                logging.WARNING,
+            )
+            note.write_text(NONE_YET)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         with self._replacing():

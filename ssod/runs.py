@@ -163,6 +163,8 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
         latest = latest_checkpoint(cfg.work_dir)
         if latest is None:
             told = f'{cfg.work_dir} has no checkpoint to resume from: the run begins anew'
+            if list(Path(cfg.work_dir).glob('*.pth')):
+                told += '; what is there is of an earlier run, name the file to go on with that'
             print_log(told, 'current', logging.WARNING)
             return
         checkpoint = str(latest)

@@ -1,5 +1,6 @@
 """Checkpoints execute nothing, appear whole, and the last good one stays."""
 
+import copy
 import logging
 import os
 import pickle
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.runner import CheckpointLoader, Runner
 
@@ -19,6 +21,7 @@ from ssod.checkpoints import (
     load_checkpoint,
     save_initialized,
 )
+from ssod.runs import set_resume
 
 
 class Calls:
@@ -193,6 +196,36 @@ def test_outdated_checkpoints_are_removed(scored_cfg):
     assert len([name for name in found if name.startswith('best')]) == 1
     assert not left.exists()
     assert latest_checkpoint(scored_cfg.work_dir).name == 'iter_3.pth'
+
+
+def test_checkpoints_of_an_earlier_run_are_not_this_ones(scored_cfg):
+    scored_cfg.train_cfg.max_iters = 2
+    folder = Path(scored_cfg.work_dir)
+    folder.mkdir(parents=True)
+    (folder / 'iter_9.pth').touch()
+    (folder / 'last_checkpoint').write_text(str(folder / 'iter_9.pth'))
+    runner = Runner.from_cfg(copy.deepcopy(scored_cfg))
+    found = []
+
+    class Killed(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            found.append(latest_checkpoint(folder))
+
+    runner.register_hook(Killed())
+    runner.train()
+    assert found[0] is None
+    # Nor are they removed.
+    assert (folder / 'iter_9.pth').is_file()
+    last = latest_checkpoint(folder)
+    assert last == folder / 'iter_2.pth'
+    # One that goes on has a last checkpoint from the beginning.
+    found.clear()
+    scored_cfg.train_cfg.max_iters = 3
+    set_resume(scored_cfg, 'auto')
+    runner = Runner.from_cfg(scored_cfg)
+    runner.register_hook(Killed())
+    runner.train()
+    assert found == [last]
 
 
 def test_a_checkpoint_may_replace_one_of_its_name(tmp_path):

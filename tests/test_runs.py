@@ -206,3 +206,9 @@ def test_nothing_to_resume_from_is_said(tmp_path, monkeypatch):
     runs.set_resume(cfg, 'auto')
     assert 'resume' not in cfg
     assert told == [f'{tmp_path} has no checkpoint to resume from: the run begins anew']
+    told.clear()
+    (tmp_path / 'iter_9.pth').touch()
+    (tmp_path / 'last_checkpoint').write_text('none yet')
+    runs.set_resume(cfg, 'auto')
+    assert 'resume' not in cfg
+    assert 'is of an earlier run, name the file to go on with that' in told[0]

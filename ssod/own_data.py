@@ -10,10 +10,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ssod.checks.coco_fields import check_fields
-from ssod.checks.data_sets import DataSet
 from ssod.config_parts import dicts_in, set_number_of_classes
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
+from ssod.data.data_sets import DataSet
 from ssod.data.splits import split_coco
 
 VAL_SHARE = 0.2

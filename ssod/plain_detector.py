@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from ssod.checkpoints import load_checkpoint, load_weights
-from ssod.checks.data_sets import DataSet
 from ssod.config_parts import dicts_in
+from ssod.data.data_sets import DataSet
 
 Whose = Literal['teacher', 'student']
 """Whose detector."""

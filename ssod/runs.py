@@ -17,8 +17,8 @@ from torch.distributed import destroy_process_group, init_process_group, is_init
 from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
-from ssod.checks.data_sets import Part
 from ssod.checks.settings import check_settings_of
+from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
 from ssod.own_data import OwnData, use_data

@@ -6,7 +6,7 @@ from mmdet.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from ssod import runs
-from ssod.teachers.hook import unwrap
+from ssod.models.semi_supervised_detector import unwrap
 
 CONFIG = 'configs/mt_fasterrcnn_digits10pct.py'
 

@@ -9,11 +9,12 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
 from ssod.checks.classes import check_head
-from ssod.checks.data_sets import DataSet, Part, data_sets_of
+from ssod.checks.descriptions import check_exists
 from ssod.checks.evaluators import check_evaluators
 from ssod.checks.findings import Finding, some
 from ssod.checks.leaks import check_shared
 from ssod.checks.reports import Report, report_on
+from ssod.data.data_sets import DataSet, Part, data_sets_of
 
 SHOWN = 2
 """Errors that are told; ``tools/check_data.py`` tells all."""
@@ -67,7 +68,7 @@ def report_on_all(cfg: Config, parts: Sequence[Part]) -> tuple[list[Finding], li
 
 def _problem(cfg: Config, parts: Sequence[Part]) -> Exception | None:
     """Log warnings, and sum up errors."""
-    missing = [f for data_set in data_sets_of(cfg, parts) for f in data_set.check_exists()]
+    missing = [f for data_set in data_sets_of(cfg, parts) for f in check_exists(data_set)]
     if missing:
         return FileNotFoundError(str(missing[0]))
     findings, reports = report_on_all(cfg, parts)

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ssod.checks.findings import Finding, Role, first_of, some
+from ssod.checks.findings import Finding, first_of, some
+from ssod.data.data_sets import Role
 
 _HEAD = 'bbox_head'
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from ssod.checks.boxes import check_boxes
 from ssod.checks.coco_fields import check_fields, entry_name, shown
-from ssod.checks.findings import Finding, Role, first_of
+from ssod.checks.findings import Finding, first_of
+from ssod.data.data_sets import Role
 
 Entries = Sequence[dict[str, Any]]
 

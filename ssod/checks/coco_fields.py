@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ssod.checks.findings import Finding, Role, first_of
+from ssod.checks.findings import Finding, first_of
 from ssod.data.coco_json import PARTS
+from ssod.data.data_sets import Role
 
 _NOT_IN_NAMES = re.compile(r'[\x00\ud800-\udfff]')  # The system takes no path with these.
 _NUMBERS = frozenset({int, float})  # true and false are none.

@@ -7,9 +7,10 @@ from typing import Any
 from ssod.checks.classes import check_classes
 from ssod.checks.coco import check_coco
 from ssod.checks.coco_fields import shown
-from ssod.checks.findings import Finding, Role, finding_of
+from ssod.checks.findings import Finding, finding_of
 from ssod.checks.reports import Report
 from ssod.data.coco_json import read_coco
+from ssod.data.data_sets import Role
 from ssod.data.load_image import printable
 
 

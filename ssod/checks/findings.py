@@ -7,9 +7,6 @@ from typing import Literal
 Severity = Literal['error', 'warning']
 """``error``: training would be wrong or crash; ``warning``: worth knowing."""
 
-Role = Literal['labeled', 'unlabeled', 'val', 'test']
-"""What a data set is used for."""
-
 
 @dataclass(frozen=True)
 class Finding:

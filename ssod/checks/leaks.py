@@ -4,8 +4,9 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
 
-from ssod.checks.findings import Finding, Role
+from ssod.checks.findings import Finding
 from ssod.checks.reports import Report
+from ssod.data.data_sets import Role
 from ssod.data.load_image import printable
 
 _SCORED = ('val', 'test')

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from ssod.checks.classes import check_classes
 from ssod.checks.coco import check_coco
-from ssod.checks.data_sets import DataSet
+from ssod.checks.descriptions import check_description, check_exists
 from ssod.checks.findings import Finding, Severity, finding_of, first_of
 from ssod.data.coco_json import no_garbage_collection, read_coco
+from ssod.data.data_sets import DataSet
 from ssod.data.folder import EXTENSIONS, look_into
 from ssod.data.load_image import printable
 
@@ -43,7 +44,7 @@ class Report:
 @no_garbage_collection()
 def report_on(data_set: DataSet) -> Report:
     """Check a data set's settings, its annotation file and which images are there."""
-    findings = [*data_set.check_settings(), *data_set.check_exists()]
+    findings = [*check_description(data_set), *check_exists(data_set)]
     if findings or data_set.kind == 'other':
         return Report(data_set, findings)
     if data_set.kind == 'folder':

@@ -12,8 +12,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner, TestLoop, ValLoop, autocast
 
 from ssod.config_parts import dicts_in
+from ssod.models.semi_supervised_detector import unwrap
 from ssod.strict import strict_settings
-from ssod.teachers.hook import unwrap
 
 
 class _ScoresModels:

@@ -17,12 +17,13 @@ from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.structures import InstanceData
 
+from ssod.data.truth import truth_of
 from ssod.files import write_whole
+from ssod.models.semi_supervised_detector import unwrap
 from ssod.seeds import seed_iteration
 from ssod.strict import strict_settings
-from ssod.teachers.hook import TeacherHook, unwrap
+from ssod.teachers.hook import TeacherHook
 from ssod.visualization.curves import plot_curves
 from ssod.visualization.detections import draw_detections
 
@@ -206,18 +207,3 @@ def _table(scores: Mapping[str, float | None]) -> str:
         mean, at50 = ('-' if cell is None else f'{cell:.1f}' for cell in cells)
         lines.append(f'{title:<14}{mean:>6}{at50:>8}')
     return '\n'.join(lines)
-
-
-def truth_of(info: Mapping[str, Any], ignored: bool = False) -> InstanceData:
-    """The boxes of the annotation file, in pixels of the image as it is on the disk.
-
-    Those of the loaded sample will not do: the pipeline may have resized them with the image.
-
-    Args:
-        info: Of one image, as ``get_data_info`` of a data set gives it.
-        ignored: Whether those that do not count, such as crowds, are wanted, or the others.
-    """
-    instances = [x for x in info.get('instances', []) if bool(x.get('ignore_flag')) == ignored]
-    boxes = torch.tensor([x['bbox'] for x in instances], dtype=torch.float32).reshape(-1, 4)
-    labels = torch.tensor([x['bbox_label'] for x in instances], dtype=torch.long)
-    return InstanceData(bboxes=boxes, labels=labels)

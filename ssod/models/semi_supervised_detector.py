@@ -9,10 +9,12 @@ import torch
 from mmdet.models import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.model import is_model_wrapper
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.data.branches import Branch
+from ssod.losses.named import Losses, named, with_factors
 from ssod.models.box_jitter import BoxJitter
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.consistency import Consistency
@@ -32,8 +34,6 @@ from ssod.models.regions import project_regions
 from ssod.models.two_stream_preprocessor import refuse_resizing
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
-
-Losses = dict[str, Any]
 
 
 @MODELS.register_module()
@@ -151,13 +151,13 @@ class SemiSupervisedDetector(BaseDetector):
         features = self.student.extract_feat(batch_inputs)
         taught = strong if weight > 0 else []
         supervised, pseudo = self._box_losses(features, batch_inputs, labeled, taught)
-        losses = _named('sup', supervised)
+        losses = named('sup', supervised)
         if taught:
-            losses |= _named('pseudo', _with_factors(pseudo, self.pseudo_factors), weight)
+            losses |= named('pseudo', with_factors(pseudo, self.pseudo_factors), weight)
         if self.consistency is not None and strong and consistency_weight > 0:
             of_strong = images(features, len(labeled), len(batch_inputs))
             consistency = self.consistency.loss(self.student, of_strong, strong)
-            losses |= _named('consistency', consistency, consistency_weight)
+            losses |= named('consistency', consistency, consistency_weight)
         return losses
 
     def _box_losses(
@@ -299,25 +299,7 @@ class SemiSupervisedDetector(BaseDetector):
         return self._predictor.extract_feat(batch_inputs)
 
 
-def _named(prefix: str, losses: Losses, weight: float = 1.0) -> Losses:
-    """Losses with a prefix, those that count times a weight (a logged accuracy does not)."""
-    return {
-        f'{prefix}_{name}': _scaled(value, weight) if 'loss' in name else value
-        for name, value in losses.items()
-    }
-
-
-def _with_factors(losses: Losses, factors: Mapping[str, float]) -> Losses:
-    """Losses times their factors, without those whose factor is 0."""
-    for name in factors.keys() - losses.keys():
-        raise ValueError(
-            f'pseudo_factors: the detector has no loss {name!r}; it has '
-            f'{", ".join(name for name in losses if "loss" in name)}'
-        )
-    kept = {name: value for name, value in losses.items() if factors.get(name, 1.0) != 0}
-    return {name: _scaled(value, factors.get(name, 1.0)) for name, value in kept.items()}
-
-
-def _scaled(value: Any, weight: float) -> Any:
-    """A tensor or a list of tensors (a loss for each level) times a weight."""
-    return [v * weight for v in value] if isinstance(value, list) else value * weight
+def unwrap(model: Any) -> SemiSupervisedDetector:
+    """The model inside its distributed wrapper, if it has one."""
+    inner: SemiSupervisedDetector = model.module if is_model_wrapper(model) else model
+    return inner

@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
-from ssod.checks.data_sets import DataSet
+from ssod.data.data_sets import DataSet
 from ssod.data.load_image import BrokenImageError
 
 

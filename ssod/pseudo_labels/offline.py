@@ -18,8 +18,8 @@ from mmengine.structures import InstanceData
 from rich.console import Console
 from rich.progress import track
 
-from ssod.checks.data_sets import data_sets_of
 from ssod.data.coco_json import read_coco, write_json
+from ssod.data.data_sets import data_sets_of
 from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
 
 Entry = dict[str, Any]

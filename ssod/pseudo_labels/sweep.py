@@ -11,7 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-from ssod.evaluation.summary import truth_of
+from ssod.data.truth import truth_of
 from ssod.evaluation.verdicts import judge
 from ssod.progress import progress_bar
 

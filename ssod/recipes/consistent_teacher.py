@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from ssod.losses.named import Losses
 from ssod.models.features import Features
-from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.pseudo_labels.projection import clip_boxes
 from ssod.strict import strict_settings
 

@@ -18,8 +18,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.data.branches import Branch
+from ssod.losses.named import Losses
 from ssod.models.features import Features
-from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.strict import strict_settings
 
 Cells = tuple[Tensor, Tensor, Tensor]

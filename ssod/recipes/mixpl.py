@@ -19,10 +19,10 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.data.branches import Branch, pop_branch, put_branch
+from ssod.losses.named import Losses, named
 from ssod.models.features import Features, images
-from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
 from ssod.strict import strict_settings
-from ssod.teachers.hook import unwrap
 
 MOSAIC = 'mosaic'
 """Metainfo of a sample that is a mosaic."""
@@ -383,9 +383,6 @@ class MixPL(SemiSupervisedDetector):
                 continue
             weight *= any(len(sample.gt_instances) for sample in part)
             own = super().pseudo_loss(images(features, start, end), inputs[start:end], part)
-            losses |= {
-                f'{name}_{key}': [v * weight for v in x] if isinstance(x, list) else x * weight
-                for key, x in own.items()
-                if 'loss' in key
-            }
+            own = {key: value for key, value in own.items() if 'loss' in key}
+            losses |= named(name, own, weight)
         return losses

@@ -17,10 +17,11 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssod.losses.named import Losses
 from ssod.models.features import Features
 from ssod.models.proposals import draw_regions, proposal_loss_and_proposals
 from ssod.models.region_sampling import sampling_by_image
-from ssod.models.semi_supervised_detector import Losses, SemiSupervisedDetector
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.pseudo_labels.projection import project_boxes
 from ssod.strict import strict_settings

@@ -14,10 +14,10 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from ssod.data.branches import Branch
+from ssod.models.semi_supervised_detector import unwrap
 from ssod.pseudo_labels.offline import StoredLabels
 from ssod.pseudo_labels.projection import project_boxes, view_to_view
 from ssod.strict import strict_settings
-from ssod.teachers.hook import unwrap
 from ssod.teachers.pi_teacher import PiTeacherHook
 
 NAME = 'pseudo_labels.json'

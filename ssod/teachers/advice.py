@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 from mmengine.runner import Runner
 
+from ssod.models.semi_supervised_detector import unwrap
 from ssod.pseudo_labels.selectors import ScoreSelector
 from ssod.teachers.ema_teacher import EMATeacherHook
-from ssod.teachers.hook import TeacherHook, unwrap
+from ssod.teachers.hook import TeacherHook
 
 _THRESHOLD = "the selector's threshold{threshold}"
 _FOLLOW = (

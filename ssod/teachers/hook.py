@@ -7,7 +7,6 @@ from typing import Any
 from mmdet.registry import TASK_UTILS
 from mmengine.dist import all_reduce_params, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.structures import InstanceData
 from torch import nn
@@ -16,7 +15,7 @@ from torch.optim import Optimizer
 
 from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.data.sampler import SourceRatioSampler
-from ssod.models.semi_supervised_detector import SemiSupervisedDetector
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
 from ssod.pseudo_labels.projection import project_instances, view_to_view
 from ssod.pseudo_labels.selectors import Selector, check, restore, state_of
 
@@ -183,9 +182,3 @@ def share_statistics(student: nn.Module) -> None:
     buffers = [b for m in norms for b in m.buffers() if b.is_floating_point()]
     if buffers:
         all_reduce_params(buffers, op='mean')
-
-
-def unwrap(model: Any) -> SemiSupervisedDetector:
-    """The model inside its distributed wrapper, if it has one."""
-    inner: SemiSupervisedDetector = model.module if is_model_wrapper(model) else model
-    return inner

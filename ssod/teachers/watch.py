@@ -12,12 +12,12 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ssod.models.semi_supervised_detector import unwrap
 from ssod.strict import strict_settings
 from ssod.teachers import alarms
 from ssod.teachers.advice import advice
 from ssod.teachers.box_counts import PseudoTally, count_labels
 from ssod.teachers.distance import relative_distances
-from ssod.teachers.hook import unwrap
 from ssod.teachers.limits import Limits
 from ssod.teachers.non_finite import NonFiniteRecord
 from ssod.teachers.step_guard import StepGuard

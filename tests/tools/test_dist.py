@@ -138,7 +138,7 @@ from mmengine.hooks import Hook
 
 from ssod.schedules import constant
 from ssod.teachers import TeacherHook
-from ssod.teachers.hook import unwrap
+from ssod.models.semi_supervised_detector import unwrap
 
 
 @HOOKS.register_module()

@@ -19,8 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ssod.checks.data_sets import DataSet, data_sets_of
-from ssod.checks.findings import Role
+from ssod.data.data_sets import DataSet, Role, data_sets_of
 from ssod.pseudo_labels.quality import HiddenTruth
 from ssod.seeds import seed_all
 from ssod.teachers.box_counts import BoxCounts, count_labels

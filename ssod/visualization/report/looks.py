@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.data.branches import Branch
-from ssod.evaluation.summary import predict_each, truth_of
+from ssod.data.truth import truth_of
+from ssod.evaluation.summary import predict_each
 from ssod.evaluation.verdicts import Verdict, judge
 from ssod.pseudo_labels.offline import StoredLabels
 from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view

@@ -1,6 +1,5 @@
-"""The data sets that a config names, as far as they can be checked."""
+"""The data sets that a config names, and what each is used for."""
 
-import difflib
 import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +11,12 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import list_from_file
 
-from ssod.checks.findings import Finding, Role
 from ssod.data.digits import DigitsDataset
 from ssod.data.folder import UnlabeledFolder
-from ssod.data.load_image import printable
 
 Part = Literal['train', 'val', 'test']
+Role = Literal['labeled', 'unlabeled', 'val', 'test']
+"""What a data set is used for."""
 Kind = Literal['coco', 'folder', 'other']
 
 
@@ -80,40 +79,6 @@ class DataSet:
         if isinstance(given, str) and os.path.isfile(given):
             return list(list_from_file(given))
         return given if isinstance(given, str) else list(given)
-
-    def check_settings(self) -> list[Finding]:
-        """Settings with which mmdet would crash or silently use nothing."""
-        if self.cls is None:
-            name = str(self.cfg.get('type'))
-            near = difflib.get_close_matches(name, DATASETS.module_dict, n=1)
-            remedy = f'did you mean {near[0]!r}?' if near else 'see custom_imports'
-            what = f'no data set is called {name!r}'
-            return [Finding('error', f'{self.where}.type', what, remedy)]
-        findings = []
-        if isinstance(self.classes, str):
-            what = f'is the text {self.classes!r}, and no file of that name holds the classes'
-            remedy = f'write ({self.classes!r},) for one class'
-            findings.append(Finding('error', f'{self.where}.metainfo.classes', what, remedy))
-        if self.kind == 'coco' and 'img' not in (self.cfg.get('data_prefix') or {}):
-            what = "has no 'img'"
-            remedy = "say where the images are: data_prefix=dict(img='train/')"
-            findings.append(Finding('error', f'{self.where}.data_prefix', what, remedy))
-        if self.role == 'unlabeled' and (self.cfg.get('filter_cfg') or {}).get('filter_empty_gt'):
-            what = 'is set, which leaves no image without labels'
-            remedy = 'set filter_cfg=dict(filter_empty_gt=False)'
-            where = f'{self.where}.filter_cfg.filter_empty_gt'
-            findings.append(Finding('error', where, what, remedy))
-        return findings
-
-    def check_exists(self) -> list[Finding]:
-        """Whether its annotation file is there, or its folder."""
-        if self.kind == 'coco' and not os.path.isfile(self.file):
-            remedy = f'correct {self.where}.ann_file, or see data/README.md for what goes where'
-            return [Finding('error', printable(self.file) or self.where, 'does not exist', remedy)]
-        if self.kind == 'folder' and not os.path.isdir(self.file):
-            remedy = f'give {self.where}.data_root the folder of the unlabelled images'
-            return [Finding('error', printable(self.file), 'is no folder', remedy)]
-        return []
 
     def _join(self, path: str) -> str:
         root = self.cfg.get('data_root') or ''

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from ssod.checks.data_sets import DataSet, data_sets_of
+from ssod.data.data_sets import DataSet, data_sets_of
 
 LABELED = dict(type='CocoDataset', ann_file='a.json', pipeline=[dict(type='LabeledView')])
 UNLABELED = dict(type='CocoDataset', ann_file='b.json', pipeline=[dict(type='TwoViews')])

@@ -1,0 +1,45 @@
+"""Losses by their names, as mmdet's detectors give them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Losses = dict[str, Any]
+"""A tensor or a list of tensors for each name; what has no ``loss`` in its name is only logged."""
+
+
+def named(prefix: str, losses: Losses, weight: float = 1.0) -> Losses:
+    """Losses with a prefix, those that count times a weight (a logged accuracy does not).
+
+    Args:
+        prefix: Comes before the names, and an underscore.
+        losses: By their names.
+        weight: Of all that have ``loss`` in their name.
+    """
+    return {
+        f'{prefix}_{name}': _scaled(value, weight) if 'loss' in name else value
+        for name, value in losses.items()
+    }
+
+
+def with_factors(losses: Losses, factors: Mapping[str, float]) -> Losses:
+    """Losses times their factors, without those whose factor is 0.
+
+    Args:
+        losses: By their names.
+        factors: By the same names; 1 where there is none.
+
+    Raises:
+        ValueError: If there is no such loss.
+    """
+    for name in factors.keys() - losses.keys():
+        raise ValueError(
+            f'pseudo_factors: the detector has no loss {name!r}; it has '
+            f'{", ".join(name for name in losses if "loss" in name)}'
+        )
+    kept = {name: value for name, value in losses.items() if factors.get(name, 1.0) != 0}
+    return {name: _scaled(value, factors.get(name, 1.0)) for name, value in kept.items()}
+
+
+def _scaled(value: Any, weight: float) -> Any:
+    """A tensor or a list of tensors (a loss for each level) times a weight."""
+    return [v * weight for v in value] if isinstance(value, list) else value * weight

@@ -2,7 +2,8 @@
 
 Writes COCO JSON with scores, to train on or to be corrected by hand. What an interrupted call has
 done is not done again. Images that cannot be read are passed over, and told at the end. With
---sweep the model is tried on the validation images: which score threshold suits each class.
+--sweep nothing is labelled; the model is tried on the validation images: which score threshold
+suits each class.
 
 Examples:
     python tools/pseudo_label.py configs/stac_fasterrcnn_coco10pct.py \\
@@ -40,19 +41,28 @@ def parse_args() -> argparse.Namespace:
         '--score-thr', type=float, default=0.2, help='least score of a box, in [0, 1]; %(default)s'
     )
     parser.add_argument(
-        '--sweep', action='store_true', help='then try score thresholds on the validation images'
+        '--sweep',
+        action='store_true',
+        help='label nothing, but try score thresholds on the validation images',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace the file if it is there')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.sweep and (args.folder or args.out or args.overwrite):
+        parser.error('--sweep labels nothing; leave out the folder, --out and --overwrite')
+    return args
 
 
 def main() -> None:
     args = parse_args()
     given = dict(model=args.model, options=args.cfg_options)
     with errors_in_one_line():
+        if args.sweep:
+            rows = api.sweep_thresholds(args.config, args.checkpoint, **given)
+            print(f'{sweep_table(rows)}\n\n{selector_of(rows)}')
+            return
         file = api.pseudo_label(
             args.config,
             args.checkpoint,
@@ -62,10 +72,7 @@ def main() -> None:
             overwrite=args.overwrite,
             **given,
         )
-        print(f'{file}: pseudo-labels of {len(read_coco(file)["images"])} images', flush=True)
-        if args.sweep:
-            rows = api.sweep_thresholds(args.config, args.checkpoint, **given)
-            print(f'\n{sweep_table(rows)}\n\n{selector_of(rows)}')
+        print(f'{file}: pseudo-labels of {len(read_coco(file)["images"])} images')
 
 
 if __name__ == '__main__':

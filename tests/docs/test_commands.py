@@ -31,7 +31,8 @@ from ssod import runs, schedules
 from ssod.checks.settings import KNOWN
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / name for name in ('README.md', 'CONTRIBUTING.md', 'data/README.md')]
+PAGES += sorted((ROOT / 'docs').glob('*.md'))
 PLACEHOLDERS = {'CONFIG', 'CHECKPOINT', 'WORK_DIR'}
 USERS_OWN = {'configs/mine.py'}
 REGISTRIES = ('MODELS', 'DATASETS', 'TRANSFORMS', 'DATA_SAMPLERS', 'TASK_UTILS', 'HOOKS')
@@ -103,6 +104,10 @@ class Checker:
             self.target(words)
         elif words[0] == 'pip':
             installs(words[1:])
+        elif words[0] == '.venv/bin/pre-commit':
+            assert words[1:] == ['install']
+            assert (ROOT / '.pre-commit-config.yaml').is_file()
+            assert re.search('^pre-commit==', (ROOT / 'requirements/lock.txt').read_text(), re.M)
         else:
             pytest.fail(f'nobody here knows how to test {shlex.join(words)!r}')
 
@@ -286,8 +291,17 @@ def test_no_block_is_passed_over():
         assert not strange, f'{page.name}: write blocks of commands as ```bash, at the left'
 
 
+@functools.cache
+def define_classes_of(page):
+    """Run the blocks of a page that show how to write a class; others name it."""
+    for block in blocks('python'):
+        if block.page == page and 'register_module()' in block.text:
+            exec(block.text, {})
+
+
 @pytest.mark.parametrize('block', blocks('python'), ids=str)
 def test_python_of_a_block(block):
+    define_classes_of(block.page)
     for node in ast.walk(ast.parse(block.text)):
         if not isinstance(node, ast.Call):
             continue

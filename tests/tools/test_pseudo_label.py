@@ -37,10 +37,16 @@ def test_three_commands(digits_cfg, bench):
         'pseudo_labels.json exists; remove it, or pass --overwrite'
         in (bench.place / '4.txt').read_text()
     )
-    # Any folder, and which thresholds suit.
-    options = ['--out', 'folder.json', '--sweep', '--score-thr', '0.01']
+    # Any folder.
+    options = ['--out', 'folder.json', '--score-thr', '0.01']
     images = Path(digits_cfg.val_dataloader.dataset.data_root) / 'images/val'
     told = bench.run(*label, images, *options, log='5.txt')
     assert 'folder.json: pseudo-labels of 4 images' in told
+    # Which thresholds suit, as often as one likes.
+    told = bench.run(*label, '--sweep', log='6.txt')
+    assert 'pseudo-labels of' not in told
     assert '| class | labels | threshold | precision | recall |' in told
     assert "selector = dict(type='ClassScoreSelector', thresholds=[" in told
+    refused = bench.start(*label, images, '--sweep', log='7.txt')
+    assert refused.wait() == 2
+    assert '--sweep labels nothing; leave out the folder' in (bench.place / '7.txt').read_text()

@@ -174,6 +174,26 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
     cfg.resume, cfg.load_from = True, checkpoint
 
 
+def set_scored(cfg: Config, models: Sequence[str] | None) -> None:
+    """Choose what a test scores.
+
+    Args:
+        cfg: The run's config; it is changed.
+        models: ``'teacher'``, ``'student'`` or both; ``None`` for the teacher, or for the only
+            detector of a published config.
+
+    Raises:
+        ValueError: If models are named, but the config is of one detector.
+    """
+    if (cfg.get('test_cfg') or {}).get('type') == 'SemiSupervisedTestLoop':
+        cfg.test_cfg.models = list(models or ['teacher'])
+    elif models:
+        raise ValueError(
+            f'{cfg.filename}: is the config of one detector, which has no {models[0]}; leave out '
+            f'--model'
+        )
+
+
 def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runner:
     """A runner for a config, its pretrained weights fetched first and its data checked.
 
@@ -183,8 +203,14 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
 
     Raises:
         OSError: If weights do not exist or cannot be downloaded, or data do not exist.
-        ValueError: If data would crash the run or teach it something wrong.
+        ValueError: If the config is not for this, or data would crash the run or teach it something
+            wrong.
     """
+    if cfg.get(f'{parts[0]}_cfg') is None:
+        raise ValueError(
+            f'{cfg.filename}: has no {parts[0]}_cfg; name a config that does, as those of configs/ '
+            f'do'
+        )
     check_settings_of(cfg)
     if cfg.get('load_from'):
         cfg.load_from = str(fetch_weights(cfg.load_from))

@@ -212,3 +212,25 @@ def test_nothing_to_resume_from_is_said(tmp_path, monkeypatch):
     runs.set_resume(cfg, 'auto')
     assert 'resume' not in cfg
     assert 'is of an earlier run, name the file to go on with that' in told[0]
+
+
+def test_what_is_scored():
+    cfg = Config.fromfile(CONFIG)
+    runs.set_scored(cfg, None)
+    assert cfg.test_cfg.models == ['teacher']
+    runs.set_scored(cfg, ['student', 'teacher'])
+    assert cfg.test_cfg.models == ['student', 'teacher']
+    # One that is published has mmdet's own loop, which scores what there is.
+    published = Config(dict(test_cfg=dict(type='TestLoop')))
+    runs.set_scored(published, None)
+    assert published.test_cfg == dict(type='TestLoop')
+    with pytest.raises(ValueError, match='of one detector, which has no student; leave out'):
+        runs.set_scored(published, ['student'])
+
+
+@pytest.mark.parametrize(
+    ('parts', 'missing'), [(('train', 'val'), 'train_cfg'), (['test'], 'test')]
+)
+def test_a_config_that_is_not_for_this(parts, missing):
+    with pytest.raises(ValueError, match=f'has no {missing}'):
+        runs.build_runner(Config(dict(val_cfg=dict())), parts)

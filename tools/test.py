@@ -24,8 +24,7 @@ def parse_args() -> argparse.Namespace:
         '--model',
         nargs='+',
         choices=['teacher', 'student'],
-        default=['teacher'],
-        help='what to score',
+        help='what to score; default: the teacher; a published config is of one alone',
     )
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
     parser.add_argument(
@@ -44,7 +43,7 @@ def main() -> None:
     args = parse_args()
     with errors_in_one_line():
         cfg = runs.load_config(args.config, args.work_dir, args.cfg_options, args.launcher)
-        cfg.test_cfg.models = args.model
+        runs.set_scored(cfg, args.model)
         cfg.resume, cfg.load_from = False, args.checkpoint
         runs.build_runner(cfg, ['test']).test()
 

@@ -64,7 +64,7 @@ def _check_scored(annotations: Entries, file: str) -> list[Finding]:
             bare.append(f"{entry_name(annotations, 'annotations', place)} has no 'iscrowd'")
         if annotation['id'] == 0:
             name = entry_name(annotations, 'annotations', place)
-            zero.append(f'{name} counts as not found, whatever is detected')
+            zero.append(f'{name} is never found for CocoMetric, whatever is detected')
     alternative = 'or score with FastCocoMetric'
     return [
         *first_of('warning', file, bare, f'write 0, {alternative}: CocoMetric fails without it'),

@@ -17,6 +17,7 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 
+from ssod.losses.named import Losses
 from ssod.models.batched_rpn_head import BatchedRPNHead
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.features import Features, images
@@ -24,10 +25,8 @@ from ssod.models.proposals import as_objects, draw_regions, with_names_of_propos
 from ssod.models.region_sampling import sampling_by_image
 from ssod.models.regions import judges_boxes
 
-Losses = dict[str, Any]
 Samples = list[DetDataSample]
 """Of some images, with the boxes to be learnt as ``gt_instances``, which may have ``weights``."""
-
 
 REGION_LOSSES = 'loss_cls', 'loss_bbox'
 """What mmdet calls the losses of a region head."""

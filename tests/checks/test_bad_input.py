@@ -426,7 +426,7 @@ TABLE = [
     (lambda w: w.val['annotations'][1].pop('iscrowd'), 'json',
      "warning: val.json: annotations[1] (id 2) has no 'iscrowd'; write 0, or score with Fast"),
     (lambda w: w.val['annotations'][0].update(id=0), 'json',
-     'warning: val.json: annotations[0] (id 0) counts as not found, whatever is detected; number'),
+     'warning: val.json: annotations[0] (id 0) is never found for CocoMetric, whatever is'),
     (lambda w: w.unlabeled.update(annotations=w.labeled['annotations']), 'json',
      'warning: unlabeled.json: is unlabelled, but has 3 annotations, which are ignored; take them'),
     # --- Settings of the data.

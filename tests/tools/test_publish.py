@@ -1,5 +1,6 @@
 """A run's teacher published from the command line."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -38,6 +39,15 @@ def test_a_run_is_published(run, bench, monkeypatch, capsys):
     assert content['meta']['dataset_meta']['classes'] == tuple('0123456789')
     assert content['meta']['dataset_meta']['palette'][0] == (230, 25, 75)
     assert Config.fromfile(published / 'mine.py').model.type == 'FasterRCNN'
+
+    # It is scored like a run, to the same.
+    scores = []
+    for where, weights in ((config, checkpoint), (published / 'mine.py', published / 'mine.pth')):
+        scored = [sys.executable, TOOL.with_name('test.py'), where, weights]
+        told = bench.run(*scored, '--work-dir', f'of_{where.parent.name}', log='2.txt')
+        scores.append(re.findall(r'bbox_mAP: ([\d.]+)', told)[-1])
+    assert scores[0] == scores[1]
+    assert float(scores[0]) > 0
 
     # What is there is not overwritten; the tool says so in one line.
     monkeypatch.setattr(sys, 'argv', ['publish', str(config), str(checkpoint), '--model=student'])

@@ -62,8 +62,8 @@ class SoftmaxFocalLoss(nn.Module):
             reduction_override: ``'none'`` for the losses (N,), ``'sum'`` for their sum.
         """
         cross_entropy = F.cross_entropy(cls_score.float(), label, reduction='none')
-        # Not below 0 where rounding makes p more than 1.
-        missing = (1 - torch.exp(-cross_entropy)).clamp(min=0)
+        # Above 0, where a root has no gradient.
+        missing = (1 - torch.exp(-cross_entropy)).clamp(min=1e-7)
         losses = self.loss_weight * missing**self.gamma * cross_entropy
         if weight is not None:
             losses = losses * weight

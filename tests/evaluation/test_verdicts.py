@@ -10,6 +10,7 @@ A = (0, 0, 10, 10)
 HALF_A = (0, 0, 10, 5)  # overlaps A with 0.5
 FIFTH_A = (0, 0, 10, 2)  # with 0.2
 SLIVER_A = (0, 0, 10, 0.9)  # with 0.09
+STRIP_A = (0, 0, 10, 1.1)  # with 0.11
 FAR = (50, 50, 60, 60)
 
 
@@ -46,6 +47,7 @@ def true(*rows):
         # Both overlaps at which the verdict changes.
         ([(HALF_A, 0.9, 0)], [(A, 0)], [('right', 0)]),
         ([(SLIVER_A, 0.9, 0)], [(A, 0)], [('background', None)]),
+        ([(STRIP_A, 0.9, 0)], [(A, 0)], [('wrong place', 0)]),
         # The surest one chooses first, wherever it stands.
         ([(HALF_A, 0.5, 0), (A, 0.9, 0)], [(A, 0)], [('found twice', 0), ('right', 0)]),
         # The right class counts even if another object is nearer.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from mmengine.config import ConfigDict
 
+from ssod.fitting import anchors
 from ssod.fitting.anchors import (
     anchors_of,
     best_ious,
@@ -20,7 +21,7 @@ SQUARE = dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[8, 16])
 
 
 @pytest.mark.parametrize(
-    ('box', 'anchors', 'iou'),
+    ('box', 'sizes', 'iou'),
     [
         # Alike and in one place; twice as long.
         ((8, 8), [(8, 8, 0)], 1.0),
@@ -34,15 +35,15 @@ SQUARE = dict(type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[8, 16])
         ((8, 16), [(8, 8, 0), (8, 12, 0)], 0.75),
     ],
 )
-def test_ious(box, anchors, iou):
-    found = best_ious(np.array([box], float), np.array(anchors, float))
+def test_ious(box, sizes, iou):
+    found = best_ious(np.array([box], float), np.array(sizes, float))
     np.testing.assert_allclose(found, [iou])
 
 
 def test_coverage():
-    anchors = np.array([(8, 8, 0)], float)
+    one = np.array([(8, 8, 0)], float)
     # IoUs of 1, 0.5 and 0.25: from a half on, a box is covered.
-    assert coverage(np.array([(8, 8), (8, 16), (16, 16)], float), anchors) == pytest.approx(2 / 3)
+    assert coverage(np.array([(8, 8), (8, 16), (16, 16)], float), one) == pytest.approx(2 / 3)
 
 
 def test_mmdets_anchors():
@@ -94,6 +95,17 @@ def test_anchors_that_cover_stay(cfg):
     told = fit_anchors(cfg, Given({}), labels_of([(640, 480)], [(0.6, 0.6)]))
     assert told == "anchors: the config's own cover 0% of the labelled boxes"
     assert cfg.to_dict() == before
+
+
+@pytest.mark.parametrize(('after', 'fitted'), [(0.54, False), (0.56, True)])
+def test_anchors_change_for_a_gain_alone(cfg, monkeypatch, after, fitted):
+    shares = iter([0.5, after])
+    monkeypatch.setattr(anchors, 'coverage', lambda *_: next(shares))
+    monkeypatch.setattr(anchors, 'fitted_anchors', lambda *_: {'scales': [2]})
+    before = cfg.to_dict()
+    told = fit_anchors(cfg, Given({}), labels_of([(640, 480)], [(6, 3)]))
+    assert (cfg.to_dict() != before) is fitted
+    assert ('not 50%' in told) is fitted
 
 
 def test_nothing_to_fit(cfg):

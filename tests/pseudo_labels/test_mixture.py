@@ -12,7 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from ssod.pseudo_labels import MixtureSelector
-from ssod.pseudo_labels.mixture import ITERATIONS, fit_mixtures, positive_thresholds
+from ssod.pseudo_labels.mixture import (
+    ITERATIONS,
+    fit_mixtures,
+    positive_thresholds,
+    responsibilities,
+)
 from ssod.pseudo_labels.selectors import SelectorChain
 from ssod.teachers import TeacherHook
 
@@ -43,6 +48,14 @@ def test_the_threshold_lies_between_the_heaps():
     thresholds = positive_thresholds(scores, everything(scores))
     upper = [scores[0][scores[0] > 0.5].min(), scores[1][scores[1] > 0.3].min()]
     assert thresholds.tolist() == pytest.approx(torch.stack(upper).tolist())
+
+
+def test_a_wide_upper_heap_claims_no_lowest_score():
+    # 0.05 is far from the narrow heap at 0.3, and nearer to the wide one for its width.
+    scores = torch.tensor([[0.05, *[0.28, 0.29, 0.3, 0.3, 0.31, 0.32] * 5, *[0.5, 0.7, 0.9] * 4]])
+    mixture = fit_mixtures(scores, everything(scores))
+    assert responsibilities(scores, *mixture)[0, 0, 1] > 0.99
+    assert positive_thresholds(scores, everything(scores)).tolist() == [0.5]
 
 
 def test_what_does_not_count_changes_nothing():

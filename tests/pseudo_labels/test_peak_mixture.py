@@ -90,6 +90,8 @@ def test_the_fit_is_scikit_learns():
         # All alike, and none at all: no mixture, so all boxes are kept as in the released code.
         ([0.6] * 10, 0.0),
         ([], 0.0),
+        # A wide upper heap does not claim the lowest score, likelier though it is than the others.
+        ([0.05, 0.1, *[0.28, 0.29, 0.3, 0.3, 0.31, 0.32] * 5, 0.5, 1.0], 0.5),
         # Two values: the upper one.
         ([0.1, 0.1, 0.1, 0.6, 0.6], 0.6),
         # Fewer than ``least``.

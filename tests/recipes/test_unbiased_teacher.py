@@ -47,9 +47,10 @@ def test_weights_and_divisors():
     torch.testing.assert_close(focal(scores, labels, reduction_override='sum'), each.sum())
 
 
-def test_the_gradient_of_a_certain_region_is_finite():
+@pytest.mark.parametrize('gamma', [0.5, 1.5])
+def test_the_gradient_of_a_certain_region_is_finite(gamma):
     scores = torch.tensor([[50.0, 0.0], [0.0, 200.0]], requires_grad=True)
-    SoftmaxFocalLoss(1.5)(scores, torch.tensor([0, 0])).backward()
+    SoftmaxFocalLoss(gamma)(scores, torch.tensor([0, 0])).backward()
     assert scores.grad.isfinite().all()
 
 

@@ -143,6 +143,7 @@ def test_scores_sink_towards_the_lowest():
         ([1, 1, 1, 11], 1, False),
         ([1, 1, 1, 1, 11], 1, True),
         ([1, 1, 1, 1, 10], 1, False),
+        ([1] * 7 + [15, 15], 2, False),
         # One high norm of two is nothing, two are.
         ([1] * 8 + [1, 15], 2, False),
         ([1] * 8 + [15, 15], 2, True),

@@ -29,8 +29,13 @@ UNFIT = {
     'GARPNHead': 'predicts on one image at a time',
     'GARetinaHead': 'predicts on one image at a time',
     'CenterNet': 'wants to know of borders that views do not have',
+    'FastRCNN': 'has its proposals from a file',
+    'CrowdDet': 'learns several objects of each region at once',
+    'SSDHead': "fails in mmdet's own predictions",
 }
 """Detectors and heads that cannot be teachers, and why."""
+OF_MASKS = {'mask_head', 'panoptic_head', 'loss_mask'}
+"""Settings of detectors that learn masks."""
 
 
 def use_detector(cfg: Config, name: str) -> None:
@@ -101,8 +106,8 @@ def _load(name: str) -> Config:
 
 def _check(detector: ConfigDict, name: str) -> None:
     if 'detector' in detector:
-        raise ValueError(f'{name}: {detector.type} is semi-supervised itself; name its detector')
-    if any('mask_head' in part for part in dicts_in(detector)):
+        raise ValueError(f'{name}: {detector.type} has a detector inside; name the config of that')
+    if any(OF_MASKS & part.keys() for part in dicts_in(detector)):
         raise ValueError(
             f'{name}: {detector.type} learns masks, and pseudo-boxes have none; take a detector of '
             f'boxes'
@@ -113,6 +118,8 @@ def _check(detector: ConfigDict, name: str) -> None:
     kind = detector.get('data_preprocessor', {}).get('type')
     if kind != 'DetDataPreprocessor':
         raise ValueError(f'{name}: {detector.type} does not detect objects in images')
+    if 'bbox_head' not in detector.get('roi_head', detector):
+        raise ValueError(f'{name}: {detector.type} tells no classes; take a whole detector')
 
 
 def _number_of_classes(cfg: Config) -> int:

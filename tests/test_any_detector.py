@@ -264,7 +264,7 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
         ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 'MaskRCNN learns masks'),
         (
             'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
-            'SoftTeacher is semi-supervised itself',
+            'SoftTeacher has a detector inside; name the config of that',
         ),
         (
             'mmdet::tridentnet/tridentnet_r50-caffe_1x_coco.py',
@@ -274,6 +274,13 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
             'mmdet::guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py',
             'GARetinaHead predicts on one image at a time',
         ),
+        ('mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', 'Mask2Former learns masks'),
+        ('mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py', 'RTMDet learns masks'),
+        ('mmdet::rpn/rpn_r50_fpn_1x_coco.py', 'RPN tells no classes; take a whole detector'),
+        ('mmdet::cascade_rpn/cascade-rpn_r50-caffe_fpn_1x_coco.py', 'RPN tells no classes'),
+        ('mmdet::fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'FastRCNN has its proposals from a file'),
+        ('mmdet::crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py', 'CrowdDet learns several'),
+        ('mmdet::ssd/ssd300_coco.py', "SSDHead fails in mmdet's own predictions"),
         ('mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py', 'does not detect'),
     ],
 )

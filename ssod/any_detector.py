@@ -60,6 +60,9 @@ def use_detector(cfg: Config, name: str) -> None:
         ValueError: If it is not a detector's that boxes alone can teach.
     """
     theirs = _load(name)
+    for part in ('model', 'train_dataloader', 'optim_wrapper', 'test_dataloader'):
+        if part not in theirs:
+            raise ValueError(f'{name}: has no {part}; name the whole config of a training')
     detector = theirs.model
     _check(detector, name)
     preprocessor = detector.pop('data_preprocessor')

@@ -152,7 +152,10 @@ def _trained(cfg: Config, checkpoint: str | Path, whose: Whose) -> SemiSupervise
     load_weights(model, content['state_dict'], checkpoint)
     # Refuses a config that calls the classes otherwise.
     classes_and_palette(cfg, content, checkpoint)
-    model.predict_on = whose
+    if isinstance(model, SemiSupervisedDetector):
+        model.predict_on = whose
+    elif whose == 'student':
+        raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
     return model.to('cuda' if torch.cuda.is_available() else 'cpu')
 
 

@@ -83,6 +83,9 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
         ValueError: If they are in no known format or wrong, have no categories, or would be
             overwritten.
     """
+    for part in ('model', 'default_hooks', 'train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if part not in cfg:
+            raise ValueError(f'{cfg.filename}: has no {part}; name the whole config of a training')
     out_dir = Path(cfg.work_dir) if out_dir is None else out_dir
     data = in_coco(data, out_dir)
     labeled, val = data.labeled, data.val

@@ -33,7 +33,7 @@ BACKENDS = {
 
 def load_config(
     path: str | Path,
-    work_dir: str | None = None,
+    work_dir: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     launcher: str = 'none',
     detector: str | None = None,
@@ -73,6 +73,7 @@ def load_config(
         name += f'-{Path(detector).stem}'
     options = dict(options or {})
     place = work_dir or options.get('work_dir') or cfg.get('work_dir') or f'work_dirs/{name}'
+    place = str(place)
     cfg.work_dir = place
     if data is not None:
         use_data(cfg, data, None if data_dir is None else Path(data_dir))
@@ -225,16 +226,23 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
     cfg.get('visualizer', {}).pop('name', None)
     runner = _Runner.from_cfg(cfg)
     check_data_of(cfg, parts)
-    if 'train' in parts:
-        Runner.dump_config(runner)
+    runner.trains = 'train' in parts
     return runner
 
 
 class _Runner(Runner):
     """A runner that does not replace a run's config before anything is known to be right."""
 
+    trains = False
+
     def dump_config(self) -> None:
-        """Left to :func:`build_runner`, for trainings alone."""
+        """Left to :meth:`load_or_resume`."""
+
+    def load_or_resume(self) -> None:
+        """Load weights; if they fit, a training writes its config."""
+        super().load_or_resume()
+        if self.trains:
+            super().dump_config()
 
 
 def _use_cpu_ranks(cfg: Config) -> None:

@@ -261,6 +261,7 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
     [
         ('mmdet::yolox/none.py', r'config mmdet::yolox/none\.py does not exist'),
         ('none.py', r"config none\.py does not exist; mmdet's own begin with mmdet::"),
+        ('configs/_base_/models/mt_fcos_digits.py', 'has no train_dataloader; name the whole'),
         ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 'MaskRCNN learns masks'),
         (
             'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',

@@ -69,6 +69,13 @@ def test_thresholds(trained, digits):
     assert sum(row.truths for row in rows) == len(labels)
 
 
+def test_a_published_detector_has_no_student(trained, tmp_path):
+    place, _, _ = trained
+    made = ssod.publish(place / CONFIG.name, place / 'iter_2.pth', tmp_path / 'published')
+    with pytest.raises(ValueError, match='of a plain detector, which has no student'):
+        ssod.sweep_thresholds(made.config, made.checkpoint, model='student')
+
+
 def test_another_detectors_checkpoint(trained):
     place, _, _ = trained
     other = CONFIG.with_name('mixpl_fcos_digits10pct.py')

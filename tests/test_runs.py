@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 
 from ssod import runs
+from ssod.own_data import OwnData
 
 CONFIG = Path(__file__).parents[1] / 'configs/mt_fasterrcnn_digits10pct.py'
 
@@ -26,6 +27,7 @@ def test_the_work_dir(tmp_path):
     own = tmp_path / 'own.py'
     own.write_text(f"_base_ = '{CONFIG}'\nwork_dir = 'here'\n")
     assert runs.load_config(own, work_dir='there').work_dir == 'there'
+    assert runs.load_config(own, work_dir=Path('there')).work_dir == 'there'
     assert runs.load_config(own).work_dir == 'here'
     assert runs.load_config(CONFIG).work_dir == 'work_dirs/mt_fasterrcnn_digits10pct'
 
@@ -195,8 +197,32 @@ def test_only_a_training_that_begins_writes_its_config(scored_cfg, tmp_path):
     with pytest.raises(FileNotFoundError, match='no.json'):
         runs.build_runner(refused)
     assert not written.exists()
-    runs.build_runner(scored_cfg)
+    scored_cfg.train_cfg.max_iters = 1
+    runs.build_runner(scored_cfg).train()
     assert written.exists()
+
+
+def test_own_data_want_a_whole_config(tmp_path):
+    config = tmp_path / 'published.py'
+    Config(dict(model=dict(), default_hooks=dict())).dump(config)
+    data = OwnData(labeled='a.json', images='images', unlabeled='folder')
+    with pytest.raises(ValueError, match='has no train_dataloader; name the whole config'):
+        runs.load_config(config, data=data)
+
+
+def test_a_resumption_that_is_refused_leaves_the_config(scored_cfg, tmp_path):
+    scored_cfg.train_cfg.max_iters = 1
+    config = tmp_path / 'mine.py'
+    scored_cfg.dump(config)
+    runs.build_runner(runs.load_config(config)).train()
+    written = Path(scored_cfg.work_dir) / 'mine.py'
+    before = written.read_text()
+    options = {'model.detector.roi_head.bbox_head.fc_out_channels': 32}
+    cfg = runs.load_config(config, options=options)
+    runs.set_resume(cfg, 'auto')
+    with pytest.raises(ValueError, match='the checkpoint is not of this model'):
+        runs.build_runner(cfg).train()
+    assert written.read_text() == before
 
 
 def test_nothing_to_resume_from_is_said(tmp_path, monkeypatch):

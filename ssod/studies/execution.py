@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from ssod.checkpoints import latest_checkpoint
 from ssod.runs import build_runner
 from ssod.studies.compose import Composer
 from ssod.studies.plan import Run
@@ -94,11 +93,11 @@ def score_held_out(
         if known is None or results.find(run, settings) is not None:
             continue
         place = composer.place(run)
-        checkpoint = latest_checkpoint(place)
-        if checkpoint is None:
+        checkpoint = composer.weights(run)
+        if not checkpoint.is_file():
             raise FileNotFoundError(
-                f'{place} has no checkpoint to score; remove the run from {trained.path} and train '
-                f'it again'
+                f'{checkpoint} does not exist and cannot be scored; remove the run from '
+                f'{trained.path} and train it again'
             )
         cfg = composer.config(run, held_out=True)
         cfg.load_from, cfg.work_dir = str(checkpoint), str(place / 'held_out')

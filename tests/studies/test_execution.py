@@ -105,7 +105,8 @@ def test_only_what_was_trained_is_held_out(composer, tmp_path):
     done = Result('cells', 25, 'supervised', 1, composer.digest(run), 1.0, 1.0, 1.0, 1.0, 1.0)
     trained.add(done)
     with pytest.raises(
-        FileNotFoundError, match=r'supervised/1-\w+ has no checkpoint .*trained.jsonl'
+        FileNotFoundError,
+        match=r'supervised/1-\w+/iter_2.pth does not exist and .*trained.jsonl',
     ):
         list(score_held_out(composer, trained, results))
     # What has been scored once is not scored again.

@@ -23,15 +23,16 @@ def errors_in_one_line() -> Iterator[None]:
     """Print what a user can mend as ``error: ...`` on stderr and exit with code 1.
 
     That is a ``ValueError`` or ``OSError`` that this package raises, in a data worker too, any
-    ``OSError`` that names a file, and an unknown name or setting in a config. Everything else is a
-    bug and keeps its traceback; so do all of them if the environment says ``SSOD_TRACEBACK=1``.
+    ``OSError`` that names a file, an unknown name or setting in a config, and a data worker that
+    was killed. Everything else is a bug and keeps its traceback; so do all of them if the
+    environment says ``SSOD_TRACEBACK=1``.
 
     Raises:
         SystemExit: With code 1, in the place of such an error.
     """
     try:
         yield
-    except (ValueError, OSError, TypeError, KeyError) as error:
+    except (ValueError, OSError, TypeError, KeyError, RuntimeError) as error:
         line = None if os.environ.get('SSOD_TRACEBACK') == '1' else _line(error)
         if line is None:
             raise
@@ -41,6 +42,11 @@ def errors_in_one_line() -> Iterator[None]:
 
 def _line(error: Exception) -> str | None:
     """What a user can mend; ``None`` if it is a bug."""
+    if re.search(r'DataLoader worker .*(killed|exited unexpectedly)', str(error)):
+        return (
+            'a data worker was killed, most likely for want of memory; lower '
+            'train_dataloader.num_workers, and go on with --resume'
+        )
     if isinstance(error, ValueError | OSError):
         names_a_file = isinstance(error, OSError) and error.filename is not None
         files = [trace.tb_frame.f_code.co_filename for trace in _traces(error)]

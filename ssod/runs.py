@@ -1,6 +1,7 @@
 """From a config file and a few choices of the command line to a runner."""
 
 import atexit
+import copy
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -78,12 +79,35 @@ def load_config(
     if data is not None:
         use_data(cfg, data, None if data_dir is None else Path(data_dir))
         if fit:
+            # What it is fitted by has to make sense.
+            asked = copy.deepcopy(cfg)
+            merge_options(asked, options)
+            check_settings_of(asked)
             fit_config(cfg, options, machine_at_hand(launcher))
-    cfg.merge_from_dict(options)
+    merge_options(cfg, options)
     cfg.work_dir, cfg.launcher = place, launcher
     if launcher != 'none' and not torch.cuda.is_available():
         _use_cpu_ranks(cfg)
     return cfg
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Replace values of a config.
+
+    Args:
+        cfg: The config; it is changed.
+        options: The values, with dotted keys.
+
+    Raises:
+        ValueError: If a key leads into a list that is not as long, or into what is no dict.
+    """
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError) as error:
+        # The first sentence: what follows may be a whole list of the config.
+        why = str(error.args[0]).partition(' [')[0].partition('. ')[0]
+        keys = ', '.join(options)
+        raise ValueError(f'{cfg.filename}: cannot set {keys}: {why}; correct the key') from None
 
 
 def use_amp(cfg: Config) -> None:

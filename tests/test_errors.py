@@ -1,5 +1,7 @@
 """Which errors are told in one line, and which keep their traceback."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,11 @@ def not_a_number():
         (lambda: Path('no/such').read_text(), "error: [Errno 2] No such file or directory: 'no/"),
         # From a data worker an error comes as the text of its traceback.
         (lambda: in_a_worker(wrong_name), "error: schedule: unknown type 'no'; known: "),
+        # One that was killed says nothing itself.
+        (
+            lambda: in_a_worker(lambda: os.kill(os.getpid(), signal.SIGKILL)),
+            'error: a data worker was killed, most likely for want of memory; lower train_data',
+        ),
         # Names and settings of mmdet's, which are as clear as ours.
         (
             lambda: DATASETS.build(dict(type='CocoDatset')),

@@ -39,6 +39,30 @@ def test_options_replace_the_configs_values():
     assert labeled.data_root == 'data/digits/'
 
 
+@pytest.mark.parametrize(
+    ('options', 'why'),
+    [
+        ({'param_scheduler.9.begin': 1}, 'cannot set param_scheduler.9.begin: Index 9 exceeds'),
+        ({'work_dir.x': 1}, 'cannot set work_dir.x: .*work_dir is a dict in the child config'),
+    ],
+)
+def test_options_that_lead_nowhere(options, why, tmp_path):
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = '{CONFIG}'\nwork_dir = 'here'\n")
+    with pytest.raises(ValueError, match=why) as error:
+        runs.load_config(own, options=options)
+    assert len(str(error.value)) < 400
+
+
+def test_options_are_looked_at_before_a_config_is_fitted_by_them(digits, tmp_path):
+    labels = digits / 'annotations/labeled.json'
+    data = OwnData(labels, digits / 'images', digits / 'images', val=labels)
+    for name, value in (('batch_size', 0), ('batch_size', 'auto')):
+        options = {f'train_dataloader.{name}': value}
+        with pytest.raises(ValueError, match=f'{name} is {value!r}, but must be a whole number'):
+            runs.load_config(CONFIG, tmp_path, options, data=data)
+
+
 @pytest.mark.parametrize('launcher', ['pytorch', 'slurm'])
 def test_several_processes(gpu, launcher):
     # Without GPUs there are no ids of devices to give to the ranks' models.

@@ -65,10 +65,14 @@ def _check_annotations(
     content: Mapping[str, Any], classes: Sequence[str], file: str, role: Role
 ) -> list[Finding]:
     names = {category['id']: category['name'] for category in content['categories']}
-    counts = Counter(names.get(a['category_id']) for a in content['annotations'])
+    # Of the others nothing is learnt, nor is anything scored on them.
+    counted = [a for a in content['annotations'] if not (a.get('iscrowd') or a.get('ignore'))]
+    counts = Counter(names.get(a['category_id']) for a in counted)
     others = [name for name in counts if name is not None and name not in classes]
     if not any(counts[name] for name in classes):
         what = 'has no annotations' + (' of the classes' if others else '')
+        if content['annotations'] and not counted:
+            what = 'has annotations of crowds, or ignored ones, alone'
         remedy = 'label some of its images, or give another file'
         return [Finding('warning' if role == 'test' else 'error', file, what, remedy)]
     findings = []

@@ -35,13 +35,20 @@ def _is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and _NUMBERS.issuperset(map(type, value))
 
 
+def _is_flag(value: Any) -> bool:
+    # Any text is true for mmdet, '0' too.
+    return not isinstance(value, str) and value in (0, 1)
+
+
 class _Field(NamedTuple):
     fits: Callable[[Any], bool]
     what: str
+    optional: bool = False
 
 
 _ID = _Field(is_id, 'a whole number or text')
 _PIXELS = _Field(_is_size, 'a number of pixels above 0')
+_FLAG = _Field(_is_flag, '0 or 1, a number', optional=True)
 
 FIELDS: dict[str, dict[str, _Field]] = {
     'images': {
@@ -56,6 +63,8 @@ FIELDS: dict[str, dict[str, _Field]] = {
         'category_id': _Field(is_id, 'the id of a category'),
         'bbox': _Field(_is_box, 'four numbers: x, y, width, height'),
         'area': _Field(_is_number, 'a number of square pixels; width times height will do'),
+        'iscrowd': _FLAG,
+        'ignore': _FLAG,
     },
     'categories': {'id': _ID, 'name': _Field(_is_name, 'a name')},
 }
@@ -111,10 +120,12 @@ def _check_entries(entries: Sequence[Any], part: str, file: str) -> list[Finding
     if odd:
         return first_of('error', file, odd, f'{part} must be a list of objects')
     findings = []
-    for field, (fits, what) in FIELDS[part].items():
+    for field, (fits, what, optional) in FIELDS[part].items():
         missing, wrong = [], []
         for place, entry in enumerate(entries):
             if field not in entry:
+                if optional:
+                    continue
                 missing.append(f'{entry_name(entries, part, place)} has no {field!r}')
             elif not fits(entry[field]):
                 value = shown(entry[field])

@@ -425,6 +425,16 @@ TABLE = [
      'error: val.json: has no annotations; label some of its images, or give another file'),
     (lambda w: w.val['annotations'][1].pop('iscrowd'), 'json',
      "warning: val.json: annotations[1] (id 2) has no 'iscrowd'; write 0, or score with Fast"),
+    # A text is true, whatever it says.
+    (put('annotations', 0, iscrowd='0'), 'json',
+     "error: labeled.json: 'iscrowd' of annotations[0] (id 1) is '0'; it must be 0 or 1, a number"),
+    (put('annotations', 0, ignore=2), 'json',
+     "error: labeled.json: 'ignore' of annotations[0] (id 1) is 2; it must be 0 or 1, a number"),
+    # Nothing to learn from.
+    (lambda w: [a.update(iscrowd=1) for a in w.labeled['annotations']], 'json',
+     'error: labeled.json: has annotations of crowds, or ignored ones, alone; label some of its'),
+    (lambda w: [a.update(ignore=1) for a in w.val['annotations']], 'json',
+     'error: val.json: has annotations of crowds, or ignored ones, alone; label some of its'),
     (lambda w: w.val['annotations'][0].update(id=0), 'json',
      'warning: val.json: annotations[0] (id 0) is never found for CocoMetric, whatever is'),
     (lambda w: w.unlabeled.update(annotations=w.labeled['annotations']), 'json',

@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         default={},
         metavar='KEY=VALUE',
-        help='what differs on this machine, such as model.detector.backbone.weights',
+        help='what differs on this machine: where weights are, and numbers of data workers',
     )
     return parser.parse_args()
 

@@ -20,6 +20,8 @@ from ssod.studies.splits import held_out_names, labeled_names, write_budget, wri
 
 RUNNERS = inspect.signature(Runner).parameters.keys()
 """What a run reads of a config; all else there are variables."""
+OF_THE_MACHINE = {'weights', 'checkpoint', 'num_workers', 'persistent_workers', 'prefetch_factor'}
+"""Last parts of the keys of settings that do not change what is trained."""
 
 
 class Composer:
@@ -29,13 +31,22 @@ class Composer:
         study: The study.
         data_root: The folder whose sub-folders are its data sets.
         work_dir: Where what is made goes.
-        options: Config values for all runs that are no part of the study, such as where weights
-            are, with dotted keys.
+        options: Config values for all runs that are no part of the study, with dotted keys: where
+            weights are, and how many data workers there are (:data:`OF_THE_MACHINE`).
+
+    Raises:
+        ValueError: If an option is a part of the study.
     """
 
     def __init__(
         self, study: Study, data_root: Path, work_dir: Path, options: Mapping[str, Any]
     ) -> None:
+        for key in options:
+            if key.rpartition('.')[2] not in OF_THE_MACHINE:
+                raise ValueError(
+                    f'{key}: changes what is trained, and results would not tell; write it into '
+                    f'the settings of {study.file}'
+                )
         self.study = study
         self.data_root = data_root
         self.work_dir = work_dir

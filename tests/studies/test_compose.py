@@ -22,13 +22,14 @@ def find(composer, name):
 
 
 def test_a_config(study_file, data_root, tmp_path):
-    composer = composer_of(study_file, data_root, tmp_path, **{'auto_scale_lr.enable': True})
+    options = {'val_dataloader.num_workers': 0}
+    composer = composer_of(study_file, data_root, tmp_path, **options)
     run = find(composer, 'cells/25pct/eager/2')
     cfg = composer.config(run)
     # The data set's settings win over the study's; the method's own and the machine's are there.
     assert cfg.train_cfg.max_iters == cfg.train_cfg.val_interval == 2
     assert cfg.default_hooks.teacher.burn_in == 1
-    assert cfg.auto_scale_lr.enable
+    assert cfg.val_dataloader.num_workers == 0
     assert cfg.randomness.seed == 2
     labeled, unlabeled = cfg.train_dataloader.dataset.datasets
     for dataset in (labeled, unlabeled, cfg.val_dataloader.dataset):
@@ -93,6 +94,11 @@ def test_the_size_of_images(study_file, data_root, tmp_path, method):
     assert {tuple(part.scale) for part in resizes} == {(128, 128)}
 
 
+def test_an_option_that_changes_what_is_trained_is_refused(study_file, data_root, tmp_path):
+    with pytest.raises(ValueError, match=r'^train_cfg.max_iters: changes what .* small\.py'):
+        composer_of(study_file, data_root, tmp_path, **{'train_cfg.max_iters': 7})
+
+
 def test_a_digest_is_of_the_settings(study_file, data_root, tmp_path):
     before = composer_of(study_file, data_root, tmp_path)
     digests = {run.name: before.digest(run) for run in before.study.runs()}
@@ -102,7 +108,7 @@ def test_a_digest_is_of_the_settings(study_file, data_root, tmp_path):
     assert digests['cells/50pct/teacher/1'] != digests['cells/50pct/eager/1']
     # Cells have iterations of their own.
     study_file.write_text(study_file.read_text().replace("max_iters': 3", "max_iters': 4"))
-    after = composer_of(study_file, data_root, tmp_path, **{'model.detector.x': 1})
+    after = composer_of(study_file, data_root, tmp_path, **{'model.x.weights': 1})
     changed = {name for name in digests if after.digest(find(after, name)) != digests[name]}
     assert changed == {name for name in digests if name.startswith('scenes')}
     # A run of other settings would go on where the old one ended.

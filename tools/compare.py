@@ -84,6 +84,24 @@ def _run(tool: str, config: str, place: Path | str, *arguments: str, options: li
         sys.exit(code)
 
 
+def options_of(root: Path, given: list[str]) -> list[str]:
+    """With which options a folder's runs were trained; those that are given if it has none yet.
+
+    Args:
+        root: The folder; the options are noted there.
+        given: Those of this call.
+    """
+    note = root / 'options.json'
+    if note.exists():
+        noted: list[str] = json.loads(note.read_text())
+        return noted
+    if any(root.glob('*/summary.json')):
+        return []
+    root.mkdir(parents=True, exist_ok=True)
+    write_whole(note, json.dumps(given).encode())
+    return given
+
+
 def main() -> None:
     known = sorted(path.name.removesuffix(SUFFIX) for path in Path('configs').glob(f'*{SUFFIX}'))
     known = [name for name in known if not name.startswith('supervised_') and name != ANY]
@@ -99,6 +117,10 @@ def main() -> None:
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='config overrides'
     )
     args = parser.parse_args()
+    before = options_of(args.work_dir, args.cfg_options)
+    if before != args.cfg_options:
+        told = f'with --cfg-options {" ".join(before)}' if before else 'without --cfg-options'
+        parser.error(f'{args.work_dir} has runs {told}; give the same, or another --work-dir')
     recipes = known if 'all' in args.recipes else args.recipes
     comparison, rows = Comparison(args.work_dir, args.cfg_options), []
     for seed in args.seeds:

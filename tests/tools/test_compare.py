@@ -85,3 +85,12 @@ def test_an_unknown_recipe_is_refused(compared):
     printed = (bench.place / 'unknown.txt').read_text()
     assert "invalid choice: 'mt_yolo'" in printed
     assert 'supervised' not in printed.split('choose from')[1]
+
+
+def test_runs_of_other_options_are_not_taken_over(compared):
+    bench, _ = compared
+    command = [sys.executable, 'tools/compare.py', '--work-dir', 'out']
+    command += ['--cfg-options', 'train_cfg.max_iters=7']
+    assert bench.start(*command, log='other.txt').wait() == 2
+    told = (bench.place / 'other.txt').read_text()
+    assert 'out has runs without --cfg-options; give the same, or another --work-dir' in told

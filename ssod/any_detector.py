@@ -9,7 +9,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.logging import print_log
 
-from ssod.config_parts import dicts_in, scale_sizes, set_number_of_classes, validation_size
+from ssod.config_parts import (
+    dicts_in,
+    require_parts,
+    scale_sizes,
+    set_number_of_classes,
+    validation_size,
+)
 
 SOFTMAX_THRESHOLD = 0.7
 SIGMOID_THRESHOLD = 0.4
@@ -60,9 +66,7 @@ def use_detector(cfg: Config, name: str) -> None:
         ValueError: If it is not a detector's that boxes alone can teach.
     """
     theirs = _load(name)
-    for part in ('model', 'train_dataloader', 'optim_wrapper', 'test_dataloader'):
-        if part not in theirs:
-            raise ValueError(f'{name}: has no {part}; name the whole config of a training')
+    require_parts(theirs, name, ('model', 'train_dataloader', 'optim_wrapper', 'test_dataloader'))
     detector = theirs.model
     _check(detector, name)
     preprocessor = detector.pop('data_preprocessor')

@@ -10,6 +10,22 @@ RESIZES = {'Resize': 'scale', 'RandomResize': 'scale', 'RandomChoiceResize': 'sc
 """Transforms that say how large images are made, and in which setting: width and height."""
 
 
+def require_parts(cfg: Config, name: str, parts: Sequence[str]) -> None:
+    """Refuse a config that is not the whole one of a training.
+
+    Args:
+        cfg: The config.
+        name: What the user calls it.
+        parts: Names at its outermost that are read.
+
+    Raises:
+        ValueError: Names the first that is missing.
+    """
+    for part in parts:
+        if part not in cfg:
+            raise ValueError(f'{name}: has no {part}; name the whole config of a training')
+
+
 def dicts_in(value: Any) -> Iterator[ConfigDict]:
     """All dicts inside a config, from the outside in."""
     if isinstance(value, dict):

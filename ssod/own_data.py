@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ssod.checks.coco_fields import check_fields
-from ssod.config_parts import dicts_in, set_number_of_classes
+from ssod.config_parts import dicts_in, require_parts, set_number_of_classes
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
 from ssod.data.data_sets import DataSet
@@ -83,9 +83,8 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
         ValueError: If they are in no known format or wrong, have no categories, or would be
             overwritten.
     """
-    for part in ('model', 'default_hooks', 'train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if part not in cfg:
-            raise ValueError(f'{cfg.filename}: has no {part}; name the whole config of a training')
+    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    require_parts(cfg, str(cfg.filename), ('model', 'default_hooks', *loaders))
     out_dir = Path(cfg.work_dir) if out_dir is None else out_dir
     data = in_coco(data, out_dir)
     labeled, val = data.labeled, data.val

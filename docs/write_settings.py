@@ -73,7 +73,8 @@ TOPICS = {
         'watch.',
         'Bfloat16OptimWrapper MergedGroupsConstructor TeacherWatchHook Limits '
         'PseudoLabelQualityHook SummaryHook ShortLogProcessor '
-        'PretrainedDetectorHook BrokenImagesHook WholeCheckpointHook SeedHook ShortHistoriesHook',
+        'PretrainedDetectorHook PrecisePlacesHook BrokenImagesHook WholeCheckpointHook SeedHook '
+        'ShortHistoriesHook',
     ),
     'Scores': (
         '`val_cfg`, `test_cfg`, and `val_evaluator`, `test_evaluator`.',

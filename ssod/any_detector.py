@@ -36,6 +36,7 @@ UNFIT = {
     'GARetinaHead': 'predicts on one image at a time',
     'CenterNet': 'wants to know of borders that views do not have',
     'FastRCNN': 'has its proposals from a file',
+    'DynamicRoIHead': 'remembers what no checkpoint holds',
     'CrowdDet': 'learns several objects of each region at once',
     'SSDHead': "fails in mmdet's own predictions",
 }

@@ -20,7 +20,7 @@ def seed_all(*key: int) -> None:
     """Seed the generators of Python, NumPy and PyTorch (all devices).
 
     Args:
-        key: Whole numbers of at least 0; any other ones give other seeds.
+        key: Whole numbers of at least 0; as many other ones give other seeds.
     """
     words = np.random.SeedSequence(key).generate_state(6)
     random.seed(words[:2].tobytes())

@@ -37,25 +37,8 @@ methods = dict(
     ),
     mmdet_semi_base='studies/mmdet/semibase_fasterrcnn_small.py',
     mmdet_soft_teacher='studies/mmdet/softteacher_fasterrcnn_small.py',
-    # With thresholds and λ as in our configs, and a decay (theirs has no schedule) between our two;
-    # batch norms are frozen, so buffers are too.
-    mmdet_semi_base_tuned=dict(
-        config='studies/mmdet/semibase_fasterrcnn_small.py',
-        settings={
-            'custom_hooks.0.momentum': 0.03,
-            'model.semi_train_cfg.cls_pseudo_thr': 0.7,
-        },
-    ),
-    mmdet_soft_teacher_tuned=dict(
-        config='studies/mmdet/softteacher_fasterrcnn_small.py',
-        settings={
-            'custom_hooks.0.momentum': 0.03,
-            'model.semi_train_cfg.rpn_pseudo_thr': 0.7,
-            'model.semi_train_cfg.cls_pseudo_thr': 0.7,
-            'model.semi_train_cfg.reg_pseudo_thr': 0.05,
-            'model.semi_train_cfg.unsup_weight': 1.0,
-        },
-    ),
+    mmdet_semi_base_tuned='studies/mmdet/semibase_fasterrcnn_small_tuned.py',
+    mmdet_soft_teacher_tuned='studies/mmdet/softteacher_fasterrcnn_small_tuned.py',
 )
 seeds = [1, 2, 3]
 settings = {

@@ -281,6 +281,7 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
         ('mmdet::cascade_rpn/cascade-rpn_r50-caffe_fpn_1x_coco.py', 'RPN tells no classes'),
         ('mmdet::fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'FastRCNN has its proposals from a file'),
         ('mmdet::crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py', 'CrowdDet learns several'),
+        ('mmdet::dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco.py', 'DynamicRoIHead remembers what no'),
         ('mmdet::ssd/ssd300_coco.py', "SSDHead fails in mmdet's own predictions"),
         ('mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py', 'does not detect'),
     ],

@@ -3,6 +3,7 @@
 from ssod.models.batched_bbox_head import BatchedShared2FCBBoxHead
 from ssod.models.batched_rpn_head import BatchedRPNHead
 from ssod.models.consistency import Consistency
+from ssod.models.precise_places import PrecisePlacesHook
 from ssod.models.pretrained import PretrainedDetectorHook
 from ssod.models.pyramid_roi_extractor import PyramidRoIExtractor
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
@@ -14,6 +15,7 @@ __all__ = [
     'BatchedRPNHead',
     'BatchedShared2FCBBoxHead',
     'Consistency',
+    'PrecisePlacesHook',
     'PretrainedDetectorHook',
     'PyramidRoIExtractor',
     'SemiSupervisedDetector',

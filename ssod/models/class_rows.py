@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 _CLASS_LAYER = re.compile(
-    r'\.(\w*_cls|cls_score|cls_branches|cls_embed|reppoints_cls_out|label_embedding'
+    r'\.(\w*_cls|cls_score|\w*cls_branches|cls_embed|reppoints_cls_out|label_embedding|classify'
     r'|fc_reg|conv_logits|fc_logits|segm_conv|fc_mask_iou|convs_pred)\.(\d+\.)*(weight|bias)$'
     r'|\.cls_convs\.\d+\.\d+\.(weight|bias)$'  # SSD
     r'|\.heatmap_head\.2\.(weight|bias)$'  # CenterNet
     r'|\.center_prior\.(mean|sigma)$'  # AutoAssign
+    r'|\.(tl|br)_heat\.\d+\.1\.conv\.(weight|bias)$'  # CornerNet
 )
-"""Names that mmdet gives to layers with rows for each class."""
+"""Names that mmdet's heads, and ours, give to layers with rows for each class."""
 
 _REGRESSION = re.compile(r'\.fc_reg\.')
 """Layers of region heads that say where a box is, with four rows for each class or for all. Those

@@ -8,38 +8,68 @@ non-maximum suppression moves apart by level or class are multiples of 32.
 from typing import Any
 
 import torch
-from mmdet.models import BaseDetector
+from mmdet.models import DeformableDETR
 from mmdet.models.dense_heads import DETRHead, TOODHead
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.dense_heads.gfl_head import Integral
+from mmdet.models.layers.transformer import ConditionalDetrTransformerDecoder
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 
-def keep_places_precise(detector: BaseDetector) -> None:
-    """Let what a detector's heads compute be float32 before it becomes boxes.
+def keep_places_precise(model: nn.Module) -> None:
+    """Let what the heads of detectors compute be float32 before it becomes boxes.
 
     Convolutions and products stay what autocast makes them; only their results are widened. Without
     autocast nothing changes.
 
     Args:
-        detector: Any of mmdet's; hooks are put on its heads.
+        model: Any detector of mmdet's, or several in one; hooks are put on their heads.
     """
-    for head in detector.modules():
-        for part in _telling_places(head):
-            part.register_forward_hook(_widen)
+    for part in model.modules():
+        for teller in _telling_places(part):
+            teller.register_forward_hook(_widen)
+        if type(part) is Integral:
+            part.__class__ = PreciseIntegral
 
 
-def _telling_places(head: nn.Module) -> list[nn.Module]:
-    """The parts of a head after which a value becomes a place, or none if it is no head."""
-    if isinstance(head, TOODHead):
+class PreciseIntegral(Integral):
+    """The mean of a distribution of distances, which autocast leaves as precise as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Distances (N, 4) in strides, of logits (N, 4·(n + 1))."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x)
+
+
+@HOOKS.register_module()
+class PrecisePlacesHook(Hook):
+    """Let a detector that is not ours have float32 boxes at mixed precision, as ours do."""
+
+    def before_run(self, runner: Runner) -> None:
+        """See :func:`keep_places_precise`."""
+        keep_places_precise(runner.model)
+
+
+def _telling_places(part: nn.Module) -> list[nn.Module]:
+    """What of a detector's part says something that becomes a place next; mostly nothing."""
+    if isinstance(part, TOODHead):
         # It looks boxes up at offsets, in the offsets' type.
-        return [head, head.reg_offset_module]
-    if isinstance(head, BaseDenseHead | BBoxHead):
-        return [head]
-    if isinstance(head, DETRHead):
+        return [part, part.reg_offset_module]
+    if isinstance(part, BaseDenseHead | BBoxHead):
+        return [part]
+    if isinstance(part, DETRHead):
         # One for all layers, or one for each, which may be the same.
-        branches = [head.fc_reg] if hasattr(head, 'fc_reg') else head.reg_branches
+        branches = [part.fc_reg] if hasattr(part, 'fc_reg') else part.reg_branches
         return list(dict.fromkeys(branches))
+    # Points from which others are reckoned.
+    if isinstance(part, DeformableDETR) and not part.as_two_stage:
+        return [part.reference_points_fc]
+    if isinstance(part, ConditionalDetrTransformerDecoder):
+        return [part.ref_point_head]
     return []
 
 

@@ -202,31 +202,30 @@ class _Grid:
         cells = self.sizes.prod(dim=1) * self.anchors
         self.starts = cells.cumsum(0) - cells
         self.levels = torch.arange(len(maps), device=device).repeat_interleave(cells)
+        # Where the prior of a level's first cell is, in strides: FCOS has it in the middle of the
+        # cell, anchors are at its corner.
+        self.offsets = self._centres(self.starts) / self.strides[:, None]
 
     def flatten(self, maps: list[Tensor], channels: int) -> Tensor:
         """Maps (B, A·``channels``, H, W) of each level as one (B, cells, ``channels``)."""
         return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in maps], dim=1)
 
     def regions(self, index: Tensor, side: int) -> InstanceData:
-        """Squares of ``side`` strides around the cells of some predictions."""
+        """Squares of ``side`` strides around the priors of some predictions."""
         level = self.levels[index]
-        cell = index - self.starts[level]
-        anchor, cell = cell % self.anchors, cell // self.anchors
-        width, stride = self.sizes[level, 1], self.strides[level]
-        centre = torch.stack([cell % width, cell // width], dim=1) * stride[:, None]
-        centre = centre + stride[:, None] / 2
-        half = stride[:, None] * side / 2
+        centre, half = self._centres(index), self.strides[level, None] * side / 2
+        anchor = (index - self.starts[level]) % self.anchors
         return InstanceData(priors=torch.cat([centre - half, centre + half], 1), anchors=anchor)
 
     def index(self, regions: InstanceData, side: int) -> Tensor:
-        """The predictions that regions stand for: the level by size, the cell by centre."""
+        """The predictions that regions stand for: the level by size, the prior by its centre."""
         boxes = regions.priors
         size = _sides(boxes) / side
         level = (size.log()[:, None] - self.strides.log()).abs().argmin(dim=1)
         height, width = self.sizes[level].unbind(dim=1)
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / self.strides[level, None]
-        x = centre[:, 0].long().clamp(min=0).minimum(width - 1)
-        y = centre[:, 1].long().clamp(min=0).minimum(height - 1)
+        nearest = (centre - self.offsets[level] + 0.5).floor().long().clamp(min=0)
+        x, y = nearest[:, 0].minimum(width - 1), nearest[:, 1].minimum(height - 1)
         return self.starts[level] + (y * width + x) * self.anchors + regions.anchors
 
     def decode(self, head: Any, index: Tensor, values: Tensor) -> Tensor:
@@ -237,8 +236,13 @@ class _Grid:
         elif isinstance(head, FCOSHead) and head.norm_on_bbox and head.training:
             values = values * stride
         if isinstance(head.bbox_coder, DistancePointBBoxCoder):
-            priors = (priors[:, :2] + priors[:, 2:]) / 2 if priors.shape[1] == 4 else priors[:, :2]
+            priors = self._centres(index)
         return head.bbox_coder.decode(priors, values)
+
+    def _centres(self, index: Tensor) -> Tensor:
+        """Centres (N, 2) in pixels of the priors of some predictions."""
+        priors = self.priors[index]
+        return (priors[:, :2] + priors[:, 2:]) / 2 if priors.shape[1] == 4 else priors[:, :2]
 
 
 DENSE_HEADS = (RetinaHead, ATSSHead, GFLHead, FCOSHead, RTMDetHead, RTMDetSepBNHead)

@@ -102,8 +102,10 @@ class AdaptiveAssigner:
         # Without matrix products, whose rounding the power of ten would enlarge.
         exact = 'donot_use_mm_for_euclid_dist'
         distances = torch.cdist(middles, centres[None], compute_mode=exact) / points[:, 2]
+        # Beyond 38 strides the power would be infinite, and without weight no number.
+        far = 10 ** distances.clamp(max=30)
         cost = self._class_cost(logits, truth.labels)
-        cost = cost - self.iou_weight * (ious + 1e-7).log() + self.distance_weight * 10**distances
+        cost = cost - self.iou_weight * (ious + 1e-7).log() + self.distance_weight * far
         return self._match(cost.masked_fill(~possible, torch.inf), ious * possible)
 
     def _class_cost(self, logits: Tensor, labels: Tensor) -> Tensor:

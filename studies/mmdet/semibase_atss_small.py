@@ -16,3 +16,5 @@ pair = dict(detector=_base_.model.detector, data_preprocessor=branches)
 semi_base = _base_.semi_base
 semi_base.semi_train_cfg.cls_pseudo_thr = 0.4
 model = dict(semi_base, _delete_=True, **pair)
+# Boxes are float32 at mixed precision, as ours are.
+default_hooks = dict(places=dict(type='PrecisePlacesHook'))

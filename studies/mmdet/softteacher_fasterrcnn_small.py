@@ -16,3 +16,5 @@ _base_.model.detector.roi_head.bbox_roi_extractor.type = 'SingleRoIExtractor'
 _base_.model.detector.roi_head.bbox_head.type = 'Shared2FCBBoxHead'
 pair = dict(detector=_base_.model.detector, data_preprocessor=branches)
 model = dict(_base_.soft_teacher, _delete_=True, **pair)
+# Boxes are float32 at mixed precision, as ours are.
+default_hooks = dict(places=dict(type='PrecisePlacesHook'))

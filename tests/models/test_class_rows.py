@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.hub import get_config
 from torch import Tensor
 
+from ssod.config_parts import set_number_of_classes
 from ssod.models.class_rows import adapt_detector_checkpoint
 
 CATS = ('cat', 'dog')
@@ -137,6 +140,54 @@ def test_as_many_classes_with_other_names(
         else '1 of 2 classes found in the checkpoint, but no class head: '
         'every tensor is taken over as it is'
     ]
+
+
+WITH_CLASSES = [
+    'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco',
+    'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco',
+    'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco',
+    'mmdet::ssd/ssd300_coco',
+    'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco',
+    'mmdet::autoassign/autoassign_r50-caffe_fpn_1x_coco',
+    'mmdet::reppoints/reppoints-moment_r50_fpn_1x_coco',
+    'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco',
+    'mmdet::yolox/yolox_tiny_8xb8-300e_coco',
+    'mmdet::centernet/centernet_r18_8xb16-crop512-140e_coco',
+    'mmdet::cornernet/cornernet_hourglass104_10xb5-crop511-210e-mstest_coco',
+    'mmdet::detr/detr_r50_8xb2-150e_coco',
+    'mmdet::dino/dino-4scale_r50_8xb2-12e_coco',
+    'mmdet::ddq/ddq-detr-4scale_r50_8xb2-12e_coco',
+    'configs/consistentteacher_retinanet_digits10pct',
+    'configs/mt_twoheads_fasterrcnn_digits10pct',
+]
+
+
+@pytest.mark.parametrize('name', WITH_CLASSES)
+def test_layers_with_rows_of_classes_are_known(name: str) -> None:
+    """Rows follow the names in all tensors whose shape changes with the number of classes."""
+    shapes = [tensor_shapes(name, classes) for classes in (7, 11)]
+    layers = [key for key, shape in shapes[0].items() if shapes[1][key] != shape]
+    assert layers
+    source = {key: torch.arange(shapes[0][key].numel()).view(shapes[0][key]) for key in layers}
+    model = {key: torch.full_like(value, -1) for key, value in source.items()}
+    names = tuple('abcdefg')
+    adapted, _ = adapt_detector_checkpoint(source, model, names, names[::-1])
+    for key, value in adapted.items():
+        # The class in the middle of seven stays where it is, the others do not.
+        assert value.shape == source[key].shape
+        assert not torch.equal(value, source[key]), key
+        assert (value >= 0).all()
+
+
+def tensor_shapes(name: str, classes: int) -> dict[str, torch.Size]:
+    """The shapes of a detector's parameters and buffers, without making them."""
+    if name.startswith('mmdet::'):
+        detector = get_config(f'{name}.py').model
+    else:
+        detector = Config.fromfile(f'{name}.py').model.detector
+    set_number_of_classes(detector, classes)
+    with torch.device('meta'):
+        return {key: value.shape for key, value in MODELS.build(detector).state_dict().items()}
 
 
 # What cannot be told is dropped. The backbone is there so that something fits.

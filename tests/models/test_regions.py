@@ -163,6 +163,31 @@ def test_a_region_stands_for_the_cell_it_was_made_of(name):
     assert torch.equal(grid.index(grid.regions(index, DenseRegions.SIDE), DenseRegions.SIDE), index)
 
 
+@pytest.mark.parametrize('name', DENSE)
+def test_a_mirrored_view_has_the_mirrored_priors(name):
+    """Whether priors are in the middle of cells or at their corners."""
+    model = detector(name)
+    grid = _Grid(model.bbox_head, model.bbox_head(features(model))[0])
+    index = torch.arange(len(grid.levels))
+    regions = grid.regions(index, DenseRegions.SIDE)
+    regions.bboxes = regions.priors
+    regions.visible = share_inside(regions.priors, (SIZE, SIZE))
+    flip = torch.tensor([[-1.0, 0, SIZE], [0, 1, 0], [0, 0, 1]])
+    moved = project_regions(regions, flip, (SIZE, SIZE))
+    found = grid.index(moved, DenseRegions.SIDE)
+    before, after = (centres(grid.priors[i]) for i in (index, found))
+    # One at the very edge would be beyond the other edge.
+    inside = before[:, 0] > 0
+    assert inside.float().mean() > 0.5
+    mirrored = torch.stack([SIZE - before[:, 0], before[:, 1]], dim=1)
+    torch.testing.assert_close(after[inside], mirrored[inside], rtol=0, atol=1e-3)
+
+
+def centres(priors):
+    """Of boxes (N, 4), or of points, with what else there is of them."""
+    return (priors[:, :2] + priors[:, 2:]) / 2 if priors.shape[1] == 4 else priors[:, :2]
+
+
 def test_a_flipped_view_has_the_mirrored_cell():
     model = detector('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco')
     grid = _Grid(model.bbox_head, model.bbox_head(features(model))[0])

@@ -103,6 +103,13 @@ def test_scores_break_a_tie_of_boxes():
         assert index == [0 if i == better else -1 for i in range(4)]
 
 
+def test_without_a_weight_distance_is_nothing():
+    # Two wide boxes with centres 60 strides away, where the power of ten would be infinite.
+    wide = [[0.0, 0, 968, 8], [16, 0, 984, 8]]
+    predicted = [wide[0], wide[1], [0, 0, 1, 1], [0, 0, 1, 1]]
+    assert assign_row(predicted, (wide, [0, 0]), distance_weight=0.0)[0][1] == 1
+
+
 def test_the_class_cost_is_the_focal_loss():
     # At probabilities of 1/2: 0.25 · 1/4 · ln 2 for the class and 0.75 · 1/4 · ln 2 for the others.
     cost = AdaptiveAssigner()._class_cost(torch.zeros(1, 1, 3), torch.tensor([[2, -1]]))

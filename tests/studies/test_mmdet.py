@@ -96,3 +96,37 @@ def test_all_else_is_ours(configs):
     assert soft_teacher.train_dataloader.batch_size == ours.train_dataloader.batch_size == 6
     sizes = [cfg.val_dataloader.dataset.pipeline[1].scale for cfg in (soft_teacher, ours)]
     assert sizes == [(256, 256)] * 2
+
+
+def test_tuned_as_ours_are(configs):
+    _, shipped, ours = configs
+    small = Path('studies/mmdet')
+    tuned, semi_base = (
+        Config.fromfile(small / f'{name}_fasterrcnn_small_tuned.py')
+        for name in ('softteacher', 'semibase')
+    )
+    # Labelled images are made as large, cut and flipped as ours are; unlabelled ones as shipped.
+    labeled, unlabeled = tuned.train_dataloader.dataset.datasets
+    views = labeled.pipeline[2:6]
+    wanted = ours.train_dataloader.dataset.datasets[0].pipeline[2].transforms
+    assert [step.to_dict() for step in views] == [step.to_dict() for step in wanted]
+    assert unlabeled == shipped.train_dataloader.dataset.datasets[1]
+    recipe = Config.fromfile('configs/softteacher_fasterrcnn_small.py')
+    threshold = recipe.model.score_threshold
+    for cfg in (tuned, semi_base):
+        # Its momentum is what a step brings to the average.
+        slow, fast = (1 - decay for decay in ours.default_hooks.teacher.decay.decay['values'][::-1])
+        assert slow < cfg.custom_hooks[0].momentum < fast
+        settings = cfg.model.semi_train_cfg
+        assert settings.cls_pseudo_thr == threshold
+        assert settings.unsup_weight == recipe.model.pseudo_weight.end
+        assert cfg.train_dataloader == tuned.train_dataloader
+    settings = tuned.model.semi_train_cfg
+    assert settings.rpn_pseudo_thr == threshold
+    assert settings.reg_pseudo_thr == recipe.model.uncertainty_threshold
+
+
+def test_boxes_are_as_precise_as_ours():
+    """Ours are float32 at mixed precision, and a study may be in bfloat16."""
+    for path in sorted(Path('studies/mmdet').glob('*_small*.py')):
+        assert Config.fromfile(path).default_hooks.places.type == 'PrecisePlacesHook', path

@@ -1,0 +1,5 @@
+# mmdet's own SemiBaseDetector, tuned in the same way.
+_base_ = './softteacher_fasterrcnn_small_tuned.py'
+
+_base_.semi_base.semi_train_cfg.cls_pseudo_thr = 0.7
+model = dict(_base_.semi_base, _delete_=True, **_base_.pair)

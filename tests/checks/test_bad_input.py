@@ -376,6 +376,10 @@ TABLE = [
      "warning: labeled.json: 'bbox' of annotations[0] (id 1) leaves its image of 40 x 30: [-1.1,"),
     (boxed(4, 6, 0.5, 12), 'json',
      "warning: labeled.json: 'bbox' of annotations[0] (id 1) is less than a pixel wide or high:"),
+    # Shares of the image in the place of pixels.
+    (every('annotations', bbox=[0.1, 0.2, 0.2, 0.4]), 'json',
+     "error: labeled.json: 'bbox' of annotations[0] (id 1) is less than a pixel wide or high: [0.1,"
+     ' 0.2, 0.2, 0.4] (and 2 more); boxes are in pixels, not in shares of the image: multiply'),
     # --- Ids.
     (put('annotations', 2, image_id=9), 'json',
      'error: labeled.json: annotations[2] (id 3) is of image 9, which is not there; add the'),

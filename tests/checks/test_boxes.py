@@ -31,10 +31,10 @@ def test_boxes_of_images_that_are_not_there():
         ([0, -1.01, 40, 30], 'warning'),
         ([0, 0, 41.01, 30], 'warning'),
         ([0, 0, 40, 31.01], 'warning'),
-        # mmdet leaves out what is smaller than a pixel.
+        # mmdet leaves out what is smaller than a pixel: here all there is.
         ([5, 5, 1, 1], None),
-        ([5, 5, 0.99, 1], 'warning'),
-        ([5, 5, 1, 0.99], 'warning'),
+        ([5, 5, 0.99, 1], 'error'),
+        ([5, 5, 1, 0.99], 'error'),
         # The last pixel, and beside it.
         ([39, 29, 1, 1], None),
         ([40, 29, 1, 1], 'error'),
@@ -54,3 +54,10 @@ def test_few_boxes_without_area_are_no_error(count, severity):
     # One in a thousand is.
     good = [[5, 5, 2, 2]] * (count - 1)
     assert severities([5, 5, 2, 0], *good) == [severity]
+
+
+@pytest.mark.parametrize(('count', 'severity'), [(2, 'warning'), (3, 'error')])
+def test_most_boxes_smaller_than_a_pixel_are_an_error(count, severity):
+    # Of four boxes, half are and three are: as those are that are shares of their images.
+    tiny = [[0.2, 0.1, 0.5, 0.3]] * count
+    assert severities(*tiny, *[[5, 5, 2, 2]] * (4 - count)) == [severity]

@@ -24,10 +24,10 @@ def entries_with_ids(draw, least, most):
 
 
 def split(length, start, stop):
-    """A stretch within a side of an image, at least a thousandth of it, from two random numbers."""
+    """A stretch within a side of an image, at least a pixel, from two random numbers."""
     first, last = sorted((start, stop))
-    first = min(first, 0.999)
-    return length * first, length * max(last - first, 0.001) * (1 - 1e-9)
+    begin = min(length * first, length - 1)
+    return begin, max(length * last - begin, 1)
 
 
 @st.composite

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ssod.data.folder import FolderContent, look_into
-from ssod.data.load_image import ORIENTATION, printable
+from ssod.data.load_image import ORIENTATION, exif_of, printable
 
 DIGITS = 4
 """Decimals of a pixel that are written."""
@@ -89,7 +89,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as header:
             width, height = header.size
-            exif = header.getexif()
+            exif = exif_of(header)
             # OpenCV does not turn WebP.
             turn = 1 if header.format == 'WEBP' else exif.get(ORIENTATION, 1)
             if header.format == 'TIFF':  # Newer versions of Pillow have turned its size already.

@@ -39,6 +39,7 @@ _GET_ANEW = 'get it anew, or remove it'
 _JPEG_END = b'\xff\xd9'
 _PNG_END = b'IEND\xaeB`\x82'
 _START_OF_SCAN = 0xDA
+_TAKEN_FOR_EXIF = ('xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')
 
 
 class BrokenImageError(ValueError):
@@ -240,6 +241,15 @@ def orientation(content: bytes) -> int:
     """The EXIF orientation of an image's file: 1 to 8, where 1 is upright."""
     try:
         with Image.open(io.BytesIO(content)) as header:
-            return int(header.getexif().get(ORIENTATION, 1))
+            return int(exif_of(header).get(ORIENTATION, 1))
     except Exception:  # Damaged metadata turn nothing.
         return 1
+
+
+def exif_of(header: Image.Image) -> Image.Exif:
+    """The EXIF metadata of an opened image alone; OpenCV does not turn by what Pillow adds."""
+    if header.format == 'PNG':
+        header.load()  # Metadata may stand behind the pixels.
+    for name in _TAKEN_FOR_EXIF:
+        header.info.pop(name, None)
+    return header.getexif()

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ssod.data.labeled_images import LabeledImage, image_size, leave_out_empty, read_lines
-from ssod.data.load_image import LoadImage
+from ssod.data.load_image import LoadImage, orientation
 
 
 @pytest.mark.parametrize('suffix', ['jpg', 'png', 'tif', 'webp'])
@@ -20,6 +20,61 @@ def test_the_size_is_that_of_the_loaded_image(tmp_path, suffix, turn):
     image.save(path, exif=exif)
     height, width = LoadImage().transform({'img_path': str(path)})['ori_shape']
     assert image_size(path) == (width, height)
+
+
+def text(name, content):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt(name, content)
+    return texts
+
+
+def turned():
+    exif = Image.Exif()
+    exif[0x112] = 6
+    return exif
+
+
+XMP = '<rdf:Description tiff:Orientation="6"/>'
+PROFILE = f'\nexif\n32\n{turned().tobytes().hex()}\n'
+
+
+# Pillow turns by each of them, OpenCV does not.
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        ('a.jpg', {'xmp': XMP.encode()}),
+        ('a.png', {'pnginfo': text('XML:com.adobe.xmp', XMP)}),
+        ('a.png', {'pnginfo': text('Raw profile type exif', PROFILE)}),
+        ('a.tif', {'tiffinfo': {700: XMP.encode()}}),
+    ],
+)
+def test_metadata_beside_exif_turn_nothing(tmp_path, name, options):
+    path = tmp_path / name
+    Image.new('RGB', (40, 30)).save(path, **options)
+    assert_size(path, (40, 30), turn=1)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'options', 'size', 'turn'),
+    [
+        (b'iTXt', {'pnginfo': text('XML:com.adobe.xmp', XMP)}, (40, 30), 1),
+        (b'eXIf', {'exif': turned()}, (30, 40), 6),
+    ],
+)
+def test_metadata_behind_the_pixels_of_a_png(tmp_path, kind, options, size, turn):
+    path = tmp_path / 'a.png'
+    Image.new('RGB', (40, 30)).save(path, **options)
+    png = path.read_bytes()
+    # A chunk begins four bytes before its kind; these are moved behind the pixels.
+    start, pixels, end = (png.index(name) - 4 for name in (kind, b'IDAT', b'IEND'))
+    path.write_bytes(png[:start] + png[pixels:end] + png[start:pixels] + png[end:])
+    assert_size(path, size, turn)
+
+
+def assert_size(path, size, turn):
+    assert LoadImage().transform({'img_path': str(path)})['ori_shape'] == size[::-1]
+    assert image_size(path) == size
+    assert orientation(path.read_bytes()) == turn
 
 
 @pytest.mark.parametrize(

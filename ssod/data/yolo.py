@@ -122,7 +122,13 @@ def _classes(settings: Mapping[str, Any], file: Path) -> list[str]:
         names = [names[label] for label in range(len(names))]
     if not isinstance(names, list) or not names:
         raise ValueError(f'{file}: names is {names!r}; list the classes')
-    if settings.get('nc', len(names)) != len(names):
+    for label, name in enumerate(names):
+        if type(name) not in (str, int, float):
+            raise ValueError(
+                f'{file}: YAML reads class {label} of names as {name!r}, which is no name; write '
+                f'the name in quotes'
+            )
+    if settings.get('nc', len(names)) not in (len(names), str(len(names))):
         raise ValueError(
             f'{file}: nc is {settings["nc"]}, but names has {len(names)} classes; correct one'
         )

@@ -103,12 +103,15 @@ def test_what_is_worth_a_remark(yolo):
             [f'n{i}' for i in range(11)],
         ),
         # Numbers as names.
-        ('[0, 1]', ['0', '1']),
+        ('[0, 1.5]', ['0', '1.5']),
+        ('["yes", "null"]', ['yes', 'null']),
     ],
 )
 def test_names(yolo, names, classes):
-    write(yolo / 'data.yaml', f'train: images/train\nnames: {names}\nnc: {len(classes)}\n')
-    assert read_labels(yolo).classes == classes
+    # Their number too may be in quotes.
+    for count in (len(classes), f'"{len(classes)}"'):
+        write(yolo / 'data.yaml', f'train: images/train\nnames: {names}\nnc: {count}\n')
+        assert read_labels(yolo).classes == classes
 
 
 @pytest.mark.parametrize(
@@ -256,6 +259,13 @@ def test_mistakes_in_labels_are_told(yolo, text, message):
         # One number twice.
         ('train: images/train\nnames: {0: a, "0": b}', 'names has the keys 0, 0'),
         ('train: images/train\nnames: [a, b]\nnc: 3', 'nc is 3, but names has 2 classes'),
+        ('train: images/train\nnames: [a, b]\nnc: "3"', 'nc is 3, but names has 2 classes'),
+        # What YAML has words for: truth, nothing, dates.
+        ('train: images/train\nnames: [yes, no]', 'YAML reads class 0 of names as True, which is'),
+        ('train: images/train\nnames: {0: a, 1: off}', 'class 1 of names as False, .* in quotes'),
+        ('train: images/train\nnames:\n- a\n-\n', 'YAML reads class 1 of names as None, which is'),
+        ('train: images/train\nnames: [2024-05-01]', 'YAML reads class 0 of names as datetime'),
+        ('train: images/train\nnames: [[a]]', r"YAML reads class 0 of names as \['a'\], which is"),
         ('names: [a]', 'there is no train, val or test'),
         ('names: [a, b]\ntrain: images/train\nkpt_shape: 3', 'kpt_shape is 3; write'),
     ],

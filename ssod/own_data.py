@@ -1,7 +1,7 @@
 """Data sets put into a semi-supervised config by their paths."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ssod.checks.coco_fields import check_fields
+from ssod.checks.coco_fields import refuse_wrong_fields
 from ssod.config_parts import dicts_in, require_parts, set_number_of_classes
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
@@ -182,7 +182,7 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
             f'--work-dir'
         )
     content = read_coco(labeled)
-    _refuse_wrong(content, labeled)
+    refuse_wrong_fields(content, labeled)
     if len(content['images']) < LEAST:
         raise ValueError(
             f'{labeled}: {len(content["images"])} labelled images are too few to keep some for '
@@ -211,18 +211,11 @@ def class_names(ann_file: Path) -> tuple[str, ...]:
         ValueError: If it is no COCO JSON, has no categories, or has one without a name.
     """
     categories = read_coco(ann_file)['categories']
-    _refuse_wrong({'images': [], 'annotations': [], 'categories': categories}, ann_file)
+    refuse_wrong_fields({'images': [], 'annotations': [], 'categories': categories}, ann_file)
     names = tuple(category['name'] for category in categories)
     if not names:
         raise ValueError(f'{ann_file}: categories is empty; list the classes to learn')
     return names
-
-
-def _refuse_wrong(content: Mapping[str, Any], file: Path) -> None:
-    """Refuse a COCO JSON whose entries lack fields, before anything is made of them."""
-    for finding in check_fields(content, str(file), 'labeled'):
-        if finding.severity == 'error':
-            raise ValueError(str(finding))
 
 
 def _coco(old: ConfigDict, ann_file: Path, images: Path, classes: tuple[str, ...]) -> ConfigDict:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssod.checks.findings import Finding, first_of
@@ -92,6 +93,17 @@ def check_fields(content: Any, file: str, role: Role) -> list[Finding]:
         else:
             findings += _check_entries(content[part], part, file)
     return findings
+
+
+def refuse_wrong_fields(content: Any, file: Path) -> None:
+    """Refuse the COCO JSON of labelled images whose entries lack fields, before it is parted.
+
+    Raises:
+        ValueError: If there is an error; the first one.
+    """
+    for finding in check_fields(content, str(file), 'labeled'):
+        if finding.severity == 'error':
+            raise ValueError(str(finding))
 
 
 def entry_name(entries: Sequence[Any], part: str, place: int) -> str:

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from ssod.checks.coco_fields import refuse_wrong_fields
 from ssod.data.coco_json import read_coco, write_json
 
 Coco = dict[str, Any]
 
 
-def draw_labeled(image_ids: list[int], percent: float, fold: int) -> set[int]:
+def draw_labeled(image_ids: list[int | str], percent: float, fold: int) -> set[int | str]:
     """Draw the labelled images, without replacement.
 
     Of one fold, more percent always hold all the images that fewer percent do.
@@ -32,7 +33,7 @@ def draw_labeled(image_ids: list[int], percent: float, fold: int) -> set[int]:
             f'must be labelled and one not'
         )
     order = np.random.default_rng(fold).permutation(len(image_ids))
-    ordered = sorted(image_ids)
+    ordered = sorted(image_ids, key=lambda known: (isinstance(known, str), known))
     return {ordered[i] for i in order[:count]}
 
 
@@ -93,10 +94,12 @@ def write_split(
     Raises:
         FileNotFoundError: If ``ann_file`` does not exist.
         FileExistsError: If a file with other content is in the way.
-        ValueError: If ``ann_file`` is no COCO JSON, or a share leaves a part without images.
+        ValueError: If ``ann_file`` is no COCO JSON, its entries lack fields, or a share leaves a
+            part without images.
     """
     ann_file, out_dir = Path(ann_file), Path(out_dir)
     coco = read_coco(ann_file)
+    refuse_wrong_fields(coco, ann_file)
     out_dir.mkdir(parents=True, exist_ok=True)
     written = []
     for percent in percents:

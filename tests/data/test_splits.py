@@ -117,6 +117,32 @@ def test_files(tmp_path):
     assert {f: f.stat().st_mtime_ns for f in files} == before
 
 
+def test_ids_of_two_kinds():
+    # Numbers come before text, whatever the order in the file.
+    ids = [3, '2', 1, 'a', 2, '1']
+    assert draw_labeled(ids, 50, 1) == draw_labeled([1, 2, 3, '1', '2', 'a'], 50, 1)
+
+
+@pytest.mark.parametrize(
+    ('part', 'field', 'told'),
+    [
+        ('images', 'id', r"train.json: images\[0\] has no 'id'; it must be a whole number or text"),
+        (
+            'annotations',
+            'image_id',
+            r"train.json: annotations\[0\] .* has no 'image_id'; it must be",
+        ),
+    ],
+)
+def test_entries_without_ids_are_named(tmp_path, part, field, told):
+    whole = coco(4)
+    del whole[part][0][field]
+    write_json(tmp_path / 'train.json', whole)
+    with pytest.raises(ValueError, match=told):
+        write_split(tmp_path / 'train.json', tmp_path / 'out', [50], [1])
+    assert not (tmp_path / 'out').exists()
+
+
 def test_other_files_are_not_overwritten(tmp_path):
     write_json(tmp_path / 'train.json', coco(100))
     mine = tmp_path / 'train.1@1-unlabeled.json'

@@ -130,7 +130,8 @@ def in_coco(data: OwnData, work_dir: Path) -> OwnData:
         if data.val is None and val is not None and val is not train:
             data = replace(data, val=val.file, val_images=val.images)
     if data.val is not None and not is_coco(data.val):
-        file, images = as_coco(data.val, work_dir / 'val_labels', 'val')
+        classes = class_names(data.labeled)
+        file, images = as_coco(data.val, work_dir / 'val_labels', 'val', classes)
         data = replace(data, val=file, val_images=images)
     return data
 

@@ -250,19 +250,19 @@ def test_a_plain_detectors_config_has_no_folder(tmp_path, own, told):
         use_folder(cfg, tmp_path)
 
 
-def write_voc(root, images):
-    """Pascal VOC: a sheep in each image, the XML files beside the images."""
+def write_voc(root, images, names=('sheep',)):
+    """Pascal VOC: an object in each image, the XML files beside the images."""
     box = '<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>5</xmax><ymax>5</ymax></bndbox>'
     (root / 'sub').mkdir(parents=True)
     for i in range(images):
         Image.new('RGB', (8, 8)).save(root / f'sub/{i}.png')
         (root / f'sub/{i}.xml').write_text(
-            f'<annotation><object><name>sheep</name>{box}</object></annotation>'
+            f'<annotation><object><name>{names[i % len(names)]}</name>{box}</object></annotation>'
         )
     return root
 
 
-def write_yolo(root, splits):
+def write_yolo(root, splits, names='ant, bee, cow'):
     """YOLO: images without any object."""
     for split in splits:
         for folder in ('images', 'labels'):
@@ -270,7 +270,7 @@ def write_yolo(root, splits):
         Image.new('RGB', (8, 8)).save(root / f'images/{split}/a.png')
         (root / f'labels/{split}/a.txt').touch()
     lines = [f'{split}: images/{split}' for split in splits]
-    (root / 'data.yaml').write_text('\n'.join([*lines, 'names: [ant, bee, cow]']))
+    (root / 'data.yaml').write_text('\n'.join([*lines, f'names: [{names}]']))
     return root / 'data.yaml'
 
 
@@ -307,10 +307,29 @@ def test_voc_is_parted(data, tmp_path):
 @pytest.mark.parametrize('split', ['val', 'train'])
 def test_validation_images_in_another_format(data, tmp_path, split):
     # Of a data set that has them, or of one that is not split.
-    file = write_yolo(tmp_path / 'yolo', (split,) if split == 'train' else ('train', split))
+    splits = (split,) if split == 'train' else ('train', split)
+    file = write_yolo(tmp_path / 'yolo', splits, 'dog, cat')
     cfg, _ = put(
         OwnData(data.labeled, data.images, data.unlabeled, file), work_dir=tmp_path / 'run'
     )
     assert cfg.train_dataloader.dataset.datasets[0].ann_file == str(data.labeled)
     assert cfg.val_evaluator.ann_file == str(tmp_path / f'run/val_labels/{split}.json')
     assert cfg.val_dataloader.dataset.data_prefix.img == f'{tmp_path}/yolo/images/{split}/'
+
+
+@pytest.mark.parametrize('kind', ['json', 'voc', 'yolo'])
+def test_validation_images_without_a_class(data, tmp_path, kind):
+    """Sheep alone, whatever else there is to learn and in whatever order."""
+    val = write_voc(tmp_path / 'voc', 2)
+    labeled = write_coco(tmp_path / 'three.json', 4, ('dog', 'sheep', 'cat'))
+    if kind == 'yolo':
+        labeled = write_yolo(tmp_path / 'yolo', ('train',), 'dog, sheep, cat')
+    elif kind == 'voc':
+        labeled = write_voc(tmp_path / 'more', 3, ('sheep', 'ant', 'cow'))
+    cfg, _ = put(OwnData(labeled, data.images, data.unlabeled, val), work_dir=tmp_path / 'run')
+    classes = cfg.train_dataloader.dataset.datasets[0].metainfo.classes
+    assert len(classes) == 3
+    content = json.loads((tmp_path / 'run/val_labels/train.json').read_text())
+    assert tuple(category['name'] for category in content['categories']) == classes
+    places = {annotation['category_id'] for annotation in content['annotations']}
+    assert places == {classes.index('sheep') + 1}

@@ -91,7 +91,10 @@ def _has_xml(folder: Path) -> bool:
 
 
 def convert(
-    path: str | Path, out_dir: str | Path, overwrite: bool = False
+    path: str | Path,
+    out_dir: str | Path,
+    overwrite: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> tuple[dict[str, Converted], list[str]]:
     """Write labels as COCO JSON, a file for each split; the images stay where they are.
 
@@ -100,6 +103,8 @@ def convert(
         out_dir: Where ``train.json``, ``val.json`` and ``test.json`` go, as far as there are such
             splits; made if missing.
         overwrite: Whether files with other content may be replaced.
+        classes: Those of the data that are learnt from, which come first, in their order; those
+            of the labels alone if ``None``.
 
     Returns:
         What was written, or was there already, for each split; and remarks on what was understood
@@ -108,11 +113,14 @@ def convert(
     Raises:
         FileExistsError: If a file with other content is in the way; nothing is written then.
         FileNotFoundError: If there is no such file or folder, or no image.
-        ValueError: If it is neither format, or a file or a value in it is wrong.
+        ValueError: If it is neither format, a file or a value in it is wrong, or a class is called
+            otherwise than in ``classes``.
     """
     labels, out = read_labels(path), Path(out_dir)
+    names = labels.classes
+    order = names if classes is None else _joined(classes, names, path)
     files = {split: out / f'{split}.json' for split in labels.splits}
-    contents = {s: coco_of(images, labels.classes) for s, images in labels.splits.items()}
+    contents = {s: coco_of(images, names, order) for s, images in labels.splits.items()}
     for split, file in files.items():
         if file.exists() and not overwrite and not _holds(file, contents[split]):
             raise FileExistsError(
@@ -134,6 +142,18 @@ def convert(
     return written, labels.remarks
 
 
+def _joined(classes: Sequence[str], names: Sequence[str], path: str | Path) -> list[str]:
+    """The classes that are learnt, then the other ones of some labels."""
+    others = [name for name in names if name not in classes]
+    # If none is missing, the others are passed over as those of any COCO JSON are.
+    if others and not set(classes) <= set(names):
+        raise ValueError(
+            f'{path} has the class {others[0]!r}, which the labelled images do not have: '
+            f'{", ".join(classes)}; correct its name, or remove its objects'
+        )
+    return [*classes, *others]
+
+
 def _holds(file: Path, content: dict[str, Any]) -> bool:
     try:
         return read_coco(file) == content
@@ -141,12 +161,15 @@ def _holds(file: Path, content: dict[str, Any]) -> bool:
         return False
 
 
-def convert_for_run(path: str | Path, out_dir: str | Path) -> dict[str, Converted]:
+def convert_for_run(
+    path: str | Path, out_dir: str | Path, classes: Sequence[str] | None = None
+) -> dict[str, Converted]:
     """Write labels as COCO JSON for a run, and log what they were taken for in one line.
 
     Args:
         path: See :func:`read_labels`.
         out_dir: As for :func:`convert`; files that are there are replaced.
+        classes: As for :func:`convert`.
 
     Returns:
         What was written, for each split.
@@ -155,7 +178,7 @@ def convert_for_run(path: str | Path, out_dir: str | Path) -> dict[str, Converte
         FileNotFoundError: As for :func:`convert`.
         ValueError: As for :func:`convert`.
     """
-    written, remarks = convert(path, out_dir, overwrite=True)
+    written, remarks = convert(path, out_dir, overwrite=True, classes=classes)
     told = [f'{split}: {made.told}' for split, made in written.items()]
     print_log(
         f'{path} is read as COCO, see {out_dir}: {"; ".join(told + remarks)}',
@@ -183,13 +206,19 @@ def split_of(written: Mapping[str, Converted], split: str, path: str | Path) -> 
     raise ValueError(f'{path} has no split {split!r}, only {", ".join(written)}; add it')
 
 
-def as_coco(path: str | Path, work_dir: str | Path, split: str = 'train') -> tuple[Path, Path]:
+def as_coco(
+    path: str | Path,
+    work_dir: str | Path,
+    split: str = 'train',
+    classes: Sequence[str] | None = None,
+) -> tuple[Path, Path]:
     """Labels in Pascal VOC's or YOLO's format as a COCO JSON.
 
     Args:
         path: See :func:`read_labels`.
         work_dir: Where the JSON goes; one that is there is replaced.
         split: Which images; all, of a data set that is not split.
+        classes: As for :func:`convert`.
 
     Returns:
         The JSON, and the folder of its images.
@@ -198,5 +227,5 @@ def as_coco(path: str | Path, work_dir: str | Path, split: str = 'train') -> tup
         FileNotFoundError: As for :func:`convert`.
         ValueError: As for :func:`convert`, or if there are other splits, but not this one.
     """
-    chosen = split_of(convert_for_run(path, work_dir), split, path)
+    chosen = split_of(convert_for_run(path, work_dir, classes), split, path)
     return chosen.file, chosen.images

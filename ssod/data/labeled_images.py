@@ -169,15 +169,19 @@ def image_root(images: Sequence[LabeledImage]) -> Path:
     return Path(os.path.commonpath([image.path.absolute().parent for image in images]))
 
 
-def coco_of(images: Sequence[LabeledImage], classes: Sequence[str]) -> dict[str, Any]:
+def coco_of(
+    images: Sequence[LabeledImage], names: Sequence[str], classes: Sequence[str]
+) -> dict[str, Any]:
     """Labelled images as the content of a COCO JSON.
 
     Args:
-        images: At least one; their names are those within :func:`image_root`.
-        classes: All classes, which keep their order. What is ignored becomes a crowd, with which
-            COCO, mmdet and this package do the same.
+        images: At least one; their names are those within :func:`image_root`. What is ignored
+            becomes a crowd, with which COCO, mmdet and this package do the same.
+        names: The classes' names, in the order of the labels.
+        classes: All of them and maybe others, in the order of the categories.
     """
     root = image_root(images)
+    ids = {name: number for number, name in enumerate(classes, 1)}
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(images, 1):
@@ -185,7 +189,8 @@ def coco_of(images: Sequence[LabeledImage], classes: Sequence[str]) -> dict[str,
         width, height = image.size
         entries.append({'id': number, 'file_name': name, 'width': width, 'height': height})
         for box in image.boxes:
-            annotations.append({'id': len(annotations) + 1, 'image_id': number, **_entry(box)})
+            entry = _entry(box, ids[names[box.label]])
+            annotations.append({'id': len(annotations) + 1, 'image_id': number, **entry})
     return {
         'info': {'images': str(root)},
         'images': entries,
@@ -194,11 +199,11 @@ def coco_of(images: Sequence[LabeledImage], classes: Sequence[str]) -> dict[str,
     }
 
 
-def _entry(box: Box) -> dict[str, Any]:
+def _entry(box: Box, category: int) -> dict[str, Any]:
     x1, y1, x2, y2 = box.corners
     width, height = x2 - x1, y2 - y1
     return {
-        'category_id': box.label + 1,
+        'category_id': category,
         'bbox': [round(value, DIGITS) for value in (x1, y1, width, height)],
         'area': round(width * height, DIGITS),
         'iscrowd': int(box.ignored),

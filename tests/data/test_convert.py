@@ -98,6 +98,30 @@ def test_our_own_checks_find_nothing(voc, yolo, tmp_path):
         assert check_coco(content, str(file), 'labeled') == []
 
 
+# What each row proves: classes of others come first, in their order, whatever these labels have; a
+# class more is passed over later, as in any COCO JSON.
+@pytest.mark.parametrize(
+    ('classes', 'categories'),
+    [
+        ([], ['cat', 'dog']),
+        (['dog'], ['dog', 'cat']),
+        (['dog', 'cow', 'cat'], ['dog', 'cow', 'cat']),
+    ],
+)
+def test_the_classes_of_other_data(yolo, tmp_path, classes, categories):
+    written, _ = convert(yolo, tmp_path / 'out', classes=classes)
+    content = json.loads(written['val'].file.read_text())
+    names = {category['id']: category['name'] for category in content['categories']}
+    assert list(names.values()) == categories
+    assert [names[box['category_id']] for box in content['annotations']] == ['dog']
+
+
+def test_a_class_that_other_data_call_otherwise(yolo, tmp_path):
+    with pytest.raises(ValueError, match=r"yolo has the class 'cat', which .* have: Cat, dog; "):
+        convert(yolo, tmp_path / 'out', classes=['Cat', 'dog'])
+    assert not (tmp_path / 'out').exists()
+
+
 def test_other_files_are_not_replaced(yolo, tmp_path):
     convert(yolo, tmp_path)
     old = (tmp_path / 'train.json').read_text()

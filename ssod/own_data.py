@@ -1,6 +1,7 @@
 """Data sets put into a semi-supervised config by their paths."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from mmengine.logging import print_log
 
 from ssod.checks.coco_fields import refuse_wrong_fields
 from ssod.config_parts import dicts_in, require_parts, set_number_of_classes
-from ssod.data.coco_json import read_coco, write_json
+from ssod.data.coco_json import read_coco, write_beside
 from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
 from ssod.data.data_sets import DataSet
 from ssod.data.splits import split_coco
@@ -80,8 +81,8 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
 
     Raises:
         FileNotFoundError: If labels or validation labels do not exist.
-        ValueError: If they are in no known format or wrong, have no categories, or would be
-            overwritten.
+        ValueError: If they are in no known format or wrong, have no categories, or are a part that
+            an earlier call made.
     """
     loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
     require_parts(cfg, str(cfg.filename), ('model', 'default_hooks', *loaders))
@@ -165,22 +166,22 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
 
     Args:
         labeled: COCO JSON of the labelled images.
-        out_dir: Where the JSON files of both parts go, ``labeled.json`` and ``val.json``; made if
-            missing.
+        out_dir: Where the JSON files of both parts go, ``labeled.json`` and ``val.json``, or beside
+            those of an earlier run, see :func:`ssod.data.coco_json.write_beside`; made if missing.
 
     Returns:
         The file of what is learnt from, and that of what is scored on.
 
     Raises:
         ValueError: If there are too few images to part, their entries lack fields, or ``labeled``
-            is one of the files that would be written.
+            is such a part.
     """
-    files = out_dir / 'labeled.json', out_dir / 'val.json'
-    if labeled.resolve() in [file.resolve() for file in files]:
+    made = re.fullmatch(r'(?:labeled|val)(_\d+)?\.json', labeled.resolve().name)
+    if made and labeled.resolve().parent == out_dir.resolve():
+        val_file = out_dir / f'val{made[1] or ""}.json'
         raise ValueError(
-            f'{labeled} is a part that an earlier call made, and would be overwritten with a part '
-            f'of itself; give the labels that it was made of, or --val {files[1]} too, or another '
-            f'--work-dir'
+            f'{labeled} is a part that an earlier call made, and would be parted again; give the '
+            f'labels that it was made of, or --val {val_file} too, or another --work-dir'
         )
     content = read_coco(labeled)
     refuse_wrong_fields(content, labeled)
@@ -191,17 +192,16 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
         )
     val, _, train = split_coco(content, 100 * VAL_SHARE, fold=0)
     out_dir.mkdir(parents=True, exist_ok=True)
-    for file, content in zip(files, (train, val), strict=True):
-        write_json(file, content)
+    labeled, scored = write_beside({out_dir / 'labeled.json': train, out_dir / 'val.json': val})
     counts = len(val['images']), len(val['images']) + len(train['images'])
     doubt = '; with so few, mAP changes by points for no reason' if counts[0] < FEW else ''
     print_log(
         f'no validation images given: {counts[0]} of the {counts[1]} labelled images are scored on '
-        f'and not learnt from, see {files[1]}{doubt}',
+        f'and not learnt from, see {scored}{doubt}',
         'current',
         logging.WARNING,
     )
-    return files
+    return labeled, scored
 
 
 def class_names(ann_file: Path) -> tuple[str, ...]:

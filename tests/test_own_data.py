@@ -158,14 +158,39 @@ def test_without_validation_images(data, tmp_path, caplog):
     assert json.loads((tmp_path / 'run/val.json').read_text()) == val
 
 
-@pytest.mark.parametrize('name', ['labeled', 'val', 'link'])
-def test_a_part_is_not_parted_onto_itself(data, tmp_path, name):
+@pytest.mark.parametrize('kind', ['json', 'voc'])
+def test_other_data_leave_those_of_an_earlier_run(data, tmp_path, kind):
+    """In the same work directory, as nobody knows yet whether the new run is refused."""
+    run, labeled = tmp_path / 'run', data.labeled
+    if kind == 'voc':
+        labeled = write_voc(tmp_path / 'voc', 10)
+    given = OwnData(labeled, data.images, data.unlabeled)
+    put(given, work_dir=run)
+    before = {file: file.read_bytes() for file in run.rglob('*.json')}
+    if kind == 'voc':
+        (labeled / 'sub/9.xml').unlink()
+    else:
+        write_coco(labeled, 9)
+    for _ in range(2):
+        cfg, _ = put(given, work_dir=run)
+        assert {file: file.read_bytes() for file in before} == before
+        files = [cfg.train_dataloader.dataset.datasets[0].ann_file, cfg.val_evaluator.ann_file]
+        assert files == [str(run / 'labeled_2.json'), str(run / 'val_2.json')]
+        assert sum(len(json.loads(Path(file).read_text())['images']) for file in files) == 9
+    assert len(list(run.rglob('*.json'))) == 2 * len(before)
+
+
+@pytest.mark.parametrize('name', ['labeled', 'val', 'link', 'labeled_2'])
+def test_a_part_is_not_parted_again(data, tmp_path, name):
     given = OwnData(data.labeled, data.images, data.unlabeled)
+    put(given, work_dir=tmp_path / 'run')
+    write_coco(data.labeled, 20)
     put(given, work_dir=tmp_path / 'run')
     (tmp_path / 'run/link.json').symlink_to('labeled.json')
     part = tmp_path / f'run/{name}.json'
     before = part.read_text()
-    with pytest.raises(ValueError, match=rf'run/{name}\.json is a part that .* or another --work'):
+    told = rf'run/{name}\.json is a part that .*/val{"_2" if "2" in name else ""}\.json too, or an'
+    with pytest.raises(ValueError, match=told):
         put(replace(given, labeled=part), work_dir=tmp_path / 'run')
     assert part.read_text() == before
     # It may be learnt from as a whole.

@@ -2,8 +2,9 @@
 
 import contextlib
 import gc
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def write_json(path: str | Path, content: Any, overwrite: bool = True) -> None:
         FileExistsError: If one is there and may not.
     """
     path = Path(path)
-    text = (json.dumps(content, separators=(',', ':')) + '\n').encode()
+    text = _text(content)
     if path.exists() and not overwrite:
         if path.read_bytes() != text:
             raise FileExistsError(
@@ -77,3 +78,30 @@ def write_json(path: str | Path, content: Any, overwrite: bool = True) -> None:
             )
         return
     write_whole(path, text)
+
+
+def write_beside(contents: Mapping[Path, Any]) -> list[Path]:
+    """Write JSON files of which none takes the place of one with other content.
+
+    Where there is one, all have a number in their names: ``a_2.json``, or else ``a_3.json``.
+
+    Args:
+        contents: What is to be in each file; their directories must exist.
+
+    Returns:
+        The files, written now or already there.
+    """
+    texts = {path: _text(content) for path, content in contents.items()}
+    for number in itertools.count(1):
+        ending = f'_{number}' if number > 1 else ''
+        files = {path.with_stem(f'{path.stem}{ending}'): text for path, text in texts.items()}
+        if all(not file.exists() or file.read_bytes() == text for file, text in files.items()):
+            break
+    for file, text in files.items():
+        if not file.exists():
+            write_whole(file, text)
+    return list(files)
+
+
+def _text(content: Any) -> bytes:
+    return (json.dumps(content, separators=(',', ':')) + '\n').encode()

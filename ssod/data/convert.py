@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from ssod.data.coco_json import read_coco, write_json
+from ssod.data.coco_json import read_coco, write_beside, write_json
 from ssod.data.labeled_images import LabeledSplits, coco_of, image_root, look_for_labeled
 from ssod.data.voc import read_voc
 from ssod.data.yolo import has_names, read_yolo
@@ -91,10 +91,7 @@ def _has_xml(folder: Path) -> bool:
 
 
 def convert(
-    path: str | Path,
-    out_dir: str | Path,
-    overwrite: bool = False,
-    classes: Sequence[str] | None = None,
+    path: str | Path, out_dir: str | Path, overwrite: bool = False
 ) -> tuple[dict[str, Converted], list[str]]:
     """Write labels as COCO JSON, a file for each split; the images stay where they are.
 
@@ -103,8 +100,6 @@ def convert(
         out_dir: Where ``train.json``, ``val.json`` and ``test.json`` go, as far as there are such
             splits; made if missing.
         overwrite: Whether files with other content may be replaced.
-        classes: Those of the data that are learnt from, which come first, in their order; those
-            of the labels alone if ``None``.
 
     Returns:
         What was written, or was there already, for each split; and remarks on what was understood
@@ -113,23 +108,39 @@ def convert(
     Raises:
         FileExistsError: If a file with other content is in the way; nothing is written then.
         FileNotFoundError: If there is no such file or folder, or no image.
-        ValueError: If it is neither format, a file or a value in it is wrong, or a class is called
-            otherwise than in ``classes``.
+        ValueError: If it is neither format, or a file or a value in it is wrong.
     """
     labels, out = read_labels(path), Path(out_dir)
-    names = labels.classes
-    order = names if classes is None else _joined(classes, names, path)
-    files = {split: out / f'{split}.json' for split in labels.splits}
-    contents = {s: coco_of(images, names, order) for s, images in labels.splits.items()}
-    for split, file in files.items():
-        if file.exists() and not overwrite and not _holds(file, contents[split]):
+    contents = _contents(labels, labels.classes, out)
+    for file, content in contents.items():
+        if file.exists() and not overwrite and not _holds(file, content):
             raise FileExistsError(
                 f'{file} exists with other content; remove it, or pass --overwrite'
             )
     out.mkdir(parents=True, exist_ok=True)
+    for file, content in contents.items():
+        write_json(file, content)
+    return _converted(labels, contents, list(contents)), labels.remarks
+
+
+def _contents(
+    labels: LabeledSplits, classes: Sequence[str], out_dir: Path
+) -> dict[Path, dict[str, Any]]:
+    """What is to be in the file of each split."""
+    return {
+        out_dir / f'{split}.json': coco_of(images, labels.classes, classes)
+        for split, images in labels.splits.items()
+    }
+
+
+def _converted(
+    labels: LabeledSplits, contents: Mapping[Path, dict[str, Any]], files: Sequence[Path]
+) -> dict[str, Converted]:
+    """What was written into files, for each split."""
     written = {}
-    for split, content in contents.items():
-        write_json(files[split], content)
+    for (split, images), content, file in zip(
+        labels.splits.items(), contents.values(), files, strict=True
+    ):
         told = ', '.join(
             f'{len(content[part])} {name}'
             for part, name in (
@@ -138,20 +149,8 @@ def convert(
                 ('categories', 'classes'),
             )
         )
-        written[split] = Converted(files[split], image_root(labels.splits[split]), told)
-    return written, labels.remarks
-
-
-def _joined(classes: Sequence[str], names: Sequence[str], path: str | Path) -> list[str]:
-    """The classes that are learnt, then the other ones of some labels."""
-    others = [name for name in names if name not in classes]
-    # If none is missing, the others are passed over as those of any COCO JSON are.
-    if others and not set(classes) <= set(names):
-        raise ValueError(
-            f'{path} has the class {others[0]!r}, which the labelled images do not have: '
-            f'{", ".join(classes)}; correct its name, or remove its objects'
-        )
-    return [*classes, *others]
+        written[split] = Converted(file, image_root(images), told)
+    return written
 
 
 def _holds(file: Path, content: dict[str, Any]) -> bool:
@@ -166,26 +165,46 @@ def convert_for_run(
 ) -> dict[str, Converted]:
     """Write labels as COCO JSON for a run, and log what they were taken for in one line.
 
+    Files of an earlier run that have other content stay; see
+    :func:`ssod.data.coco_json.write_beside`.
+
     Args:
         path: See :func:`read_labels`.
-        out_dir: As for :func:`convert`; files that are there are replaced.
-        classes: As for :func:`convert`.
+        out_dir: As for :func:`convert`.
+        classes: Those of the data that are learnt from, which come first, in their order; those
+            of the labels alone if ``None``.
 
     Returns:
         What was written, for each split.
 
     Raises:
         FileNotFoundError: As for :func:`convert`.
-        ValueError: As for :func:`convert`.
+        ValueError: As for :func:`convert`, or if a class is called otherwise than in ``classes``.
     """
-    written, remarks = convert(path, out_dir, overwrite=True, classes=classes)
+    labels, out = read_labels(path), Path(out_dir)
+    names, remarks = labels.classes, labels.remarks
+    contents = _contents(labels, names if classes is None else _joined(classes, names, path), out)
+    out.mkdir(parents=True, exist_ok=True)
+    written = _converted(labels, contents, write_beside(contents))
     told = [f'{split}: {made.told}' for split, made in written.items()]
     print_log(
-        f'{path} is read as COCO, see {out_dir}: {"; ".join(told + remarks)}',
+        f'{path} is read as COCO, see {out_dir}: {"; ".join([*told, *remarks])}',
         'current',
         logging.WARNING if remarks else logging.INFO,
     )
     return written
+
+
+def _joined(classes: Sequence[str], names: Sequence[str], path: str | Path) -> list[str]:
+    """The classes that are learnt, then the other ones of some labels."""
+    others = [name for name in names if name not in classes]
+    # If none is missing, the others are passed over as those of any COCO JSON are.
+    if others and not set(classes) <= set(names):
+        raise ValueError(
+            f'{path} has the class {others[0]!r}, which the labelled images do not have: '
+            f'{", ".join(classes)}; correct its name, or remove its objects'
+        )
+    return [*classes, *others]
 
 
 def split_of(written: Mapping[str, Converted], split: str, path: str | Path) -> Converted:
@@ -216,16 +235,16 @@ def as_coco(
 
     Args:
         path: See :func:`read_labels`.
-        work_dir: Where the JSON goes; one that is there is replaced.
+        work_dir: Where the JSON goes.
         split: Which images; all, of a data set that is not split.
-        classes: As for :func:`convert`.
+        classes: As for :func:`convert_for_run`.
 
     Returns:
         The JSON, and the folder of its images.
 
     Raises:
         FileNotFoundError: As for :func:`convert`.
-        ValueError: As for :func:`convert`, or if there are other splits, but not this one.
+        ValueError: As for :func:`convert_for_run`, or if there are other splits, but not this one.
     """
     chosen = split_of(convert_for_run(path, work_dir, classes), split, path)
     return chosen.file, chosen.images

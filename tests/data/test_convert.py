@@ -109,8 +109,8 @@ def test_our_own_checks_find_nothing(voc, yolo, tmp_path):
     ],
 )
 def test_the_classes_of_other_data(yolo, tmp_path, classes, categories):
-    written, _ = convert(yolo, tmp_path / 'out', classes=classes)
-    content = json.loads(written['val'].file.read_text())
+    file, _ = as_coco(yolo, tmp_path / 'out', 'val', classes)
+    content = json.loads(file.read_text())
     names = {category['id']: category['name'] for category in content['categories']}
     assert list(names.values()) == categories
     assert [names[box['category_id']] for box in content['annotations']] == ['dog']
@@ -118,7 +118,7 @@ def test_the_classes_of_other_data(yolo, tmp_path, classes, categories):
 
 def test_a_class_that_other_data_call_otherwise(yolo, tmp_path):
     with pytest.raises(ValueError, match=r"yolo has the class 'cat', which .* have: Cat, dog; "):
-        convert(yolo, tmp_path / 'out', classes=['Cat', 'dog'])
+        as_coco(yolo, tmp_path / 'out', 'val', ['Cat', 'dog'])
     assert not (tmp_path / 'out').exists()
 
 

@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from ssod.data.coco_json import read_coco, write_json
+from ssod.data.coco_json import read_coco, write_beside, write_json
 from ssod.data.splits import draw_labeled, split_coco, write_split, write_unlabeled
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'split_coco.py'
@@ -202,6 +202,28 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
             write_json(path, [2])
     assert json.loads(path.read_text()) == [1]
     assert [p.name for p in tmp_path.iterdir()] == ['a.json']
+
+
+def test_files_of_other_content_stay(tmp_path):
+    assert write_beside({}) == []
+    pair = [tmp_path / 'a.json', tmp_path / 'b.json']
+
+    def names(*contents):
+        return [file.name for file in write_beside(dict(zip(pair, contents, strict=True)))]
+
+    assert names(1, 2) == ['a.json', 'b.json']
+    # One that differs moves both; what is there already is found again.
+    for _ in range(2):
+        assert names(1, 3) == ['a_2.json', 'b_2.json']
+        assert names(4, 3) == ['a_3.json', 'b_3.json']
+        assert names(1, 2) == ['a.json', 'b.json']
+    assert [json.loads(file.read_text()) for file in sorted(tmp_path.iterdir())] == [
+        *(1, 1, 4),
+        *(2, 3, 3),
+    ]
+    # The half of a pair that a killed process left.
+    pair[0].unlink()
+    assert names(5, 2) == ['a.json', 'b.json']
 
 
 def run(*args):

@@ -1,8 +1,9 @@
 """Data sets put into a semi-supervised config by their paths."""
 
+import contextlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,34 @@ def in_coco(data: OwnData, work_dir: Path) -> OwnData:
         file, images = as_coco(data.val, work_dir / 'val_labels', 'val', classes)
         data = replace(data, val=file, val_images=images)
     return data
+
+
+def as_given(text: str, data: OwnData | None, made: str) -> str:
+    """A line that names what the user gave and not a file that was made of it and is removed.
+
+    Args:
+        text: The line.
+        data: What the user gave.
+        made: The folder of what was made, ``out_dir`` of :func:`use_data`.
+    """
+    if data is None:
+        return text
+
+    def given(match: re.Match[str]) -> str:
+        of_val = match[1].startswith('val_labels')
+        return f'{data.val if of_val else data.labeled} (as {match[1]})'
+
+    return re.sub(rf'{re.escape(made)}/([\w/]+\.json)', given, text)
+
+
+@contextlib.contextmanager
+def errors_as_given(data: OwnData | None, made: str) -> Iterator[None]:
+    """Let errors say :func:`as_given` what is wrong."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        error.args = (as_given(str(error), data, made),)
+        raise
 
 
 def use_folder(cfg: Config, folder: Path) -> None:

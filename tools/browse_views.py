@@ -19,6 +19,7 @@ from mmengine.config import DictAction
 from ssod import runs
 from ssod.arguments import add_own_data, own_data
 from ssod.errors import errors_in_one_line
+from ssod.own_data import errors_as_given
 from ssod.visualization.report import write_views
 
 
@@ -43,7 +44,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     # What is made of own data, such as a part for validation, must not replace that of a run.
-    with errors_in_one_line(), tempfile.TemporaryDirectory() as made:
+    with (
+        errors_in_one_line(),
+        tempfile.TemporaryDirectory() as made,
+        errors_as_given(args.data, made),
+    ):
         cfg = runs.load_config(
             args.config,
             options=args.cfg_options,

@@ -12,7 +12,6 @@ Examples:
 
 import argparse
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ from ssod.checks.reports import ImageEntry, Report
 from ssod.checks.settings import check_settings_of
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.errors import errors_in_one_line
-from ssod.own_data import OwnData
+from ssod.own_data import as_given, errors_as_given
 
 PARTS = ('train', 'val', 'test')
 
@@ -85,22 +84,14 @@ def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[F
     return findings + check_shared(reports, digests)
 
 
-def as_given(text: str, data: OwnData | None, made: str) -> str:
-    """A line that names what the user gave and not a file that was made of it and is removed."""
-    if data is None:
-        return text
-
-    def given(match: re.Match[str]) -> str:
-        of_val = match[1].startswith('val_labels')
-        return f'{data.val if of_val else data.labeled} (as {match[1]})'
-
-    return re.sub(rf'{re.escape(made)}/([\w/]+\.json)', given, text)
-
-
 def main() -> None:
     args = parse_args()
     # What is made of own data, such as a part for validation, must not replace that of a run.
-    with errors_in_one_line(), tempfile.TemporaryDirectory() as made:
+    with (
+        errors_in_one_line(),
+        tempfile.TemporaryDirectory() as made,
+        errors_as_given(args.data, made),
+    ):
         cfg = runs.load_config(
             args.config,
             options=args.cfg_options,

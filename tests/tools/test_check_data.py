@@ -42,10 +42,10 @@ def data(tmp_path, monkeypatch):
     return root
 
 
-def check(monkeypatch, capsys, *arguments):
+def check(monkeypatch, capsys, *arguments, tool='check_data'):
     """The tool's exit code, what it printed, and what it printed on stderr."""
-    monkeypatch.setattr(sys, 'argv', ['check_data', *map(str, arguments)])
-    spec = importlib.util.spec_from_file_location('check_data', ROOT / 'tools/check_data.py')
+    monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+    spec = importlib.util.spec_from_file_location(tool, ROOT / f'tools/{tool}.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     with pytest.raises(SystemExit) as left:
@@ -94,6 +94,19 @@ def test_looking_leaves_the_files_of_a_run_alone(data, monkeypatch, capsys):
     # The findings name the file that was given.
     assert any(line.startswith('warning: train.json (as labeled.json): ') for line in lines)
     assert any(line.startswith('warning: train.json (as val.json): ') for line in lines)
+
+
+@pytest.mark.parametrize('tool', ['check_data', 'browse_views'])
+def test_what_is_refused_at_once_is_what_was_given(data, monkeypatch, capsys, tool):
+    """A Pascal VOC data set without an object, and not the JSON that was made of it."""
+    for i in range(5):
+        (data / f'train/{i}.xml').write_text('<annotation></annotation>')
+    monkeypatch.chdir(data)
+    own = ['--labeled', 'train', '--unlabeled', 'unlabeled']
+    code, _, err = check(monkeypatch, capsys, CONFIG, *own, tool=tool)
+    assert code == 1
+    told = 'error: train (as labels/train.json): categories is empty; list the classes to learn'
+    assert err.splitlines()[-1] == told
 
 
 def test_all_is_told_at_once(data, monkeypatch, capsys):

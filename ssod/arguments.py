@@ -3,8 +3,48 @@
 import argparse
 from pathlib import Path
 
+from mmengine.config import DictAction
+
 from ssod.data.convert import is_coco
 from ssod.own_data import OwnData
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, told: str = 'config overrides') -> None:
+    """Add ``--cfg-options``: values that replace a config's, by their dotted keys.
+
+    Args:
+        parser: The tool's.
+        told: What the help says of it.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        type=key_value,
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help=told,
+    )
+
+
+def key_value(text: str) -> str:
+    """One of ``--cfg-options``, as it is given.
+
+    Raises:
+        argparse.ArgumentTypeError: If it has no key or no ``=``, or its brackets do not match.
+    """
+    key, equals, value = text.partition('=')
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not of the form KEY=VALUE, as train_cfg.max_iters=1000 is'
+        )
+    try:
+        DictAction._parse_iterable(value)
+    except AssertionError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} has brackets that do not match; close each that is opened'
+        ) from None
+    return text
 
 
 def add_own_data(parser: argparse.ArgumentParser) -> None:

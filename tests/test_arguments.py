@@ -5,8 +5,44 @@ from pathlib import Path
 
 import pytest
 
-from ssod.arguments import add_own_data, own_data
+from ssod.arguments import add_cfg_options, add_own_data, own_data
 from ssod.own_data import OwnData
+
+
+def options(*arguments):
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    return parser.parse_args(arguments).cfg_options
+
+
+def test_cfg_options():
+    assert options() == {}
+    given = ['a.b=3', 'c=[x,(1,2)]', '--cfg-options', 'd=e=f', 'g=a(b', 'h=']
+    assert options('--cfg-options', *given) == {
+        'a.b': 3,
+        'c': ['x', (1, 2)],
+        'd': 'e=f',
+        # A bracket in a name opens nothing.
+        'g': 'a(b',
+        'h': '',
+    }
+
+
+@pytest.mark.parametrize(
+    ('text', 'told'),
+    [
+        ('foo', "--cfg-options: 'foo' is not of the form KEY=VALUE, as train_cfg.max_iters=1000"),
+        ('', "'' is not of the form KEY=VALUE"),
+        # Would be a setting without a name.
+        ('=3', "'=3' is not of the form KEY=VALUE"),
+        ('a=[1,2', "--cfg-options: 'a=[1,2' has brackets that do not match; close each"),
+    ],
+)
+def test_cfg_options_that_cannot_be_read(capsys, text, told):
+    with pytest.raises(SystemExit) as caught:
+        options('--cfg-options', 'a=1', text)
+    assert caught.value.code == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
 
 
 def parsed(*arguments):

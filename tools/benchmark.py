@@ -20,8 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
-
+from ssod.arguments import add_cfg_options
 from ssod.benchmarks.pictures import digits, pictures
 from ssod.benchmarks.report import machine, memory_table, phase_table, table
 from ssod.benchmarks.running import PARTS, Task
@@ -53,9 +52,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-root', type=Path, default=Path('data/digits'), help='%(default)s')
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument('--out', type=Path, help='a JSON file with all times')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE'
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 

@@ -14,10 +14,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from ssod import runs
-from ssod.arguments import add_own_data, own_data
+from ssod.arguments import add_cfg_options, add_own_data, own_data
 from ssod.errors import errors_in_one_line
 from ssod.own_data import errors_as_given
 from ssod.visualization.report import write_views
@@ -33,9 +31,7 @@ def parse_args() -> argparse.Namespace:
         '--number', type=int, default=8, help='images of each kind; default: %(default)s'
     )
     parser.add_argument('--out', metavar='FILE', help='default: work_dirs/<config name>/views.html')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
     args.data = own_data(parser, args)
     return args

@@ -16,13 +16,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.progress import track
 
 from ssod import runs
-from ssod.arguments import add_own_data, own_data
+from ssod.arguments import add_cfg_options, add_own_data, own_data
 from ssod.checks.before_run import report_on_all
 from ssod.checks.findings import Finding
 from ssod.checks.images import Look, check_looks, look_at_all
@@ -48,9 +48,7 @@ def parse_args() -> argparse.Namespace:
         default=os.cpu_count() or 1,
         help='processes that open images; %(default)s',
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.workers < 1:
         parser.error(f'--workers {args.workers} must be at least 1')

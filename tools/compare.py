@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ssod.arguments import key_value
 from ssod.errors import errors_in_one_line
 from ssod.evaluation.comparison import Scores, by_recipe, by_seed
 from ssod.files import write_whole
@@ -114,7 +115,12 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='config overrides'
+        '--cfg-options',
+        nargs='+',
+        type=key_value,
+        default=[],
+        metavar='KEY=VALUE',
+        help='config overrides',
     )
     args = parser.parse_args()
     before = options_of(args.work_dir, args.cfg_options)

@@ -15,9 +15,8 @@ Examples:
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from ssod import api
+from ssod.arguments import add_cfg_options
 from ssod.data.coco_json import read_coco
 from ssod.errors import errors_in_one_line
 from ssod.pseudo_labels.sweep import selector_of, sweep_table
@@ -46,9 +45,7 @@ def parse_args() -> argparse.Namespace:
         help='label nothing, but try score thresholds on the validation images',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace the file if it is there')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
-    )
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.sweep and (args.folder or args.out or args.overwrite):
         parser.error('--sweep labels nothing; leave out the folder, --out and --overwrite')

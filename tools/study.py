@@ -15,8 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from ssod.arguments import add_cfg_options
 from ssod.errors import errors_in_one_line
 from ssod.files import write_whole
 from ssod.studies.compose import Composer
@@ -40,13 +39,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--held-out', action='store_true', help='score the images that are kept aside; at the end'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='what differs on this machine: where weights are, and numbers of data workers',
+    add_cfg_options(
+        parser, 'what differs on this machine: where weights are, and numbers of data workers'
     )
     return parser.parse_args()
 

@@ -8,9 +8,8 @@ Examples:
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 from ssod import runs
+from ssod.arguments import add_cfg_options
 from ssod.errors import errors_in_one_line
 
 
@@ -27,9 +26,7 @@ def parse_args() -> argparse.Namespace:
         help='what to score; default: the teacher; a published config is of one alone',
     )
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
-    )
+    add_cfg_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'

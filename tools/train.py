@@ -13,10 +13,8 @@ Examples:
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 from ssod import runs
-from ssod.arguments import add_own_data, own_data
+from ssod.arguments import add_cfg_options, add_own_data, own_data
 from ssod.errors import errors_in_one_line
 
 
@@ -45,9 +43,7 @@ def parse_args() -> argparse.Namespace:
     )
     for name in runs.BACKENDS:
         parser.add_argument(f'--{name}', action='store_true', help=f'log to {name} too')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='config overrides'
-    )
+    add_cfg_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'

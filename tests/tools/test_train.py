@@ -82,6 +82,18 @@ def test_a_mistake_is_told_in_one_line(
     assert message in printed[-1]
 
 
+TOOLS = 'train test check_data browse_views pseudo_label study compare benchmark'
+
+
+@pytest.mark.parametrize('tool', TOOLS.split())
+def test_an_option_without_a_value(call, capsys, tool):
+    with pytest.raises(SystemExit) as left:
+        call(tool, CONFIG, 'x.pth', '--cfg-options', 'work_dir')
+    assert left.value.code == 2
+    told = "error: argument --cfg-options: 'work_dir' is not of the form KEY=VALUE"
+    assert told in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_mistake_in_a_process_of_its_own(bench):
     command = [sys.executable, ROOT / 'tools/train.py', 'missing.py']
     process = bench.start(*command, log='mistake.txt')

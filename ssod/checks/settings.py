@@ -20,6 +20,11 @@ KNOWN = (
 )
 """What is read of a config; everything else in it is the config's own affair."""
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+DICTS = (
+    *('model', 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'default_hooks'),
+    *('auto_scale_lr', *(f'{loader}.sampler' for loader in LOADERS)),
+)
+"""Settings that are dicts, beside those of which the names in them are known."""
 LEAST = {
     'train_cfg.max_iters': 1,
     'train_cfg.max_epochs': 1,
@@ -52,11 +57,13 @@ def check_settings_of(cfg: Config) -> None:
                 f'{file}: nobody reads the setting {name!r}; did you mean {near[0]!r}? '
                 f'Give it another name if it is your own'
             )
-    for where, known in _known_keys(cfg).items():
+    names = _known_keys(cfg)
+    for where in (*DICTS, *names):
         value = _value(cfg, where)
         if value is not None and not isinstance(value, Mapping):
             raise ValueError(f'{file}: {where} is {value!r}, but must be a dict')
-        own = [key for key in value or {} if not key.startswith('_')]  # mmengine's _scope_
+    for where, known in names.items():
+        own = [key for key in _value(cfg, where) or {} if not key.startswith('_')]  # _scope_
         check_keys(f'{file}: {where}', own, dict.fromkeys(known))
     for where, least in LEAST.items():
         value = _value(cfg, where)
@@ -68,6 +75,27 @@ def check_settings_of(cfg: Config) -> None:
         value = _value(cfg, where)
         if value is not None and not (type(value) in (int, float) and value > 0):
             raise ValueError(f'{file}: {where} is {value!r}, but must be a number above 0')
+    start = cfg.get('load_from')
+    if start is not None and not isinstance(start, str):
+        raise ValueError(
+            f'{file}: load_from is {start!r}, but must be the file or URL of one checkpoint'
+        )
+    _check_ratio(cfg, file)
+
+
+def _check_ratio(cfg: Config, file: str) -> None:
+    """Refuse a ratio that is not one of the sources, before anything is fitted by it."""
+    sampler = _value(cfg, 'train_dataloader.sampler') or {}
+    sources = _value(cfg, 'train_dataloader.dataset.datasets')
+    if sampler.get('type') != 'SourceRatioSampler' or not isinstance(sources, list | tuple):
+        return
+    ratio: Any = sampler.get('source_ratio')
+    is_whole = isinstance(ratio, list | tuple) and all(type(n) is int and n >= 1 for n in ratio)
+    if not is_whole or len(ratio) != len(sources):
+        raise ValueError(
+            f'{file}: train_dataloader.sampler.source_ratio is {ratio!r}, but must be a list of '
+            f'whole numbers of at least 1, one for each of {len(sources)} data sets'
+        )
 
 
 def _known_keys(cfg: Config) -> dict[str, Iterable[str]]:

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
     ],
 )
 def test_misspelt_names(name, meant):
-    cfg = Config({name: 1})
+    cfg = Config({name: {}})
     if meant is None:
         check_settings_of(cfg)
         return
@@ -82,6 +82,15 @@ def whole():
         ('optim_wrapper.optimizer.lr', 'abc', "optimizer.lr is 'abc', but must be a number above"),
         ('optim_wrapper.optimizer.lr', 0, 'optim_wrapper.optimizer.lr is 0, but must be a number'),
         ('auto_scale_lr.base_batch_size', 0, 'auto_scale_lr.base_batch_size is 0, but must be a'),
+        # Would end in a traceback.
+        ('train_cfg', 5, 'train_cfg is 5, but must be a dict'),
+        ('optim_wrapper', [1], 'optim_wrapper is [1], but must be a dict'),
+        ('train_dataloader.sampler', 5, 'train_dataloader.sampler is 5, but must be a dict'),
+        ('load_from', ['a', 'b'], "load_from is ['a', 'b'], but must be the file or URL of"),
+        *(
+            ('train_dataloader.sampler.source_ratio', ratio, f'source_ratio is {ratio}, but must')
+            for ratio in (5, None, [], [1], [1, 0], [1, 2.5], [1, 1, 1])
+        ),
     ],
 )
 def test_settings_of_no_sense(setting, value, told, whole):
@@ -105,6 +114,16 @@ def test_settings_of_no_sense(setting, value, told, whole):
         {'default_hooks.checkpoint': None},
         {'default_hooks.checkpoint.published_keys': ['meta']},
         {'train_cfg': None},
+        {'load_from': 'https://here/best.pth'},
+        # One data set, and mmdet's sampler, which knows shares.
+        {
+            'train_dataloader.dataset.datasets': [{}],
+            'train_dataloader.sampler.source_ratio': [1],
+        },
+        {
+            'train_dataloader.sampler.type': 'MultiSourceSampler',
+            'train_dataloader.sampler.source_ratio': [0.2, 0.8],
+        },
     ],
 )
 def test_settings_that_make_sense(settings, whole):

@@ -47,7 +47,7 @@ def load_config(
     Args:
         path: The config file.
         work_dir: Where results go; ``work_dirs/`` and the config's name if neither says.
-        options: Values that replace the config's, with dotted keys.
+        options: Values that replace the config's, with dotted keys; paths become texts.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
         detector: Another config, whose detector takes the place of this one's, see
             :func:`ssod.any_detector.use_detector`; its name becomes a part of the work directory's.
@@ -72,7 +72,7 @@ def load_config(
     if detector is not None:
         use_detector(cfg, detector)
         name += f'-{Path(detector).stem}'
-    options = dict(options or {})
+    options = {key: _without_paths(value) for key, value in (options or {}).items()}
     place = work_dir or options.get('work_dir') or cfg.get('work_dir') or f'work_dirs/{name}'
     place = str(place)
     cfg.work_dir = place
@@ -108,6 +108,17 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
         why = str(error.args[0]).partition(' [')[0].partition('. ')[0]
         keys = ', '.join(options)
         raise ValueError(f'{cfg.filename}: cannot set {keys}: {why}; correct the key') from None
+
+
+def _without_paths(value: Any) -> Any:
+    """A value with texts for paths, with which a config that was written could not be read."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _without_paths(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without_paths(inner) for inner in value)
+    return value
 
 
 def use_amp(cfg: Config) -> None:

@@ -1,17 +1,21 @@
 """Validation and test of the teacher and the student in one pass over the images."""
 
 import copy
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmdet.evaluation import CocoMetric
 from mmdet.registry import LOOPS
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
 from mmengine.runner import Runner, TestLoop, ValLoop, autocast
 
 from ssod.config_parts import dicts_in
+from ssod.evaluation.fast_coco import ITEMS
 from ssod.models.semi_supervised_detector import unwrap
 from ssod.strict import strict_settings
 
@@ -51,11 +55,16 @@ class _ScoresModels:
 
     def _metrics(self) -> dict[str, float]:
         """Metrics of all models, as ``teacher/coco/bbox_mAP``."""
-        return {
-            f'{name}/{key}': value
-            for name, evaluator in self.evaluators.items()
-            for key, value in evaluator.evaluate(len(self.dataloader.dataset)).items()
-        }
+        metrics = {}
+        for name, evaluator in self.evaluators.items():
+            found = evaluator.evaluate(len(self.dataloader.dataset))
+            left_out = [key for key in _coco_scores(evaluator) if key not in found]
+            if left_out:
+                told = f'the {name} detects nothing at all on these images: it scores 0'
+                print_log(told, 'current', logging.WARNING)
+            found.update(dict.fromkeys(left_out, 0.0))
+            metrics.update({f'{name}/{key}': value for key, value in found.items()})
+        return metrics
 
 
 @LOOPS.register_module()
@@ -63,7 +72,8 @@ class _ScoresModels:
 class SemiSupervisedValLoop(_ScoresModels, ValLoop):
     """Validation that scores the teacher, the student or both, reading every image once.
 
-    Metrics are named ``teacher/coco/bbox_mAP`` and ``student/coco/bbox_mAP``.
+    Metrics are named ``teacher/coco/bbox_mAP`` and ``student/coco/bbox_mAP``. Who detects nothing
+    at all scores 0, by mmdet's ``CocoMetric`` too, which has no scores then.
 
     Args:
         runner: The runner.
@@ -155,6 +165,18 @@ class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
         self.runner.call_hook(
             'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
         )
+
+
+def _coco_scores(evaluator: Evaluator) -> Iterator[str]:
+    """COCO's scores of boxes, which mmdet's metric leaves out where nothing is detected.
+
+    What was logged last would then stand in their place, and ``save_best`` would fail.
+    """
+    for metric in evaluator.metrics:
+        # LVIS's are called otherwise.
+        is_coco = isinstance(metric, CocoMetric) and metric.default_prefix == 'coco'
+        if is_coco and not metric.format_only and 'bbox' in metric.metrics:
+            yield from (f'{metric.prefix}/bbox_{item}' for item in metric.metric_items or ITEMS)
 
 
 def _name_files(evaluator: Any, model: str) -> None:

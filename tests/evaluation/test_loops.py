@@ -9,6 +9,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ssod.evaluation import loops
+
 
 class Metrics(Hook):
     """Keeps what each validation or test found, and which images were read."""
@@ -93,6 +95,39 @@ def test_save_best_of_the_teacher(scored_cfg):
     (best,) = Path(scored_cfg.work_dir).glob('best_*.pth')
     state = torch.load(best, weights_only=False)['state_dict']
     assert any(name.startswith('teacher.') for name in state)
+
+
+class Blind(Hook):
+    """Lets models detect nothing any more from the second iteration on."""
+
+    def __init__(self, names):
+        self.names = names
+
+    @torch.no_grad()
+    def before_val(self, runner):
+        for name in self.names if runner.iter == 2 else ():
+            classifier = getattr(runner.model, name).roi_head.bbox_head.fc_cls
+            classifier.weight.zero_()
+            classifier.bias.copy_(100.0 * (torch.arange(len(classifier.bias)) == 10))
+
+
+@pytest.mark.parametrize('names', [['student'], ['teacher', 'student']])
+def test_who_detects_nothing_scores_0_with_mmdets_metric(scored_cfg, monkeypatch, names):
+    told = []
+    monkeypatch.setattr(loops, 'print_log', lambda line, *_: told.append(line.partition(' on ')[0]))
+    scored_cfg.val_evaluator.type = 'CocoMetric'
+    scored_cfg.train_cfg.val_interval = 1
+    # Trap: it fails where there is no such score.
+    scored_cfg.default_hooks.checkpoint.save_best = 'student/coco/bbox_mAP'
+    runner, metrics = Runner.from_cfg(scored_cfg), Metrics()
+    runner.register_hook(metrics)
+    runner.register_hook(Blind(names))
+    runner.train()
+    before, after = metrics.found
+    assert before.keys() == after.keys()
+    assert len(before) == 12
+    assert {after[f'{name}/coco/bbox_mAP'] for name in names} == {0.0}
+    assert told == [f'the {name} detects nothing at all' for name in names]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Runs of a study: trained in processes of their own, scored, and noted."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -24,7 +25,8 @@ def train_all(
     """Train what is not done yet.
 
     A run that was interrupted goes on from its last checkpoint. A run that fails does not keep the
-    others from being trained, but for those that start from its weights.
+    others from being trained, but for those that start from its weights; one that ends without
+    scores has failed.
 
     Args:
         composer: Makes the configs.
@@ -52,7 +54,13 @@ def train_all(
                 continue
             place = composer.place(run)
             seconds = json.loads((place / 'summary.json').read_text())['seconds']
-            result = _result(run, place, composer.digest(run), seconds)
+            try:
+                result = _result(run, place, composer.digest(run), seconds)
+            except ValueError as error:
+                with (place / LOG).open('a', encoding='utf-8') as log:
+                    log.write(f'error: {error}\n')
+                yield run, None
+                continue
             results.add(result)
             yield run, result
 
@@ -86,6 +94,7 @@ def score_held_out(
 
     Raises:
         FileNotFoundError: If a checkpoint is gone.
+        ValueError: If there are no scores.
     """
     for run in composer.study.runs():
         settings = composer.digest(run)
@@ -136,15 +145,22 @@ def _train(place: Path, train_tool: Path, start: Future[int] | None) -> int:
 
 
 def _result(run: Run, place: Path, settings: str, seconds: float) -> Result:
-    """The last scores that were logged."""
+    """The last scores that were logged.
+
+    Raises:
+        ValueError: If there is none of the student or the teacher, or COCO's -1, which is that of
+            images without a true box.
+    """
     logged = [record for record in read_scalars(place) if f'student/{MAP}' in record]
-    metrics = logged[-1] if logged else {}
-    # mmdet's metric leaves out what it has not detected anything for.
-    points = {
-        f'{who}{name}': round(100 * metrics.get(f'{who}/{MAP}{name}', 0.0), 1)
-        for who in ('student', 'teacher')
-        for name in ('', '_50')
-    }
+    points = {}
+    for who, name in itertools.product(('student', 'teacher'), ('', '_50')):
+        score = logged[-1].get(f'{who}/{MAP}{name}') if logged else None
+        if score is None or not score >= 0:
+            raise ValueError(
+                f'{run.name}: ended without scores, {who}/{MAP}{name} is {score}; score student '
+                f'and teacher with FastCocoMetric, on images with boxes, and train again'
+            )
+        points[f'{who}{name}'] = round(100 * score, 1)
     return Result(
         data=run.data.name,
         percent=run.percent,

@@ -25,7 +25,12 @@ with scalars.open('a') as file:
     file.write(json.dumps({**scores, 'step': 3}) + '\\n')
 (place / 'summary.json').write_text(json.dumps({'seconds': 7.5}))
 """
-SCORES = [('student', '', 0.2), ('teacher', '', 0.3014), ('student', '_50', 0.4)]
+SCORES = [
+    ('student', '', 0.2),
+    ('teacher', '', 0.3014),
+    ('student', '_50', 0.4),
+    ('teacher', '_50', 0.0),
+]
 
 
 @pytest.fixture
@@ -52,13 +57,34 @@ def test_what_is_left_is_trained(composer, tmp_path):
     results = Results(path)
     run = composer.study.runs()[1]
     result = results.find(run, composer.digest(run))
-    # To a tenth of a point; what mmdet's metric left out was not detected.
+    # To a tenth of a point.
     assert (result.student, result.teacher) == (20.0, 30.1)
     assert (result.student_50, result.teacher_50, result.seconds) == (40.0, 0.0, 7.5)
     assert len(path.read_text().splitlines()) == 4
     # Only the failed ones are tried again.
     again = list(train_all(composer, results, tool(tmp_path)))
     assert [run.method.name for run, _ in again] == ['eager', 'eager']
+
+
+def test_a_run_without_scores_has_failed(composer, tmp_path):
+    wrong = {
+        'supervised': ([], 'student/coco/bbox_mAP is None'),
+        'teacher': (SCORES[:3], 'teacher/coco/bbox_mAP_50 is None'),
+        # COCO's own of images without a true box.
+        'eager': ([('student', '', -1.0), *SCORES[1:]], 'student/coco/bbox_mAP is -1.0'),
+    }
+    train, scores = tool(tmp_path), {method: scores for method, (scores, _) in wrong.items()}
+    text = TRAIN.replace("'eager' in str(place)", 'False')
+    train.write_text(text.replace('SCORES', f'{scores}[place.parent.name]'))
+    results = Results(tmp_path / 'results.jsonl')
+    ended = list(train_all(composer, results, train))
+    assert len(ended) == 6
+    assert not results.path.exists()
+    for run, result in ended:
+        assert result is None
+        line = (composer.place(run) / LOG).read_text().splitlines()[-1]
+        told = wrong[run.method.name][1]
+        assert line.startswith(f'error: {run.name}: ended without scores, {told}; ')
 
 
 def test_a_start_comes_before_what_needs_it(started_study_file, data_root, tmp_path):

@@ -117,7 +117,7 @@ def stretch(cfg: Config, number: int) -> None:
     """
     factor = number / cfg.train_cfg.max_iters
     _times(cfg.train_cfg, factor, 'val_interval')
-    for scheduler in cfg.get('param_scheduler') or []:
+    for scheduler in dicts_in(cfg.get('param_scheduler')):
         if not scheduler.get('by_epoch', True):
             _times(scheduler, factor, *COUNTS)
             if 'periods' in scheduler:

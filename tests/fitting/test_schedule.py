@@ -64,6 +64,16 @@ def test_periods_of_a_rate(cfg):
     assert cfg.param_scheduler[0].periods == [300, 100, 100]
 
 
+def test_one_rate_alone(cfg):
+    # mmengine takes it without a list, too.
+    cfg.param_scheduler = dict(
+        type='OneCycleLR', by_epoch=False, begin=200, total_steps=800, pct_start=0.3
+    )
+    stretch(cfg, 500)
+    rate = cfg.param_scheduler
+    assert (rate.begin, rate.total_steps, rate.pct_start) == (100, 400, 0.3)
+
+
 def test_supervised_training_stays_so(cfg):
     cfg.default_hooks.teacher.burn_in = 1000
     stretch(cfg, 333)

@@ -44,6 +44,7 @@ def test_a_study_of_the_house_is_fair(path):
         for part in ('optim_wrapper', 'param_scheduler'):
             assert cfg[part] == baseline[part], method.name
         assert cfg.train_cfg.max_iters == baseline.train_cfg.max_iters
+        assert cfg.val_evaluator.type == baseline.val_evaluator.type, method.name
         assert images_of_each_kind(cfg)[0] == labeled, method.name
 
 

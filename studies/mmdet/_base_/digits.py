@@ -20,3 +20,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(batch_size=25, num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
+# mmdet's metric has no scores where nothing is detected; the others are the same.
+val_evaluator = dict(type='FastCocoMetric')
+test_evaluator = val_evaluator

@@ -267,6 +267,21 @@ class WholeCheckpointHook(CheckpointHook):
             )
             note.write_text(NONE_YET)
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: Checkpoint) -> None:
+        """Refuse to go on from weights alone, as the best ones are.
+
+        mmengine would, with a fresh optimizer and a learning rate that begins once more.
+
+        Raises:
+            ValueError: If a run is to go on, but the checkpoint has no optimizer's state.
+        """
+        if getattr(runner, '_resume', False) and 'optimizer' not in checkpoint:
+            raise ValueError(
+                f"checkpoint {runner._load_from or ''} has no optimizer's state, as the best ones "
+                f'have none, and a run cannot go on from it; resume from one like '
+                f'{self.filename_tmpl.format("1000")}, or begin anew with load_from'
+            )
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         with self._replacing():
             super()._save_checkpoint_with_step(runner, step, meta)

@@ -198,6 +198,24 @@ def test_outdated_checkpoints_are_removed(scored_cfg):
     assert latest_checkpoint(scored_cfg.work_dir).name == 'iter_3.pth'
 
 
+def test_a_run_does_not_go_on_from_its_best_checkpoint(scored_cfg):
+    # mmengine writes it without optimizer and schedules, and resumes with fresh ones.
+    best = 'best_teacher_coco_bbox_mAP_iter_2.pth'
+    scored_cfg.default_hooks.checkpoint.save_best = 'teacher/coco/bbox_mAP'
+    Runner.from_cfg(copy.deepcopy(scored_cfg)).train()
+    path = Path(scored_cfg.work_dir, best)
+    scored_cfg.train_cfg.max_iters = 3
+    begun, resumed = copy.deepcopy(scored_cfg), scored_cfg
+    set_resume(resumed, str(path))
+    message = f"{best} has no optimizer's state, .*; resume from one like iter_1000.pth, or begin"
+    with pytest.raises(ValueError, match=message) as caught:
+        Runner.from_cfg(resumed).train()
+    assert '\n' not in str(caught.value)
+    # As a start it is as good as any.
+    begun.load_from, begun.train_cfg.max_iters = str(path), 1
+    Runner.from_cfg(begun).train()
+
+
 def test_checkpoints_of_an_earlier_run_are_not_this_ones(scored_cfg):
     scored_cfg.train_cfg.max_iters = 2
     folder = Path(scored_cfg.work_dir)

@@ -16,7 +16,7 @@ from mmdet.structures import DetDataSample
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ssod.data.truth import truth_of
 from ssod.files import write_whole
@@ -33,6 +33,7 @@ MAP50 = 'coco/bbox_mAP_50'
 # Where the message hub keeps these between the checkpoints of a run.
 START_METRICS = 'start_metrics'
 SECONDS = 'train_seconds'
+VALIDATION = 'last_validation'
 
 
 @HOOKS.register_module()
@@ -53,7 +54,8 @@ class SummaryHook(Hook):
       :func:`~ssod.visualization.detections.draw_detections`.
 
     The start weights are those that the teacher begins with: in the iteration in which it begins
-    the run is validated, unless it has just been.
+    the run is validated, unless it has just been. So is a resumed run whose checkpoint is of an
+    iteration with a validation, before which the checkpoint was written.
 
     Args:
         num_images: Validation images in ``detections.png``, at least 1.
@@ -75,24 +77,41 @@ class SummaryHook(Hook):
         self.score_thr = score_thr
         self._metrics: Mapping[str, float] | None = None
         self._validated_at = -1
+        self._resumed_at = 0
         self._began = 0.0
 
     def before_train(self, runner: Runner) -> None:
         """Start the clock, at the seconds that a resumed run has already taken."""
         taken = runner.message_hub.get_info(SECONDS, 0.0) if runner.iter else 0.0
         self._began = time.monotonic() - taken
+        self._resumed_at = runner.iter
+        # A best checkpoint is saved after its validation, and the last one once more with it.
+        known = runner.message_hub.get_info(VALIDATION) if runner.iter else None
+        if known is not None and known[0] == runner.iter:
+            self._validated_at, self._metrics = known
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Score the start weights at the iteration in which the teacher begins."""
+        """Score the start weights when the teacher begins, and make up for a lost validation."""
         begins = any(isinstance(h, TeacherHook) and h.burn_in == runner.iter for h in runner.hooks)
-        if not begins or runner.val_loop is None:
+        if runner.val_loop is None or not (begins or self._lacks_validation(runner)):
             return
         if self._validated_at != runner.iter:
             runner.val_loop.run()
             runner.model.train()
             # The validation drew, and a run that is resumed here validates once more than others.
             seed_iteration(runner)
-        runner.message_hub.update_info(START_METRICS, dict(self._metrics or {}))
+        if begins:
+            runner.message_hub.update_info(START_METRICS, dict(self._metrics or {}))
+
+    def _lacks_validation(self, runner: Runner) -> bool:
+        """Whether a run goes on where it is validated, which its checkpoint knows nothing of."""
+        loop = runner.train_loop
+        return (
+            isinstance(loop, IterBasedTrainLoop)
+            and 0 < runner.iter == self._resumed_at
+            and runner.iter >= loop.val_begin
+            and runner.iter % loop.val_interval == 0
+        )
 
     def after_train_iter(
         self,
@@ -108,6 +127,7 @@ class SummaryHook(Hook):
         """Remember the latest scores."""
         self._metrics = metrics
         self._validated_at = runner.iter
+        runner.message_hub.update_info(VALIDATION, (runner.iter, dict(metrics or {})))
 
     def after_train(self, runner: Runner) -> None:
         """Write the summary, log the table, draw the pictures."""

@@ -386,6 +386,48 @@ def test_seconds_go_on_after_a_resumption(tmp_path: Path, clock: Any) -> None:
     assert scores(result) == (27.7, 50.1, 52.7)
 
 
+@pytest.mark.parametrize(
+    ('iters', 'runs'),
+    [
+        # Its checkpoint was written before the validation of its iteration.
+        (2, 2),
+        # Between two validations: the one at 4 is the next.
+        (3, 1),
+    ],
+)
+def test_a_resumed_run_lacks_no_validation(tmp_path: Path, iters: int, runs: int) -> None:
+    drawn = []
+    for part in ('whole', 'resumed'):
+        hook, model = Drawing(), Detector()
+        if part == 'resumed':
+            run(tmp_path / part, [START], [SeedHook()], iters=iters)
+        hooks = [SeedHook(), hook]
+        _, runner, _ = run(tmp_path / part, [START], hooks, model, resume=part == 'resumed')
+        drawn.append(hook.drawn)
+        assert all(model.trained)
+    assert runner.val_loop.runs == runs
+    # It changes nothing that is drawn, and is not what a teacher begins with.
+    assert drawn[1] == drawn[0][iters:]
+    assert 'start_metrics' not in runner.message_hub.runtime_info
+
+
+class SavedAnew(Hook):
+    """Saves the last checkpoint once more after each validation, as mmengine does if it is best."""
+
+    priority = 'VERY_LOW'
+
+    def after_val_epoch(self, runner: Runner, metrics: Any = None) -> None:
+        meta = {'epoch': 0, 'iter': runner.iter}
+        runner.save_checkpoint(runner.work_dir, f'iter_{runner.iter}.pth', meta=meta)
+
+
+def test_a_checkpoint_that_knows_its_validation_is_not_validated_anew(tmp_path: Path) -> None:
+    run(tmp_path, [START], [SavedAnew(), Teaching(2)], iters=2)
+    result, runner, _ = run(tmp_path, [LAST], [Teaching(2)], resume=True)
+    assert runner.val_loop.runs == 1
+    assert scores(result) == (27.7, 40.1, 42.7)
+
+
 def test_resumed_at_its_end_a_run_is_validated_once_more(tmp_path: Path) -> None:
     run(tmp_path, [START, LAST], [Teaching(2)])
     (tmp_path / 'run/summary.json').unlink()

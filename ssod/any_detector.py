@@ -82,6 +82,9 @@ def use_detector(cfg: Config, name: str) -> None:
         cfg.model.pop('pseudo_factors', None)
     # What the config itself begins with is of another detector.
     cfg.load_from = theirs.get('load_from')
+    if theirs.get('find_unused_parameters'):
+        # There are some that take no part, and several processes would wait for their gradients.
+        cfg.find_unused_parameters = True
     classes = _number_of_classes(cfg)
     set_number_of_classes(detector, classes)
     for part in dicts_in(detector):

@@ -283,5 +283,8 @@ class _Runner(Runner):
 def _use_cpu_ranks(cfg: Config) -> None:
     """Wrap the model for several processes without a GPU."""
     cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
     )

@@ -249,6 +249,22 @@ def test_factors_of_losses_stay_for_a_faster_rcnn(name, kept):
     assert ('pseudo_factors' in cfg.model) is kept
 
 
+@pytest.mark.parametrize(
+    ('name', 'unused'),
+    [
+        # The last convolution of its backbone, for which ranks would wait.
+        ('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco', True),
+        ('yolox/yolox_tiny_8xb8-300e_coco', False),
+    ],
+)
+def test_ranks_know_of_parameters_that_take_no_part(name, unused, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    cfg = runs.load_config(CONFIG, launcher='pytorch', detector=f'mmdet::{name}.py')
+    # Of these mmengine reads the first on GPUs alone.
+    assert cfg.get('find_unused_parameters', False) is unused
+    assert cfg.model_wrapper_cfg.find_unused_parameters is unused
+
+
 def test_the_number_of_classes_is_the_data_sets(coco_cfg):
     coco_cfg.train_dataloader.dataset.datasets[0].metainfo = dict(classes=('cat', 'dog'))
     use_detector(coco_cfg, 'mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py')

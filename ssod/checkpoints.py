@@ -257,7 +257,8 @@ class WholeCheckpointHook(CheckpointHook):
         if not isinstance(self.file_backend, WholeFileBackend):
             return
         remove_unfinished(self.out_dir)
-        note = Path(self.out_dir) / NOTE
+        # mmengine notes it there, wherever the checkpoints are.
+        note = Path(runner.work_dir) / NOTE
         if runner.iter == 0 and is_main_process() and note.is_file():
             print_log(
                 f'{self.out_dir} has checkpoints of an earlier run; this one replaces those of its '

@@ -216,25 +216,31 @@ def test_a_run_does_not_go_on_from_its_best_checkpoint(scored_cfg):
     Runner.from_cfg(begun).train()
 
 
-def test_checkpoints_of_an_earlier_run_are_not_this_ones(scored_cfg):
+@pytest.mark.parametrize('elsewhere', [False, True])
+def test_checkpoints_of_an_earlier_run_are_not_this_ones(scored_cfg, tmp_path, elsewhere):
     scored_cfg.train_cfg.max_iters = 2
-    folder = Path(scored_cfg.work_dir)
-    folder.mkdir(parents=True)
+    work_dir = folder = Path(scored_cfg.work_dir)
+    if elsewhere:
+        # mmengine notes the last one in the work directory nevertheless.
+        folder = tmp_path / 'elsewhere' / work_dir.name
+        scored_cfg.default_hooks.checkpoint.out_dir = str(folder.parent)
+    for made in (work_dir, folder):
+        made.mkdir(parents=True, exist_ok=True)
     (folder / 'iter_9.pth').touch()
-    (folder / 'last_checkpoint').write_text(str(folder / 'iter_9.pth'))
+    (work_dir / 'last_checkpoint').write_text(str(folder / 'iter_9.pth'))
     runner = Runner.from_cfg(copy.deepcopy(scored_cfg))
     found = []
 
     class Killed(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None):
-            found.append(latest_checkpoint(folder))
+            found.append(latest_checkpoint(work_dir))
 
     runner.register_hook(Killed())
     runner.train()
     assert found[0] is None
     # Nor are they removed.
     assert (folder / 'iter_9.pth').is_file()
-    last = latest_checkpoint(folder)
+    last = latest_checkpoint(work_dir)
     assert last == folder / 'iter_2.pth'
     # One that goes on has a last checkpoint from the beginning.
     found.clear()

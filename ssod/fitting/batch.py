@@ -120,12 +120,15 @@ def fit_rate(cfg: Config, given: Given, machine: Machine) -> str | None:
     own = ('optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.type', 'auto_scale_lr')
     if any(map(given.has, own)) or 'lr' not in optimizer or not meant:
         return None
-    images = step_images(given.on(cfg), machine)
+    asked = given.on(cfg)
+    batch = step_images(asked, machine)
+    # The optimizer's step may be of the mean gradient of several batches.
+    images = batch * int(asked.optim_wrapper.get('accumulative_counts', 1))
     kind = optimizer.type if isinstance(optimizer.type, str) else optimizer.type.__name__
     factor = rate_factor(images, meant, kind)
     optimizer.lr = float(f'{optimizer.lr * factor:.3g}')
-    # So that --auto-scale-lr does not do it again.
-    cfg.auto_scale_lr.base_batch_size = images
+    # So that --auto-scale-lr, which knows of one batch alone, does not do it again.
+    cfg.auto_scale_lr.base_batch_size = batch
     if factor == 1:
         return f'learning rate {optimizer.lr:g}: steps are of {images} images, as the config means'
     way = 'square root, as for Adam' if 'Adam' in kind else 'in proportion'

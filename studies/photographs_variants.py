@@ -28,6 +28,29 @@ methods = dict(
             'train_dataloader.sampler.source_ratio': [1, 4],
         },
     ),
+    no_boxes=dict(
+        config='configs/mt_fasterrcnn_small.py',
+        settings={'default_hooks.teacher.burn_in': 0, 'model.pseudo_weight': 0.0},
+    ),
+    two_changes_of_colour=dict(
+        config='configs/mt_fasterrcnn_small.py',
+        settings={
+            'default_hooks.teacher.burn_in': 0,
+            'train_dataloader.dataset.datasets.1.pipeline.1.strong.3.aug_num': 2,
+        },
+    ),
+    half_the_rate=dict(
+        config='configs/mt_fasterrcnn_small.py',
+        settings={'default_hooks.teacher.burn_in': 0, 'optim_wrapper.optimizer.lr': 0.00025},
+    ),
+    twice_the_rate=dict(
+        config='configs/mt_fasterrcnn_small.py',
+        settings={'default_hooks.teacher.burn_in': 0, 'optim_wrapper.optimizer.lr': 0.001},
+    ),
+    labels_at_twice_the_rate=dict(
+        config='configs/supervised_fasterrcnn_small.py',
+        settings={'default_hooks.teacher.burn_in': 1200, 'optim_wrapper.optimizer.lr': 0.001},
+    ),
     mixed_images=dict(
         config='configs/mixpl_fasterrcnn_small.py', settings={'default_hooks.teacher.burn_in': 0}
     ),

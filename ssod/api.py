@@ -226,7 +226,8 @@ def publish(
     Raises:
         FileExistsError: If such a file is there and may not.
         FileNotFoundError: If the config or the checkpoint does not exist.
-        ValueError: If they are of a plain detector already, or do not go together.
+        ValueError: If they are of a plain detector already, do not go together, or one of them
+            would be replaced.
     """
     return publish_detector(runs.load_config(config), checkpoint, out, model, overwrite)
 

@@ -1,7 +1,8 @@
 """A trained teacher as a plain mmdet detector: a checkpoint and a config without this package."""
 
 import io
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +91,12 @@ def publish(
     Raises:
         FileExistsError: If such a file is there and may not.
         FileNotFoundError: If the checkpoint does not exist.
-        ValueError: If the config or the checkpoint is of a plain detector already, or the two do
-            not go together.
+        ValueError: If the config or the checkpoint is of a plain detector already, the two do not
+            go together, or one of them would be replaced.
     """
+    place = Path(checkpoint).parent / 'published' if out is None else Path(out)
+    files = (place / f'{Path(cfg.filename).stem}.py', place / f'{Path(cfg.filename).stem}.pth')
+    _check_run_stays(files, (cfg.filename, checkpoint))
     init_default_scope('mmdet')
     if 'detector' not in cfg.model:
         raise ValueError(
@@ -114,8 +118,6 @@ def publish(
     # What is written is what is tried, so as not to find out elsewhere.
     text = f'# The {whose} of {Path(checkpoint).name}.\n{Config(plain).pretty_text}'
     build_detector(Config.fromstring(text, '.py').model, state, checkpoint)
-    place = Path(checkpoint).parent / 'published' if out is None else Path(out)
-    files = (place / f'{Path(cfg.filename).stem}.py', place / f'{Path(cfg.filename).stem}.pth')
     content = (text.encode(), _as_bytes({'meta': {'dataset_meta': meta}, 'state_dict': state}))
     _write(dict(zip(files, content, strict=True)), overwrite)
     return Published(*files, tuple(needs))
@@ -214,6 +216,16 @@ def _imports(cfg: Config, needs: list[str]) -> list[str]:
     if any(name.startswith('ssod.') for name in needs) and 'ssod' not in named:
         named.append('ssod')
     return [name for name in named if any(need.startswith(f'{name}.') for need in needs)]
+
+
+def _check_run_stays(files: Iterable[Path], run: Iterable[str | Path]) -> None:
+    """Refuse to write over what is published, from which alone the run can go on."""
+    real = {os.path.realpath(path) for path in run}
+    for path in files:
+        if os.path.realpath(path) in real:
+            raise ValueError(
+                f'{path} is of the run itself and would be replaced; pass another --out'
+            )
 
 
 def _as_bytes(checkpoint: Mapping[str, Any]) -> bytes:

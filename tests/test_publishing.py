@@ -257,6 +257,26 @@ def test_again(run):
     assert first.config.read_bytes() != before
 
 
+# What each row proves:
+@pytest.mark.parametrize(
+    ('name', 'told'),
+    [
+        ('mine', r'mine\.py is of the run itself'),  # the config that the run wrote
+        ('iter_2', r'iter_2\.pth is of the run itself'),  # a checkpoint called as the config
+    ],
+)
+def test_the_run_itself_is_not_replaced(run, tmp_path, name, told):
+    cfg, checkpoint = run
+    place = tmp_path if name == 'mine' else tmp_path / 'elsewhere'
+    place.mkdir(exist_ok=True)
+    cfg.dump(place / f'{name}.py')
+    before = checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=told):
+        ssod.publish(place / f'{name}.py', checkpoint, tmp_path, overwrite=True)
+    assert checkpoint.read_bytes() == before
+    assert 'detector' in Config.fromfile(place / f'{name}.py').model
+
+
 def test_what_is_plain_already_is_refused(run):
     cfg, checkpoint = run
     written = publish(cfg, checkpoint)

@@ -114,8 +114,8 @@ def pseudo_label(
         raise FileExistsError(f'{file} exists; remove it, or pass --overwrite')
     if folder is not None:
         use_folder(cfg, Path(folder))
-    labeler = _trained(cfg, checkpoint, model)
-    label_images(cfg, labeler, file, f'{model} of {checkpoint}', score_thr)
+    labeler, classes = _trained(cfg, checkpoint, model)
+    label_images(cfg, labeler, classes, file, f'{model} of {checkpoint}', score_thr)
     return file
 
 
@@ -141,22 +141,25 @@ def sweep_thresholds(
         ValueError: If they do not go together.
     """
     cfg = runs.load_config(config, options=options)
-    return sweep_validation(cfg, _trained(cfg, checkpoint, model))
+    labeler, _ = _trained(cfg, checkpoint, model)
+    return sweep_validation(cfg, labeler)
 
 
-def _trained(cfg: Config, checkpoint: str | Path, whose: Whose) -> SemiSupervisedDetector:
-    """A model with the weights of a checkpoint, on the GPU if there is one."""
+def _trained(
+    cfg: Config, checkpoint: str | Path, whose: Whose
+) -> tuple[SemiSupervisedDetector, tuple[str, ...]]:
+    """A model with the weights of a checkpoint, on the GPU if there is one, and its classes."""
     init_default_scope('mmdet')
     model: SemiSupervisedDetector = MODELS.build(cfg.model)
     content = load_checkpoint(str(checkpoint), 'cpu')
     load_weights(model, content['state_dict'], checkpoint)
     # Refuses a config that calls the classes otherwise.
-    classes_and_palette(cfg, content, checkpoint)
+    classes = classes_and_palette(cfg, content, checkpoint)['classes']
     if isinstance(model, SemiSupervisedDetector):
         model.predict_on = whose
     elif whose == 'student':
         raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
-    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    return model.to('cuda' if torch.cuda.is_available() else 'cpu'), classes
 
 
 def predict(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 import ssod
 
@@ -60,6 +61,19 @@ def test_labels_of_a_folder(trained, digits):
         ssod.pseudo_label(config, checkpoint, **given)
     ssod.pseudo_label(config, checkpoint, **given, model='student', overwrite=True)
     assert json.loads(out.read_text())['info']['source'].startswith('student of')
+
+
+def test_labels_are_named_as_the_model_was_taught(trained, digits, tmp_path):
+    place, _, _ = trained
+    cfg = Config.fromfile(place / CONFIG.name)
+    # Of unlabelled images alone the config says no classes; COCO's would be taken.
+    cfg.train_dataloader.dataset.datasets[-1].pop('metainfo')
+    cfg.dump(tmp_path / 'mine.py')
+    file = ssod.pseudo_label(
+        tmp_path / 'mine.py', place / 'iter_2.pth', out=tmp_path / 'x.json', score_thr=0.01
+    )
+    content = json.loads(file.read_text())
+    assert [c['name'] for c in content['categories']] == [str(d) for d in range(10)]
 
 
 def test_thresholds(trained, digits):

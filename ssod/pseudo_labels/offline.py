@@ -26,7 +26,14 @@ Entry = dict[str, Any]
 """One image: ``file_name``, ``size`` (height, width), and its ``boxes``, ``scores``, ``labels``."""
 
 
-def label_images(cfg: Config, model: BaseModel, path: Path, source: str, min_score: float) -> int:
+def label_images(
+    cfg: Config,
+    model: BaseModel,
+    classes: Sequence[str],
+    path: Path,
+    source: str,
+    min_score: float,
+) -> int:
     """Let a model label all unlabelled images of a config, once and not augmented.
 
     They are seen as images for validation are. What is done is kept beside the file, and an
@@ -36,6 +43,7 @@ def label_images(cfg: Config, model: BaseModel, path: Path, source: str, min_sco
     Args:
         cfg: Says which images, and how they are prepared and batched (``val_dataloader``).
         model: Predicts; on the device where it is to work.
+        classes: Name of each of its labels, which the config may not say of unlabelled images.
         path: The COCO JSON to be written, whole or not at all.
         source: Where the labels are from, such as the checkpoint. Labels that were begun from
             another one, with other weights, with another model or preparation in the config, or
@@ -79,9 +87,8 @@ def label_images(cfg: Config, model: BaseModel, path: Path, source: str, min_sco
     if broken and not done:
         begun.unlink()
         raise ValueError(f'none of the {len(broken)} images could be read: {broken[0]}')
-    classes = unlabeled[0].classes or ()
     ordered = [done[name] for name in images.names if name in done]
-    write_json(path, as_coco(ordered, list(classes), info))
+    write_json(path, as_coco(ordered, classes, info))
     begun.unlink()
     _tell_broken(broken, len(present))
     return len(ordered)

@@ -54,7 +54,8 @@ def cfg(scored_cfg):
 
 
 def label(cfg, path, model, source='a', min_score=0.5):
-    return label_images(cfg, model, path, source, min_score)
+    classes = [str(digit) for digit in range(10)]
+    return label_images(cfg, model, classes, path, source, min_score)
 
 
 def interrupt(cfg, path):

@@ -24,7 +24,7 @@ from ssod.plain_detector import Whose
 from ssod.progress import progress_bar
 from ssod.pseudo_labels.offline import Entry, as_coco, entry_of
 from ssod.visualization.detections import draw_boxes, found_boxes
-from ssod.visualization.videos import VideoFile
+from ssod.visualization.videos import VideoFile, count_frames
 
 NAME = 'predictions.json'
 """The COCO JSON that is written."""
@@ -200,15 +200,15 @@ class _Work:
         """Predict on all images, then on all videos."""
         for folder in found.unreadable:
             self._pass_over(f'{printable(str(folder))} cannot be looked into; see its permissions')
-        videos = {path: mmcv.VideoReader(str(path)) for path in found.videos}
-        total = len(found.images) + sum(max(0, video.frame_cnt) for video in videos.values())
+        told = {path: count_frames(path) for path in found.videos}
+        total = len(found.images) + sum(told.values())
         self.task = self.bar.add_task('predicting', total=total)
         for name, picture in self._drawn(self._images(found)):
             path = self.pictures / name
             path.parent.mkdir(parents=True, exist_ok=True)
             picture.save(path, quality=95)
-        for path, video in videos.items():
-            self._video(path, found.name(path), video)
+        for path, count in told.items():
+            self._video(path, found.name(path), count)
 
     def _images(self, found: Inputs) -> Iterator[tuple[str, Pixels]]:
         load = LoadImage()
@@ -221,7 +221,9 @@ class _Work:
             else:
                 yield found.name(path), image
 
-    def _video(self, path: Path, name: str, video: mmcv.VideoReader) -> None:
+    def _video(self, path: Path, name: str, count: int) -> None:
+        # One at a time is open, for each keeps its last frames.
+        video = mmcv.VideoReader(str(path))
         frames = ((f'{name}/{number:06d}', frame) for number, frame in enumerate(video))
         with VideoFile(self.pictures / _picture_of_video(name), video.fps) as file:
             for _, picture in self._drawn(frames):
@@ -229,8 +231,8 @@ class _Work:
                 file.write(np.asarray(frame, np.uint8))
         if file.frames == 0:
             self._pass_over(f'{printable(str(path))} is no video that can be read; save it anew')
-        elif file.frames < video.frame_cnt:
-            told = f'{file.frames} of {video.frame_cnt} frames could be read'
+        elif file.frames < count:
+            told = f'{file.frames} of {count} frames could be read'
             self._pass_over(f'{printable(str(path))} ends early: {told}')
 
     def _drawn(self, images: Iterator[tuple[str, Pixels]]) -> Iterator[tuple[str, Image.Image]]:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import weakref
 from pathlib import Path
 
 import cv2
@@ -152,6 +153,8 @@ def test_a_video(run, cfg, photos, tmp_path):
     assert done.content['info']['images'] == str(root)
     drawn = mmcv.VideoReader(str(done.pictures / f'{video}.mp4'))
     assert (drawn.frame_cnt, drawn.fps, drawn.resolution) == (3, 10, (96, 96))
+    # The boxes of all frames, in their own colour; the code loses some of it.
+    assert all((abs(image - np.array(DETECTION[::-1])).max(-1) < 40).sum() > 50 for image in drawn)
     assert done.passed_over == []
 
 
@@ -173,6 +176,26 @@ def test_what_cannot_be_read_is_told_and_passed_over(run, cfg, photos, tmp_path,
     with pytest.raises(ValueError, match=r'nothing could be read: .*b\.png is cut off'):
         predict(cfg, run[1], [tmp_path / 'in/b.png'], tmp_path / 'none')
     assert not (tmp_path / 'none').exists()
+
+
+def test_one_video_at_a_time_is_open(run, cfg, photos, tmp_path, monkeypatch):
+    paths = [tmp_path / f'{number}.avi' for number in range(3)]
+    for path in paths:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10, (96, 96))
+        writer.write(cv2.imread(str(photos / 'a.png')))
+        writer.release()
+    there, most = weakref.WeakSet(), []
+
+    class Reader(mmcv.VideoReader):
+        def read(self):
+            there.add(self)
+            most.append(len(there))
+            return super().read()
+
+    monkeypatch.setattr(mmcv, 'VideoReader', Reader)
+    done = predict(cfg, run[1], paths, tmp_path / 'out')
+    assert len(done.content['images']) == 3
+    assert most == [1] * 6  # A frame of each, and its end.
 
 
 def test_a_video_that_ends_early(run, cfg, photos, tmp_path, monkeypatch):
@@ -254,6 +277,14 @@ def test_an_input_is_not_replaced_through_a_link(run, cfg, photos, tmp_path, lin
     with pytest.raises(ValueError, match=r'sub/B\.JPG is a link to an input, which would be repl'):
         predict(cfg, run[1], [tmp_path / 'in'], tmp_path / 'out', overwrite=True)
     assert (tmp_path / 'in/sub/B.JPG').read_bytes() == before
+
+
+def test_a_video_is_not_replaced_through_a_link(run, cfg, tmp_path):
+    (tmp_path / 'clip.mp4').write_bytes(b'mine')
+    (tmp_path / 'out/pictures').mkdir(parents=True)
+    (tmp_path / 'out/pictures/clip.mp4').symlink_to(tmp_path / 'clip.mp4')
+    with pytest.raises(ValueError, match=r'clip\.mp4 is a link to an input, which would be replac'):
+        predict(cfg, run[1], [tmp_path / 'clip.mp4'], tmp_path / 'out', overwrite=True)
 
 
 def test_old_pictures_do_not_stay_among_new_ones(run, cfg, photos, tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 
 import cv2
+import mmcv
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +12,15 @@ from ssod.files import UNFINISHED
 
 FRAMES_PER_SECOND = 25.0
 """Of a video that does not say it."""
+
+CLOCK = 500.0
+"""From that rate on a video says how finely its clock ticks, and not how many frames it has."""
+
+
+def count_frames(path: Path) -> int:
+    """How many frames a video says that it has; 0 if it does not say it."""
+    video = mmcv.VideoReader(str(path))
+    return max(0, video.frame_cnt) if video.fps < CLOCK else 0
 
 
 class VideoFile:
@@ -20,7 +30,8 @@ class VideoFile:
 
     Args:
         path: The file; its folder is made if missing.
-        rate: Frames in a second; :data:`FRAMES_PER_SECOND` where it is no positive number.
+        rate: Frames in a second; :data:`FRAMES_PER_SECOND` where it is no positive number, or from
+            :data:`CLOCK` on.
 
     Attributes:
         frames: How many have been written.
@@ -28,7 +39,9 @@ class VideoFile:
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path = path
-        self.rate = rate if 0 < rate < float('inf') else FRAMES_PER_SECOND
+        # An mp4 has the time of a frame as a fraction of numbers below 65536.
+        rate = round(rate, 3 if rate < 65 else 2)
+        self.rate = rate if 0 < rate < CLOCK else FRAMES_PER_SECOND
         self.frames = 0
         # OpenCV tells the kind of file from the end of its name.
         self._aside = path.with_name(f'.{path.name}{UNFINISHED}.mp4')
@@ -46,7 +59,7 @@ class VideoFile:
             size = (frame.shape[1], frame.shape[0])
             self._writer = cv2.VideoWriter(str(self._aside), code, self.rate, size)
             if not self._writer.isOpened():
-                raise OSError(f'{self.path} cannot be written; check its folder and the disk')
+                raise self._failure()
         self._writer.write(frame)
         self.frames += 1
 
@@ -60,11 +73,23 @@ class VideoFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the file, or remove what there is of it."""
+        """Finish the file, or remove what there is of it.
+
+        Raises:
+            OSError: If the disk has no room for it.
+        """
         if self._writer is None:
             return
         self._writer.release()
-        if kind is None:
+        # OpenCV tells nobody that a disk is full; then the end is missing, without which nothing
+        # can be read.
+        is_whole = kind is None and cv2.VideoCapture(str(self._aside)).isOpened()
+        if is_whole:
             self._aside.replace(self.path)
-        else:
-            self._aside.unlink(missing_ok=True)
+            return
+        self._aside.unlink(missing_ok=True)
+        if kind is None:
+            raise self._failure()
+
+    def _failure(self) -> OSError:
+        return OSError(f'{self.path} cannot be written; check its folder and the disk')

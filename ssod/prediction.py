@@ -182,6 +182,13 @@ def _remove_old(file: Path, pictures: Path, entries: Iterable[Entry]) -> None:
             path.unlink()
 
 
+def _save(picture: Image.Image, path: Path) -> None:
+    try:
+        picture.save(path, quality=95)
+    except (OSError, ValueError) as error:  # Of a full disk, or too large for its format.
+        raise OSError(f'{path} cannot be written: {error}') from error
+
+
 class _Work:
     """What one call of :func:`predict` does, and what it has done."""
 
@@ -206,7 +213,7 @@ class _Work:
         for name, picture in self._drawn(self._images(found)):
             path = self.pictures / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path, quality=95)
+            _save(picture, path)
         for path, count in told.items():
             self._video(path, found.name(path), count)
 

@@ -287,6 +287,13 @@ def test_a_video_is_not_replaced_through_a_link(run, cfg, tmp_path):
         predict(cfg, run[1], [tmp_path / 'clip.mp4'], tmp_path / 'out', overwrite=True)
 
 
+def test_a_picture_that_cannot_be_written_is_named(run, cfg, photos, tmp_path):
+    (tmp_path / 'pictures').mkdir()
+    (tmp_path / 'pictures/a.png').symlink_to('/dev/full')
+    with pytest.raises(OSError, match=r'pictures/a\.png cannot be written: .*No space left'):
+        predict(cfg, run[1], [photos / 'a.png'], tmp_path, overwrite=True)
+
+
 def test_old_pictures_do_not_stay_among_new_ones(run, cfg, photos, tmp_path):
     writer = cv2.VideoWriter(
         str(tmp_path / 'clip.avi'), cv2.VideoWriter.fourcc(*'MJPG'), 10, (96, 96)

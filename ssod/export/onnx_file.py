@@ -76,8 +76,8 @@ def export_onnx(
     Raises:
         FileExistsError: If the file is there and may not be replaced.
         FileNotFoundError: If the checkpoint or an image does not exist.
-        ValueError: If the detector cannot be exported, what was exported finds other boxes, or a
-            package that this needs is not installed.
+        ValueError: If the detector cannot be exported, an image cannot be read, what was exported
+            finds other boxes, or a package that this needs is not installed.
     """
     file = Path(checkpoint).parent / f'{Path(cfg.filename).stem}.onnx' if out is None else Path(out)
     if file.exists() and not overwrite:
@@ -88,11 +88,12 @@ def export_onnx(
     if reason is not None:
         raise ValueError(f'{cfg.filename}: {type(detector).__name__} cannot be exported: {reason}')
     preparation = preparation_of(cfg, detector_cfg(cfg).data_preprocessor, size)
+    # Before the tracing, which takes long.
+    pictures = [preparation(image) for image in _images(images, preparation)]
     model = onnx.load_from_string(_traced(detector, preparation, cfg.filename))
     _describe(onnx, model, {'classes': json.dumps(labels['classes']), **preparation.metadata()})
     content = model.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
-    pictures = [preparation(image) for image in _images(images, preparation)]
     comparison = compare(by_mmdet(detector), by_onnx(session), pictures)
     if not comparison.equal:
         raise ValueError(
@@ -158,6 +159,8 @@ def _quiet() -> Iterator[None]:
 def _images(paths: Sequence[str | Path], preparation: Preparation) -> Iterator[Pixels]:
     load = LoadImage()
     for path in paths:
+        if not Path(path).exists():
+            raise FileNotFoundError(f'{path} does not exist; give images to compare on')
         yield load.transform({'img_path': str(path)})['img']
     if not paths:
         height, width = preparation.size or preparation.scale[::-1]

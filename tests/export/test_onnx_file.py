@@ -142,8 +142,16 @@ def test_images_of_ones_own(fixed, tmp_path):
     )
     assert (found.comparison.images, found.comparison.equal) == (2, True)
     assert found.file.is_file()
-    with pytest.raises(ValueError, match=r'none\.png does not exist'):
-        export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'y.onnx', (64, 96), images=['none.png'])
+
+
+def test_images_are_read_before_anything_is_traced(fixed, tmp_path, monkeypatch):
+    monkeypatch.delattr('ssod.export.onnx_file._traced')
+    given = fixed.cfg, fixed.checkpoint, tmp_path / 'y.onnx', (64, 96)
+    with pytest.raises(FileNotFoundError, match=r'none\.png does not exist; give images to'):
+        export_onnx(*given, images=['none.png'])
+    (tmp_path / 'empty.png').touch()
+    with pytest.raises(ValueError, match=r'empty\.png is empty: 0 bytes'):
+        export_onnx(*given, images=[tmp_path / 'empty.png'])
 
 
 @pytest.mark.usefixtures('traced')

@@ -152,7 +152,8 @@ def _trained(
     init_default_scope('mmdet')
     model: SemiSupervisedDetector = MODELS.build(cfg.model)
     content = load_checkpoint(str(checkpoint), 'cpu')
-    load_weights(model, content['state_dict'], checkpoint)
+    # As everywhere, a file may hold weights alone.
+    load_weights(model, content.get('state_dict', content), checkpoint)
     # Refuses a config that calls the classes otherwise.
     classes = classes_and_palette(cfg, content, checkpoint)['classes']
     if isinstance(model, SemiSupervisedDetector):
@@ -262,8 +263,8 @@ def export_onnx(
     Raises:
         FileExistsError: If the file is there and may not be replaced.
         FileNotFoundError: If the config, the checkpoint or an image does not exist.
-        ValueError: If the detector cannot be exported, what was exported finds other boxes, or a
-            package that this needs is not installed.
+        ValueError: If the detector cannot be exported, an image cannot be read, what was exported
+            finds other boxes, or a package that this needs is not installed.
     """
     cfg = runs.load_config(config)
     return export.export_onnx(cfg, checkpoint, out, size, model, images, overwrite)

@@ -72,6 +72,10 @@ def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
         raise ValueError(
             f'checkpoint {path} is damaged or none at all ({_reason(error)}); take another one'
         ) from None
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f'checkpoint {path} is none at all (a {type(checkpoint).__name__}); take another one'
+        )
     return checkpoint
 
 

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 import ssod
+from ssod.checkpoints import load_checkpoint
 
 CONFIG = Path(__file__).parents[1] / 'configs/mt_fasterrcnn_digits10pct.py'
 SHORT = {
@@ -74,6 +76,18 @@ def test_labels_are_named_as_the_model_was_taught(trained, digits, tmp_path):
     )
     content = json.loads(file.read_text())
     assert [c['name'] for c in content['categories']] == [str(d) for d in range(10)]
+
+
+def test_weights_alone_label_too(trained, digits, tmp_path):
+    place, _, _ = trained
+    torch.save(load_checkpoint(place / 'iter_2.pth')['state_dict'], tmp_path / 'x.pth')
+    given = dict(folder=digits / 'images/val', out=tmp_path / 'x.json', score_thr=0.01)
+    ssod.pseudo_label(place / CONFIG.name, tmp_path / 'x.pth', **given)
+    whole = dict(given, out=tmp_path / 'whole.json')
+    ssod.pseudo_label(place / CONFIG.name, place / 'iter_2.pth', **whole)
+    parts = (json.loads((tmp_path / name).read_text()) for name in ('x.json', 'whole.json'))
+    ours, theirs = (content['annotations'] for content in parts)
+    assert ours == theirs != []
 
 
 def test_thresholds(trained, digits):

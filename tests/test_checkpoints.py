@@ -98,6 +98,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path, content, message):
     assert '\n' not in str(caught.value)
 
 
+def test_what_is_no_checkpoint_is_named(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=r'x\.pth is none at all \(a list\); take another one'):
+        load_checkpoint(str(tmp_path / 'x.pth'))
+
+
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='no.pth does not exist'):
         load_checkpoint(str(tmp_path / 'no.pth'))

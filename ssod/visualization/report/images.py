@@ -20,6 +20,7 @@ from rich.progress import track
 from torch import Tensor
 
 from ssod.data.data_sets import DataSet, Role, data_sets_of
+from ssod.data.load_image import BrokenImageError
 from ssod.pseudo_labels.quality import HiddenTruth
 from ssod.seeds import seed_all
 from ssod.teachers.box_counts import BoxCounts, count_labels
@@ -53,13 +54,16 @@ class View:
 def views_of(cfg: Config, count: int) -> Iterator[tuple[View, View]]:
     """The weak and the strong view of unlabelled images, with the hidden truth if it is known.
 
+    Broken images are passed over, as a training does.
+
     Args:
         cfg: The config.
         count: How many images at most.
 
     Raises:
         FileNotFoundError: If they are not on this machine.
-        ValueError: If the config has none with :class:`~ssod.data.views.TwoViews`.
+        ValueError: If the config has none with :class:`~ssod.data.views.TwoViews`, or all that are
+            looked at are broken.
     """
     dataset = DATASETS.build(the_data(cfg, 'unlabeled').cfg)
     quality = (cfg.get('default_hooks') or {}).get('quality') or {}
@@ -67,9 +71,17 @@ def views_of(cfg: Config, count: int) -> Iterator[tuple[View, View]]:
     truth = None
     if path and Path(path).is_file():
         truth = HiddenTruth(path, dataset.metainfo['classes'])
-    for i in progress(spread(len(dataset), count), 'unlabelled images'):
+    broken = 0
+    chosen = spread(len(dataset), count)
+    for i in progress(chosen, 'unlabelled images'):
         seed_all(i)
-        views = dataset[i]
+        try:
+            views = dataset[i]
+        except BrokenImageError:
+            broken += 1
+            if broken == len(chosen):
+                raise
+            continue
         if not isinstance(views['inputs'], dict) or 'weak' not in views['inputs']:
             raise ValueError('The unlabelled images have no weak and strong view (TwoViews).')
         yield _view(views, 'weak', truth), _view(views, 'strong', truth)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ssod.own_data import use_folder
 from ssod.visualization.report import write_views
 from ssod.visualization.report.images import views_of
 from ssod.visualization.report.state import read_run
@@ -44,6 +45,20 @@ def test_true_boxes_are_carried_into_both_views(flipped, digits):
     assert strong.image.shape == (192, 192, 3)
     assert abs(strong.image[::2, ::-2].astype(int) - weak.image).mean() < 10
     assert abs(strong.image[::2, ::2].astype(int) - weak.image).mean() > 10
+
+
+def test_broken_images_are_passed_over(digits_cfg, digits, tmp_path):
+    scenes = sorted((digits / 'images/val').iterdir())[:3]
+    for path in scenes:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    use_folder(digits_cfg, tmp_path)
+    (tmp_path / scenes[0].name).write_bytes(b'')
+    seen = [weak.sample.img_path for weak, _ in views_of(digits_cfg, 3)]
+    assert seen == [str(tmp_path / path.name) for path in scenes[1:]]
+    for path in scenes:
+        (tmp_path / path.name).write_bytes(b'')
+    with pytest.raises(ValueError, match=r'\.png is empty: 0 bytes'):
+        next(views_of(digits_cfg, 3))
 
 
 def test_without_the_hidden_truth_there_are_no_boxes(flipped):

@@ -31,6 +31,9 @@ BACKENDS = {
 }
 """Where a run's scalars can go beside its own folder: the package, and mmengine's class for it."""
 
+CONFIGS = ('.json', '.py', '.yaml', '.yml')
+"""What the name of a config ends with."""
+
 
 def load_config(
     path: str | Path,
@@ -59,11 +62,16 @@ def load_config(
 
     Raises:
         FileNotFoundError: If a config or data that it is fitted to do not exist.
-        ValueError: If the other config's detector is none that boxes can teach, or the labelled
-            images have no classes.
+        ValueError: If it is no config by its name, the other config's detector is none that boxes
+            can teach, or the labelled images have no classes.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'config {path} does not exist; see configs/ for those that do')
+    if Path(path).suffix not in CONFIGS:
+        raise ValueError(
+            f'config {path} is none by its name, which should end with one of '
+            f'{", ".join(CONFIGS)}; where a checkpoint is asked for too, it comes second'
+        )
     cfg = Config.fromfile(path)
     if 'begun_from' in cfg:
         # A resumed run wrote it; who reads it does not go on with that run.

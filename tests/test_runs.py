@@ -22,6 +22,12 @@ def gpu(request, monkeypatch):
     return request.param
 
 
+def test_what_is_no_config_is_told(tmp_path):
+    (tmp_path / 'x.pth').touch()
+    with pytest.raises(ValueError, match=r'x\.pth is none by its name.*\.py.*; where a checkp'):
+        runs.load_config(tmp_path / 'x.pth')
+
+
 def test_the_work_dir(tmp_path):
     # The command line, then the config, then the config's name.
     own = tmp_path / 'own.py'

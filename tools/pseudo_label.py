@@ -47,8 +47,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--overwrite', action='store_true', help='replace the file if it is there')
     add_cfg_options(parser)
     args = parser.parse_args()
-    if args.sweep and (args.folder or args.out or args.overwrite):
-        parser.error('--sweep labels nothing; leave out the folder, --out and --overwrite')
+    has_threshold = args.score_thr != parser.get_default('score_thr')
+    if args.sweep and (args.folder or args.out or args.overwrite or has_threshold):
+        parser.error(
+            '--sweep labels nothing; leave out the folder, --out, --score-thr and --overwrite'
+        )
     return args
 
 

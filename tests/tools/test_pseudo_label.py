@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from ssod.checkpoints import load_checkpoint
 
 
@@ -50,3 +52,14 @@ def test_three_commands(digits_cfg, bench):
     refused = bench.start(*label, images, '--sweep', log='7.txt')
     assert refused.wait() == 2
     assert '--sweep labels nothing; leave out the folder' in (bench.place / '7.txt').read_text()
+
+
+# What each row proves: what --sweep has no use for is refused, in the place of being passed over.
+@pytest.mark.parametrize(
+    'given', [['folder'], ['--out=x.json'], ['--overwrite'], ['--score-thr=0.5']]
+)
+def test_what_a_sweep_has_no_use_for(call, capsys, given):
+    with pytest.raises(SystemExit) as left:
+        call('pseudo_label', 'x.py', 'x.pth', *given, '--sweep')
+    assert left.value.code == 2
+    assert '--sweep labels nothing; leave out the folder, --out, --score' in capsys.readouterr().err

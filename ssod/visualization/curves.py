@@ -160,11 +160,11 @@ def _heading(name: str, alarms: list[tuple[str, int, int]]) -> str:
 
 def _draw_map(axes: Axes, records: list[Record]) -> str:
     """Draw the scores; return what is missing if there are none, as every panel does."""
-    teacher = values_of(records, [f'teacher/{MAP}'])
-    student = values_of(records, [f'student/{MAP}'])
+    teacher = _scores(records, f'teacher/{MAP}')
+    student = _scores(records, f'student/{MAP}')
     drawn = [
         # mmengine's own validation loop does not say whose boxes it scores.
-        _line(axes, values_of(records, [MAP]), 'model', NEUTRAL, '-.', scale=100),
+        _line(axes, _scores(records, MAP), 'model', NEUTRAL, '-.', scale=100),
         _line(axes, teacher, 'teacher', TEACHER, '-', scale=100),
         # Dashed and above, for during the burn-in the teacher is the student's copy.
         _line(axes, student, 'student', STUDENT, '--', scale=100),
@@ -190,8 +190,13 @@ def teacher_begin(records: Sequence[Record]) -> tuple[int, float] | None:
     if not taught:
         return None
     before = [record for record in records if record['step'] < taught[0]]
-    scores = values_of(before, [f'teacher/{MAP}']) or values_of(before, [f'student/{MAP}'])
+    scores = _scores(before, f'teacher/{MAP}') or _scores(before, f'student/{MAP}')
     return scores[-1] if scores else None
+
+
+def _scores(records: Sequence[Record], key: str) -> list[tuple[int, float]]:
+    """A curve of scores; COCO's -1, for a set without any true box, is left out."""
+    return [(step, score) for step, score in values_of(records, [key]) if score >= 0]
 
 
 def _draw_quality(axes: Axes, records: list[Record]) -> str:

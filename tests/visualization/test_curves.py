@@ -235,6 +235,14 @@ def test_a_figure_that_is_not_a_number_is_a_gap(tmp_path: Path) -> None:
     assert 'precision (last 0.5)' in words(tmp_path, tmp_path)
 
 
+def test_validation_images_without_any_box_have_no_score(tmp_path: Path) -> None:
+    # COCO's own score is -1 then.
+    log(tmp_path, '20260101_000000', train(1), val(1, -1.0, -1.0), train(2, pseudo_boxes=1.0))
+    text = words(tmp_path, tmp_path)
+    assert 'no validation yet' in text
+    assert '-100' not in text
+
+
 def test_pseudo_losses_of_zero_are_drawn(tmp_path: Path) -> None:
     # A logarithmic axis would drop them. The line goes over half of the panel's 690 px.
     steps = (100, 200)

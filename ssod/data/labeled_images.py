@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ssod.data.folder import FolderContent, look_into
-from ssod.data.load_image import ORIENTATION, exif_of, printable
+from ssod.data.load_image import exif_of, printable, turn_of
 
 DIGITS = 4
 """Decimals of a pixel that are written."""
@@ -89,10 +89,9 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as header:
             width, height = header.size
-            exif = exif_of(header)
-            # OpenCV does not turn WebP.
-            turn = 1 if header.format == 'WEBP' else exif.get(ORIENTATION, 1)
+            turn = turn_of(header)
             if header.format == 'TIFF':  # Newer versions of Pillow have turned its size already.
+                exif = exif_of(header)
                 width, height = (exif.get(tag, 0) for tag in _TIFF_SIZE)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(

@@ -61,9 +61,9 @@ class BrokenImageError(ValueError):
 class LoadImage(BaseTransform):
     """Load an image as ``LoadImageFromFile`` does, and refuse what is broken.
 
-    The image is (H, W, 3), uint8, BGR, turned as its EXIF orientation says. Grey images get three
-    equal channels, of 16 bits the upper 8 are kept, transparency is left out (TIFF: blended with
-    black), and palettes and CMYK become colours.
+    The image is (H, W, 3), uint8, BGR, turned as its EXIF orientation says (WebP: as it is stored).
+    Grey images get three equal channels, of 16 bits the upper 8 are kept, transparency is left out
+    (TIFF: blended with black), and palettes and CMYK become colours.
 
     Reads ``img_path`` and, if the annotations have them, ``height`` and ``width``; writes ``img``,
     ``img_shape`` and ``ori_shape``.
@@ -238,12 +238,18 @@ def _check_size(
 
 
 def orientation(content: bytes) -> int:
-    """The EXIF orientation of an image's file: 1 to 8, where 1 is upright."""
+    """How an image's file is turned as it is loaded: 1 to 8, where 1 is upright."""
     try:
         with Image.open(io.BytesIO(content)) as header:
-            return int(exif_of(header).get(ORIENTATION, 1))
+            return turn_of(header)
     except Exception:  # Damaged metadata turn nothing.
         return 1
+
+
+def turn_of(header: Image.Image) -> int:
+    """The EXIF orientation of an opened image; 1 for WebP, which OpenCV does not turn."""
+    turn = 1 if header.format == 'WEBP' else exif_of(header).get(ORIENTATION)
+    return turn if turn in range(1, 9) else 1
 
 
 def exif_of(header: Image.Image) -> Image.Exif:

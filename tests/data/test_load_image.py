@@ -110,6 +110,15 @@ def test_exif_turns(tmp_path, name):
     assert loaded[10:].max() < 50
 
 
+def test_exif_does_not_turn_webp(tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    path = save(tmp_path / 'a.webp', picture(16, 32), exif=exif)
+    assert load(path, height=16, width=32).shape == (16, 32, 3)
+    with pytest.raises(BrokenImageError, match='is 32 x 16, but 16 x 32 in its annotation file'):
+        load(path, height=32, width=16)
+
+
 def test_a_whole_jpeg_with_something_after_it(tmp_path):
     # Cameras append previews and padding.
     path = tmp_path / 'a.jpg'

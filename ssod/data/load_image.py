@@ -248,7 +248,7 @@ def orientation(content: bytes) -> int:
 
 def turn_of(header: Image.Image) -> int:
     """The EXIF orientation of an opened image; 1 for WebP, which OpenCV does not turn."""
-    turn = 1 if header.format == 'WEBP' else exif_of(header).get(ORIENTATION)
+    turn: int = 1 if header.format == 'WEBP' else exif_of(header).get(ORIENTATION, 1)
     return turn if turn in range(1, 9) else 1
 
 

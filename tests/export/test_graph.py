@@ -48,6 +48,8 @@ def assert_same(theirs, ours):
         ('mt_twoheads_fasterrcnn_digits10pct', {}),
         # The network gets blue first, as it comes.
         (FASTER_RCNN, {'data_preprocessor.bgr_to_rgb': False}),
+        # What is padded with is seen at the border.
+        (FASTER_RCNN, {'data_preprocessor.pad_value': 3}),
         # Points, and a centerness.
         (FCOS, {}),
         # Small boxes are left out.

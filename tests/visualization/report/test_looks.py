@@ -5,10 +5,15 @@ import json
 
 import pytest
 import torch
+from mmdet.registry import TASK_UTILS
+from mmengine.structures import InstanceData
+from PIL import Image
 
+from ssod.checkpoints import load_checkpoint
 from ssod.pseudo_labels.projection import project_boxes, view_to_view
+from ssod.pseudo_labels.selectors import ScoreSelector, state_of
 from ssod.visualization.report.images import spread
-from ssod.visualization.report.looks import Checkpoint
+from ssod.visualization.report.looks import Checkpoint, Scored
 from ssod.visualization.report.state import read_run
 
 
@@ -52,6 +57,38 @@ def test_the_selector_chooses_and_the_boxes_are_carried_over(trained):
         carried = carried[(carried[:, 2:] - carried[:, :2] >= 3).all(dim=1)]
         assert torch.equal(lesson.pseudo.bboxes, carried)
         assert len(lesson.verdicts) == len(lesson.found)
+
+
+def test_the_selector_is_as_far_as_the_training(trained, monkeypatch):
+    steps = []
+
+    def keep_all(self, predictions, step):
+        steps.append(step)
+        return predictions
+
+    monkeypatch.setattr(ScoreSelector, '__call__', keep_all)
+    next(Checkpoint(read_run(trained)).lessons(1))
+    # Of four iterations the first two were the burn-in.
+    assert steps == [2]
+
+
+def test_the_selector_remembers_what_it_did_in_the_training(trained, tmp_path):
+    settings = dict(type='MixtureSelector', num_classes=10)
+    selector = TASK_UTILS.build(settings)
+    selector._thresholds += 0.25
+    content = load_checkpoint(read_run(trained).checkpoint)
+    content['teacher']['selector'] = state_of(selector)
+    torch.save(content, tmp_path / 'iter_4.pth')
+    run = dataclasses.replace(
+        changed(trained, selector=settings), checkpoint=tmp_path / 'iter_4.pth'
+    )
+    assert torch.equal(Checkpoint(run).selector._thresholds, selector._thresholds)
+
+
+def test_a_validation_image_is_drawn_in_its_own_colours(tmp_path):
+    Image.new('RGB', (3, 2), (200, 100, 50)).save(tmp_path / 'a.png')
+    scored = Scored(str(tmp_path / 'a.png'), InstanceData(), InstanceData(), [], None)
+    assert (scored.image() == (200, 100, 50)).all()
 
 
 def test_the_same_images_have_the_same_views(trained):

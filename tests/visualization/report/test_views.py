@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
+from mmdet.structures import DetDataSample
 
 from ssod.own_data import use_folder
 from ssod.visualization.report import write_views
-from ssod.visualization.report.images import views_of
+from ssod.visualization.report.images import View, views_of
 from ssod.visualization.report.state import read_run
 
 
@@ -45,6 +47,11 @@ def test_true_boxes_are_carried_into_both_views(flipped, digits):
     assert strong.image.shape == (192, 192, 3)
     assert abs(strong.image[::2, ::-2].astype(int) - weak.image).mean() < 10
     assert abs(strong.image[::2, ::2].astype(int) - weak.image).mean() > 10
+
+
+def test_a_view_is_drawn_in_its_own_colours():
+    bgr = torch.tensor([10.4, 20.6, 300.0]).view(3, 1, 1)
+    assert View(bgr, DetDataSample(), None).image.tolist() == [[[255, 21, 10]]]
 
 
 def test_broken_images_are_passed_over(digits_cfg, digits, tmp_path):

@@ -62,17 +62,10 @@ def load_config(
 
     Raises:
         FileNotFoundError: If a config or data that it is fitted to do not exist.
-        ValueError: If it is no config by its name, the other config's detector is none that boxes
-            can teach, or the labelled images have no classes.
+        ValueError: If it is no config by its name or no Python, the other config's detector is none
+            that boxes can teach, or the labelled images have no classes.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'config {path} does not exist; see configs/ for those that do')
-    if Path(path).suffix not in CONFIGS:
-        raise ValueError(
-            f'config {path} is none by its name, which should end with one of '
-            f'{", ".join(CONFIGS)}; where a checkpoint is asked for too, it comes second'
-        )
-    cfg = Config.fromfile(path)
+    cfg = _read(path)
     if 'begun_from' in cfg:
         # A resumed run wrote it; who reads it does not go on with that run.
         cfg.resume, cfg.load_from = False, cfg.pop('begun_from')
@@ -97,6 +90,25 @@ def load_config(
     if launcher != 'none' and not torch.cuda.is_available():
         _use_cpu_ranks(cfg)
     return cfg
+
+
+def _read(path: str | Path) -> Config:
+    """A config's file as it is; raises as :func:`load_config` does."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config {path} does not exist; see configs/ for those that do')
+    if Path(path).suffix not in CONFIGS:
+        raise ValueError(
+            f'config {path} is none by its name, which should end with one of '
+            f'{", ".join(CONFIGS)}; where a checkpoint is asked for too, it comes second'
+        )
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as error:
+        text = (error.text or '').strip()
+        raise ValueError(
+            f'config {path}, or one that it is based on: {error.msg} in line {error.lineno}, '
+            f'{text!r}; correct it'
+        ) from None
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:

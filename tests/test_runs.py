@@ -22,6 +22,16 @@ def gpu(request, monkeypatch):
     return request.param
 
 
+def test_wrong_syntax_of_a_base_is_told(tmp_path):
+    (tmp_path / 'base.py').write_text('a = 1\nmodel = dict(type="x"\n')
+    (tmp_path / 'mine.py').write_text('_base_ = "./base.py"\n')
+    message = (
+        r"mine\.py, or one that it is based on: .* in line 2, 'model = dict\(type=\"x\"'; corr"
+    )
+    with pytest.raises(ValueError, match=message):
+        runs.load_config(tmp_path / 'mine.py')
+
+
 def test_what_is_no_config_is_told(tmp_path):
     (tmp_path / 'x.pth').touch()
     with pytest.raises(ValueError, match=r'x\.pth is none by its name.*\.py.*; where a checkp'):

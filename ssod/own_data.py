@@ -150,6 +150,7 @@ def as_given(text: str, data: OwnData | None, made: str) -> str:
         return text
 
     def given(match: re.Match[str]) -> str:
+        """The user's file, and what it is read as."""
         of_val = match[1].startswith('val_labels')
         return f'{data.val if of_val else data.labeled} (as {match[1]})'
 

@@ -27,12 +27,7 @@ Entry = dict[str, Any]
 
 
 def label_images(
-    cfg: Config,
-    model: BaseModel,
-    classes: Sequence[str],
-    path: Path,
-    source: str,
-    min_score: float,
+    cfg: Config, model: BaseModel, classes: Sequence[str], path: Path, source: str, min_score: float
 ) -> int:
     """Let a model label all unlabelled images of a config, once and not augmented.
 
@@ -59,11 +54,7 @@ def label_images(
     """
     if not 0 <= min_score <= 1:
         raise ValueError(f'score_thr is {min_score}, but must be in [0, 1]')
-    unlabeled = [d for d in data_sets_of(cfg, ['train']) if d.role == 'unlabeled']
-    if not unlabeled:
-        raise ValueError(f'{cfg.filename}: train_dataloader has no unlabelled images (TwoViews)')
-    steps = [t for t in cfg.val_dataloader.dataset.pipeline if t.type != 'LoadAnnotations']
-    images = ImagesToLabel(unlabeled, steps)
+    images, steps = _images_of(cfg)
     info = {'source': source, 'min_score': min_score, 'images': images.root}
     header = {
         **info,
@@ -74,8 +65,8 @@ def label_images(
     begun = path.with_name(f'.{path.name}.begun')
     begun.parent.mkdir(parents=True, exist_ok=True)
     present = set(images.names)
-    entries = [entry for entry in _read_begun(begun, header) if entry['file_name'] in present]
-    done = {entry['file_name']: entry for entry in entries}
+    entries = {entry['file_name']: entry for entry in _read_begun(begun, header)}
+    done = {name: entry for name, entry in entries.items() if name in present}
     broken: list[str] = []
     with begun.open('w', encoding='utf-8') as file:
         for line in (header, *done.values()):
@@ -92,6 +83,15 @@ def label_images(
     begun.unlink()
     _tell_broken(broken, len(present))
     return len(ordered)
+
+
+def _images_of(cfg: Config) -> tuple[ImagesToLabel, list[Any]]:
+    """A config's unlabelled images, and the steps that prepare them."""
+    unlabeled = [d for d in data_sets_of(cfg, ['train']) if d.role == 'unlabeled']
+    if not unlabeled:
+        raise ValueError(f'{cfg.filename}: train_dataloader has no unlabelled images (TwoViews)')
+    steps = [t for t in cfg.val_dataloader.dataset.pipeline if t.type != 'LoadAnnotations']
+    return ImagesToLabel(unlabeled, steps), steps
 
 
 def _digest_of_config(parts: Sequence[Any]) -> str:

@@ -18,7 +18,7 @@ from torch.distributed import destroy_process_group, init_process_group, is_init
 from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
-from ssod.checks.settings import check_settings_of
+from ssod.checks.settings import check_dicts_of, check_settings_of
 from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
@@ -62,10 +62,11 @@ def load_config(
 
     Raises:
         FileNotFoundError: If a config or data that it is fitted to do not exist.
-        ValueError: If it is no config by its name or no Python, the other config's detector is none
-            that boxes can teach, or the labelled images have no classes.
+        ValueError: If it is no config by its name or no Python, a part of it is no dict, the other
+            config's detector is none that boxes can teach, or the labelled images have no classes.
     """
     cfg = _read(path)
+    check_dicts_of(cfg)
     if 'begun_from' in cfg:
         # A resumed run wrote it; who reads it does not go on with that run.
         cfg.resume, cfg.load_from = False, cfg.pop('begun_from')
@@ -86,6 +87,7 @@ def load_config(
             check_settings_of(asked)
             fit_config(cfg, options, machine_at_hand(launcher))
     merge_options(cfg, options)
+    check_dicts_of(cfg)
     cfg.work_dir, cfg.launcher = place, launcher
     if launcher != 'none' and not torch.cuda.is_available():
         _use_cpu_ranks(cfg)

@@ -82,6 +82,20 @@ def test_options_that_lead_nowhere(options, why, tmp_path):
     assert len(str(error.value)) < 400
 
 
+@pytest.mark.parametrize('part', ['default_hooks', 'optim_wrapper', 'test_cfg'])
+def test_a_part_that_is_no_dict(part, digits, tmp_path):
+    """It is told before own data, options of the command line or a model to score change it."""
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = '{CONFIG.resolve()}'\n{part} = 5\n")
+    told = f'^{{}}: {part} is 5, but must be a dict$'
+    for file, options in ((own, {}), (CONFIG, {part: 5})):
+        with pytest.raises(ValueError, match=told.format(file)):
+            runs.load_config(file, tmp_path, options)
+    data = OwnData(digits / 'annotations/labeled.json', digits / 'images', digits / 'images')
+    with pytest.raises(ValueError, match=told.format(own)):
+        runs.load_config(own, tmp_path, data=data)
+
+
 def test_options_are_looked_at_before_a_config_is_fitted_by_them(digits, tmp_path):
     labels = digits / 'annotations/labeled.json'
     data = OwnData(labels, digits / 'images', digits / 'images', val=labels)

@@ -57,12 +57,8 @@ def check_settings_of(cfg: Config) -> None:
                 f'{file}: nobody reads the setting {name!r}; did you mean {near[0]!r}? '
                 f'Give it another name if it is your own'
             )
-    names = _known_keys(cfg)
-    for where in (*DICTS, *names):
-        value = _value(cfg, where)
-        if value is not None and not isinstance(value, Mapping):
-            raise ValueError(f'{file}: {where} is {value!r}, but must be a dict')
-    for where, known in names.items():
+    check_dicts_of(cfg)
+    for where, known in _known_keys(cfg).items():
         own = [key for key in _value(cfg, where) or {} if not key.startswith('_')]  # _scope_
         check_keys(f'{file}: {where}', own, dict.fromkeys(known))
     for where, least in LEAST.items():
@@ -81,6 +77,23 @@ def check_settings_of(cfg: Config) -> None:
             f'{file}: load_from is {start!r}, but must be the file or URL of one checkpoint'
         )
     _check_ratio(cfg, file)
+
+
+def check_dicts_of(cfg: Config) -> None:
+    """Refuse what stands where a dict belongs, before anything reads or changes it.
+
+    Args:
+        cfg: The config.
+
+    Raises:
+        ValueError: Names the first that is no dict.
+    """
+    for where in (*DICTS, *_known_keys(cfg)):
+        value = _value(cfg, where)
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(
+                f'{cfg.filename or "config"}: {where} is {value!r}, but must be a dict'
+            )
 
 
 def _check_ratio(cfg: Config, file: str) -> None:

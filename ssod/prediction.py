@@ -84,7 +84,8 @@ def predict(
             ``predictions.json`` tells of.
         FileNotFoundError: If the checkpoint or an input does not exist, or a folder has no image.
         ValueError: If a setting is out of its range, config and checkpoint do not go together,
-            nothing at all could be read, or a picture would take the place of an input.
+            nothing at all could be read, or a picture would take the place of an input or of
+            another picture.
     """
     _check_settings(score_thr, batch_size)
     out = Path(checkpoint).parent / 'predictions' if out is None else Path(out)
@@ -149,12 +150,19 @@ def _picture_of_video(name: str) -> str:
 
 
 def _check_inputs_stay(found: Inputs, pictures: Path) -> None:
-    """Refuse to write through a link onto what is to be predicted on."""
+    """Refuse to write through a link onto what is to be predicted on, or two onto one file."""
     given = [*found.images, *found.videos]
     real = {os.path.realpath(path) for path in given}
     names = [found.name(path) for path in found.images]
     names += [_picture_of_video(found.name(path)) for path in found.videos]
-    for name in names:
+    drawn: dict[str, Path] = {}
+    for path, name in zip(given, names, strict=True):
+        other = drawn.setdefault(name, path)
+        if other != path:
+            raise ValueError(
+                f'{printable(str(other))} and {printable(str(path))} would both be drawn to '
+                f'{printable(name)}; give them in two calls, each with its own --out'
+            )
         if os.path.realpath(pictures / name) in real:
             raise ValueError(
                 f'{printable(str(pictures / name))} is a link to an input, which would be '

@@ -241,6 +241,7 @@ def _write(files: Mapping[Path, bytes], overwrite: bool) -> None:
             raise FileExistsError(
                 f'{path} exists with other content; remove it, or pass --overwrite'
             )
-    for path, content in files.items():
+    # The checkpoint first: where a disk has no room for it, both stay as they were.
+    for path, content in sorted(files.items(), key=lambda file: len(file[1]), reverse=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)

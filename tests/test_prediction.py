@@ -279,6 +279,15 @@ def test_an_input_is_not_replaced_through_a_link(run, cfg, photos, tmp_path, lin
     assert (tmp_path / 'in/sub/B.JPG').read_bytes() == before
 
 
+def test_two_videos_are_not_drawn_to_one_file(run, cfg, tmp_path):
+    clips = [tmp_path / name for name in ('clip.avi', 'clip.avi.mp4')]
+    for clip in clips:
+        clip.touch()
+    with pytest.raises(ValueError, match=r'clip\.avi\.mp4 would both be drawn to'):
+        predict(cfg, run[1], clips, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_video_is_not_replaced_through_a_link(run, cfg, tmp_path):
     (tmp_path / 'clip.mp4').write_bytes(b'mine')
     (tmp_path / 'out/pictures').mkdir(parents=True)

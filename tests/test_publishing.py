@@ -1,5 +1,6 @@
 """A teacher as a plain mmdet detector, used where this package does not exist."""
 
+import errno
 import json
 import os
 import subprocess
@@ -15,8 +16,10 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 
 import ssod
+from ssod import publishing
 from ssod.checkpoints import load_checkpoint
 from ssod.config_parts import dicts_in, set_number_of_classes
+from ssod.files import write_whole
 from ssod.publishing import publish
 
 ROOT = Path(__file__).parents[1]
@@ -255,6 +258,22 @@ def test_again(run):
     assert not first.config.exists()
     publish(cfg, checkpoint, whose='student', overwrite=True)
     assert first.config.read_bytes() != before
+
+
+def test_a_disk_without_room_for_the_checkpoint_changes_nothing(run, monkeypatch):
+    cfg, checkpoint = run
+    first = publish(cfg, checkpoint)
+    before = [path.read_bytes() for path in (first.config, first.checkpoint)]
+
+    def full(path, content):
+        if len(content) > 100_000:
+            raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+        write_whole(path, content)
+
+    monkeypatch.setattr(publishing, 'write_whole', full)
+    with pytest.raises(OSError, match=r'No space left on device: .*\.pth'):
+        publish(cfg, checkpoint, whose='student', overwrite=True)
+    assert [path.read_bytes() for path in (first.config, first.checkpoint)] == before
 
 
 # What each row proves:

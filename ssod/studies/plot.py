@@ -41,7 +41,7 @@ def plot_gains(rows: Sequence[Row], baseline: str, path: Path) -> None:
                     color=colours(place % 10),
                     capsize=3,
                 )
-        panel.set_title(f'{data}, {percent:g} %', fontsize=9)
+        panel.set_title(f'{data}, {percent:g} %', fontsize=9, parse_math=False)
         panel.set_xlabel('gain (mAP)', fontsize=8)
         panel.tick_params(labelsize=8)
         panel.grid(axis='x', alpha=0.3)

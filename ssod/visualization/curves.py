@@ -102,7 +102,8 @@ def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) 
     FigureCanvasAgg(figure)
     last = max((record['step'] for record in records), default=0)
     alarms = alarm_spans(records, last)
-    figure.suptitle(_heading(Path(work_dir).resolve().name, alarms), color=NEUTRAL)
+    heading = _heading(Path(work_dir).resolve().name, alarms)
+    figure.suptitle(heading, color=NEUTRAL, parse_math=False)
     panels: list[tuple[str, str, Callable[[Axes, list[Record]], str]]] = [
         ('COCO mAP on the validation images', 'mAP (points)', _draw_map),
         ('Pseudo-boxes against the hidden truth', 'fraction', _draw_quality),

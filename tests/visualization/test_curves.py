@@ -140,6 +140,12 @@ def test_empty_run_says_so_in_every_panel(tmp_path: Path) -> None:
     assert not any(pixels(tmp_path / 'plot.png', curves.TEACHER).values())
 
 
+def test_the_name_of_a_run_is_no_formula(tmp_path: Path) -> None:
+    (tmp_path / '$x{$').mkdir()
+    plot_curves(tmp_path / '$x{$', tmp_path / 'curves.png')
+    assert (tmp_path / 'curves.png').stat().st_size > 0
+
+
 def test_one_training_line_is_a_visible_point(tmp_path: Path) -> None:
     log(tmp_path, '20250101_000000', train(50, sup_loss_cls=0.25, sup_loss_bbox=0.5, sup_acc=90.0))
     # 0.25 + 0.5; an accuracy is no loss

@@ -131,6 +131,24 @@ class World:
         return [f'{finding.severity}: {finding}' for finding in findings]
 
 
+def put(part, place, **fields):
+    """Set fields of an entry of the labelled annotation file."""
+    return lambda w: w.labeled[part][place].update(fields)
+
+
+def write(name, content):
+    """Write a file before the world does."""
+    return lambda w: (w.root / name).write_bytes(content)
+
+
+def both(*damages):
+    def damage(w):
+        for one in damages:
+            one(w)
+
+    return damage
+
+
 @pytest.fixture
 def world(tmp_path):
     """A data set with nothing wrong."""

@@ -1,4 +1,4 @@
-"""Where a box begins to be wrong; what is said then is in ``test_bad_input.py``."""
+"""Where a box begins to be wrong; what is said then is in ``bad_annotations.py``."""
 
 import pytest
 

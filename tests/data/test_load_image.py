@@ -1,4 +1,4 @@
-"""What an image looks like once loaded; what is refused is in ``tests/test_bad_input.py``."""
+"""What an image looks like once loaded; what is refused is in ``tests/checks/bad_images.py``."""
 
 import io
 import pickle

@@ -1,5 +1,8 @@
 """What many tests need: mmdet's scope, and the main example at a size of seconds."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,36 @@ def scored_cfg(digits_cfg):
     digits_cfg.test_dataloader = digits_cfg.val_dataloader
     digits_cfg.test_evaluator = digits_cfg.val_evaluator
     return digits_cfg
+
+
+@pytest.fixture(scope='session')
+def trainer():
+    """Trains configs in processes of their own."""
+    server = Path(__file__).parent / 'forked_training.py'
+    process = subprocess.Popen(
+        [sys.executable, str(server)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    yield Trainer(process)
+    process.stdin.close()
+    process.wait(timeout=60)
+
+
+class Trainer:
+    """Talks to ``forked_training.py``."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def begin(self, config, how='here'):
+        """Train; ``slow`` or ``elsewhere``, too. Returns the process's number."""
+        self.process.stdin.write(f'{config} {how}\n')
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def end(self):
+        """Wait for it; returns its exit code."""
+        return int(self.process.stdout.readline())

@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,37 +18,6 @@ from ssod.checkpoints import load_checkpoint
 ITERS = 8
 # What depends on the clock or on where a run is.
 OF_THE_CLOCK = ('time', 'memory', 'eta', 'seconds', 'cfg', 'last_ckpt', 'experiment_name')
-
-
-@pytest.fixture(scope='module')
-def trainer():
-    """Trains configs in processes of their own."""
-    server = Path(__file__).parent / 'forked_training.py'
-    process = subprocess.Popen(
-        [sys.executable, str(server)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    yield Trainer(process)
-    process.stdin.close()
-    process.wait(timeout=60)
-
-
-class Trainer:
-    """Talks to ``forked_training.py``."""
-
-    def __init__(self, process):
-        self.process = process
-
-    def begin(self, config, slow=False):
-        self.process.stdin.write(f'{config}{" slow" if slow else ""}\n')
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-    def end(self):
-        return int(self.process.stdout.readline())
 
 
 @pytest.fixture
@@ -132,7 +99,7 @@ def test_killed_at_any_point_and_resumed(cfg, tmp_path, trainer):
     rng = random.Random(0)
     # Workers come and go.
     for number, (after, workers) in enumerate([(1, 0), (2, 1), (4, 4), (4, 0), (5, 1)]):
-        process = trainer.begin(write(cfg, killed, workers), slow=number == 3)
+        process = trainer.begin(write(cfg, killed, workers), 'slow' if number == 3 else 'here')
         # Once amid a checkpoint that it writes.
         wait_for(killed, '.iter_*.unfinished' if number == 3 else f'iter_{after}.pth')
         time.sleep(rng.uniform(0, 1.5 * step))

@@ -22,7 +22,7 @@ from ssod.studies.compose import Composer
 from ssod.studies.execution import LOG, left, remaining, score_held_out, train_all
 from ssod.studies.plan import read_study
 from ssod.studies.plot import plot_gains
-from ssod.studies.results import Results, rows_of, table
+from ssod.studies.results import Results, lead_table, rows_of, table
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,9 +66,10 @@ def train(composer: Composer, results: Results, jobs: int) -> int:
 def sum_up(composer: Composer, results: Results) -> None:
     """Print the table, and keep it and the picture beside the results."""
     study = composer.study
-    found = [results.find(run, composer.digest(run)) for run in study.runs()]
-    rows = rows_of(study, [result for result in found if result is not None])
-    text = table(rows, study.baseline)
+    tried = [results.find(run, composer.digest(run)) for run in study.runs()]
+    found = [result for result in tried if result is not None]
+    rows = rows_of(study, found)
+    text = '\n\n'.join(filter(None, [table(rows, study.baseline), lead_table(study, found)]))
     print(text)
     if rows:
         write_whole(results.path.with_suffix('.md'), (text + '\n').encode())

@@ -157,6 +157,36 @@ def table(rows: Sequence[Row], baseline: str) -> str:
     return '\n'.join(lines)
 
 
+def lead_table(study: Study, found: Sequence[Result]) -> str:
+    """A Markdown table of what the study's first method is ahead of its others.
+
+    A lead is that of its teacher over the other's of the same data set, budget and seed; mean and
+    interval are of all runs that both have.
+
+    Args:
+        study: The study.
+        found: Results of finished runs.
+
+    Returns:
+        The table; empty if no two methods beside the baseline were run on the same.
+    """
+    ours, *others = [method.name for method in study.methods[1:]] or ['']
+    scores = {
+        method: {(r.data, r.percent, r.seed): r.teacher for r in found if r.method == method}
+        for method in (ours, *others)
+    }
+    lines = []
+    for other in others:
+        theirs = scores[other]
+        leads = [score - theirs[run] for run, score in scores[ours].items() if run in theirs]
+        if leads:
+            lines.append(f'| {other} | {" | ".join(_gain(leads))} | {len(leads)} |')
+    if not lines:
+        return ''
+    heading = f'| | lead of {ours} | 95 % interval | runs of both |'
+    return '\n'.join([heading, '|' + ' --- |' * 4, *lines])
+
+
 def _spread(values: Iterable[float]) -> str:
     values = list(values)
     spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ssod.studies.plan import read_study
-from ssod.studies.results import Result, Results, half_width, rows_of, table
+from ssod.studies.results import Result, Results, half_width, lead_table, rows_of, table
 
 
 def result(method, seed, student, teacher=None, data='cells', percent=50, settings='0'):
@@ -65,6 +65,27 @@ def test_the_table(study_file):
     assert '| cells | 25 % | teacher | 1 | 9.0 | 8.0 | -2.0 | - |' in lines
     # Over both budgets: (3 - 2) / 2, and one of them worse.
     assert lines[-1] == '| teacher | +0.5 | 2 | 1 |'
+
+
+def test_leads(study_file):
+    study = read_study(study_file)
+    found = [
+        result('supervised', 1, 20.0),
+        result('teacher', 1, 22.0, 25.0),
+        result('teacher', 2, 20.0, 23.0),
+        result('teacher', 1, 30.0, percent=25),
+    ]
+    # Nothing to be ahead of.
+    assert lead_table(study, found) == ''
+    found.append(result('eager', 1, 30.0, 24.0))
+    assert lead_table(study, found).splitlines() == [
+        '| | lead of teacher | 95 % interval | runs of both |',
+        '| --- | --- | --- | --- |',
+        '| eager | +1.0 | - | 1 |',
+    ]
+    # Of the same data, budget and seed: 25 - 24 and 30 - 27; t of 1 degree of freedom is 12.71.
+    found += [result('eager', 1, 27.0, percent=25), result('eager', 3, 99.0)]
+    assert lead_table(study, found).splitlines()[2:] == ['| eager | +2.0 | -10.7 to +14.7 | 2 |']
 
 
 def test_results_stay(study_file, tmp_path):

@@ -75,8 +75,10 @@ class BatchedRPNHead(RPNHead):
             boxes, scores, levels.expand(scores.shape), strict=True
         )
         large = (boxes[..., 2:] - boxes[..., :2] > least).all(dim=2)
-        if least >= 0 and not large.all():
-            images = ([part[of] for part in image] for image, of in zip(images, large, strict=True))
+        if least >= 0 and min(counts := large.sum(dim=1).tolist()) < large.shape[1]:
+            # Numbers, for a mask would be counted anew for each part of each image.
+            rows = large.nonzero()[:, 1].split(counts)
+            images = ([part[of] for part in image] for image, of in zip(images, rows, strict=True))
         return [_suppressed(of, scored, level, cfg) for of, scored, level in images]
 
     def _known(self, cfg: Any) -> bool:

@@ -71,4 +71,14 @@ class _Normalization(ImgDataPreprocessor):
 
 
 class QuickDetDataPreprocessor(DetDataPreprocessor, _Normalization):
-    """``DetDataPreprocessor``, for whom :class:`_Normalization` does the work."""
+    """``DetDataPreprocessor``, for whom :class:`_Normalization` does the work.
+
+    Args:
+        args: See ``DetDataPreprocessor``.
+        non_blocking: Whether images and boxes are handed to a GPU while it still computes; else
+            the host waits for it with each of them.
+        kwargs: See ``DetDataPreprocessor``.
+    """
+
+    def __init__(self, *args: Any, non_blocking: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, non_blocking=non_blocking, **kwargs)

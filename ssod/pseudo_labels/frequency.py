@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.data.coco_json import read_coco
+from ssod.pseudo_labels.selectors import chosen
 from ssod.strict import strict_settings
 
 BINS = 400
@@ -111,8 +112,7 @@ class FrequencySelector:
         above = reaching.roll(-1, dims=1)
         above[:, -1] = 0
         too_many = (reaching + above > 2 * due[:, None] - 1e-6).sum(dim=1)
-        kept = (bins >= too_many[labels]) & (scores >= self.least)
-        return predictions[kept]
+        return chosen(predictions, (bins >= too_many[labels]) & (scores >= self.least))
 
     def _due_on(self, device: torch.device) -> Tensor:
         """Boxes of each class that an image is to have, (C,)."""

@@ -8,6 +8,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssod.pseudo_labels.selectors import chosen
 from ssod.strict import strict_settings
 
 ITERATIONS = 10
@@ -118,7 +119,7 @@ class MixtureSelector:
             self._fit()
             self._fitted_at = step
         self._remember(scores, labels)
-        return predictions[scores >= self._thresholds[labels]]
+        return chosen(predictions, scores >= self._thresholds[labels])
 
     def _fit(self) -> None:
         places = torch.arange(self._queues.shape[1], device=self._queues.device)

@@ -6,6 +6,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.pseudo_labels.mixture import MixtureSelector
+from ssod.pseudo_labels.selectors import chosen
 from ssod.strict import strict_settings
 
 
@@ -23,7 +24,7 @@ class ExpectedCountSelector:
         """Keep the best; see :class:`~ssod.pseudo_labels.selectors.Selector`."""
         scores: Tensor = predictions.scores.float()
         rank = scores.argsort(descending=True, stable=True).argsort()
-        return predictions[rank <= (scores.sum() + 0.5).floor()]
+        return chosen(predictions, rank <= (scores.sum() + 0.5).floor())
 
 
 def log_densities(scores: Tensor, mixture: tuple[Tensor, ...]) -> Tensor:

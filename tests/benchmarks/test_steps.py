@@ -139,15 +139,19 @@ def test_a_threshold_for_all(path, expected):
 
 
 class Reads(TorchDispatchMode):
-    """Notes who asks for a tensor's value: where there is a GPU, the host waits for it there."""
+    """Notes who asks for a tensor's value, or how many are true: there the host waits for a GPU."""
 
     def __init__(self):
         super().__init__()
         self.by = Counter()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func is torch.ops.aten._local_scalar_dense.default:
-            self.by[caller()] += 1
+        aten = torch.ops.aten
+        masks = [i for i in args[1] if i is not None] if func is aten.index.Tensor else []
+        if any(mask.dtype is torch.bool for mask in masks):
+            self.by[caller(), 'counts'] += 1
+        elif func in (aten._local_scalar_dense.default, aten.nonzero.default):
+            self.by[caller(), 'reads' if func is not aten.nonzero.default else 'counts'] += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -193,10 +197,15 @@ def test_what_a_step_consists_of(bench, monkeypatch):
     assert counts.pop(('student', '')) == counts.pop(('teacher', '')) == 1
     # mmdet copies some settings and records; we copy nothing.
     assert counts.keys() <= {('copied', 'others')}
-    # Whether a proposal is too small is asked once for the teacher's images, and once for all that
-    # the student learns from.
-    assert reads.by.pop('ssod/models/batched_rpn_head.py') == 2
+    # Which boxes of an image are confident, and which anchors lie in it; what is too small is asked
+    # for all images at once, those of the teacher and those of the student.
+    asked = reads.by
+    assert asked.pop(('ssod/pseudo_labels/selectors.py', 'counts')) == 3
+    assert 4 <= asked.pop(('ssod/models/batched_rpn_head.py', 'counts')) <= 4 + 2
+    assert asked.pop(('ssod/models/batched_bbox_head.py', 'counts')) == 1
+    # Of boxes in the strong view; then on the CPU, for each image.
+    assert asked.pop(('ssod/pseudo_labels/projection.py', 'counts')) == 1 + 3
     # The watch reads losses after mmengine has; operators on a CPU choose by the regions' sizes.
-    ours = {file for file in reads.by if not file.startswith('ssod/ops/')}
+    ours = {file for file, _ in asked if not file.startswith('ssod/ops/')}
     assert ours <= {'others', 'ssod/teachers/watch.py', 'ssod/teachers/step_guard.py'}
-    assert reads.by['others'] > 0
+    assert asked['others', 'reads'] > 0

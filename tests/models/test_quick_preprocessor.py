@@ -102,3 +102,10 @@ def test_what_is_predicted_is_not_written_into_the_loaders_samples():
     found = build_preprocessor(CFG)(data, training=False)
     found['data_samples'][0].set_metainfo({'written': 1})
     assert 'written' not in data['data_samples'][0].metainfo
+
+
+def test_a_gpu_is_not_waited_for():
+    """But where a config asks for it."""
+    settings = dict(mean=[0, 0, 0], std=[1, 1, 1])
+    assert QuickDetDataPreprocessor(**settings)._non_blocking
+    assert not QuickDetDataPreprocessor(**settings, non_blocking=False)._non_blocking

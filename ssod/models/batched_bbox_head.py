@@ -56,8 +56,9 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
         deltas = deltas.view(len(deltas), deltas.shape[1] // 4, 4)
         deltas = deltas[rows, 0 if self.reg_class_agnostic else labels]
         boxes = self.bbox_coder.decode(torch.cat(list(rois))[rows, 1:], deltas)
-        sizes = rows.new_tensor([len(of_image) for of_image in rois])
-        images = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)[rows]
+        sizes = torch.tensor([len(of_image) for of_image in rois])
+        images = torch.arange(len(sizes)).repeat_interleave(sizes)
+        images = images.to(rows.device, non_blocking=True)[rows]
         if self.bbox_coder.clip_border:
             shapes = [meta['img_shape'] for meta in batch_img_metas]
             boxes = clip_boxes_of_images(boxes, shapes, images)

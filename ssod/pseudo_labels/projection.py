@@ -83,7 +83,8 @@ def clip_boxes_of_images(
         img_shapes: Height and width of each image.
         images: (N,) int64, on the device of ``boxes``.
     """
-    limits = boxes.new_tensor([(shape[1], shape[0]) * 2 for shape in img_shapes])
+    limits = torch.tensor([(shape[1], shape[0]) * 2 for shape in img_shapes], dtype=boxes.dtype)
+    limits = limits.to(boxes.device, non_blocking=True)
     return boxes.clamp(min=0).minimum(limits[images])
 
 
@@ -108,14 +109,14 @@ def project_instances(
     counts = torch.tensor([len(of_image) for of_image in instances])
     images = torch.arange(len(counts)).repeat_interleave(counts)
     boxes = project_boxes(boxes, torch.stack(list(matrices))[images])
-    boxes = clip_boxes_of_images(boxes, img_shapes, images.to(boxes.device))
+    boxes = clip_boxes_of_images(boxes, img_shapes, images.to(boxes.device, non_blocking=True))
     # The one wait for the GPU.
     large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1).nonzero()[:, 0].cpu()
     first = counts.cumsum(0) - counts
     projected = []
     for i, of_image in enumerate(instances):
         rows = large[images[large] == i]
-        kept = of_image[(rows - first[i]).to(boxes.device)]
-        kept.bboxes = boxes[rows.to(boxes.device)]
+        kept = of_image[(rows - first[i]).to(boxes.device, non_blocking=True)]
+        kept.bboxes = boxes[rows.to(boxes.device, non_blocking=True)]
         projected.append(kept)
     return projected

@@ -130,7 +130,7 @@ class PseudoLabelQualityHook(Hook):
         samples = (data_batch or {})['data_samples'].get('strong', [])
         if not samples:
             return
-        self._counts.append(np.sum([self._count(s) for s in samples], axis=0).tolist())
+        self._counts.append(np.sum(self._count(samples), axis=0).tolist())
         images, boxes, known, told, matched, truths = np.sum(self._counts, axis=0).tolist()
         log = runner.message_hub.update_scalar
         log('train/pseudo_boxes', boxes / images)
@@ -146,16 +146,26 @@ class PseudoLabelQualityHook(Hook):
         """Keep the window until it is known whether the run goes on."""
         self._counts.extend(checkpoint.get('pseudo_label_quality', []))
 
-    def _count(self, sample: DetDataSample) -> tuple[int, ...]:
-        """What there is in a strong view.
+    def _count(self, samples: Sequence[DetDataSample]) -> list[tuple[int, ...]]:
+        """What there is in strong views.
 
         Returns:
-            Images (one) and pseudo-boxes; images whose truth is known (one or none), pseudo-boxes
-            in them, those that are right, and true boxes.
+            Of each: images (one) and pseudo-boxes; images whose truth is known (one or none),
+            pseudo-boxes in them, those that are right, and true boxes.
         """
-        pseudo = sample.gt_instances
-        if self.ann_file is None or not self._truth.knows(sample):
-            return 1, len(pseudo), 0, 0, 0, 0
-        truth, labels = self._truth.in_view(sample)
-        matched = count_matches(pseudo.bboxes.cpu(), pseudo.labels.cpu(), truth, labels, self.iou)
-        return 1, len(pseudo), 1, len(pseudo), matched, len(truth)
+        sizes = [len(sample.gt_instances) for sample in samples]
+        if self.ann_file is None:
+            return [(1, size, 0, 0, 0, 0) for size in sizes]
+        # A GPU is waited for twice, whatever the number of views.
+        boxes, labels = (
+            torch.split(torch.cat([s.gt_instances[of] for s in samples]).cpu(), sizes)
+            for of in ('bboxes', 'labels')
+        )
+        return [self._matches(*view) for view in zip(samples, boxes, labels, strict=True)]
+
+    def _matches(self, sample: DetDataSample, boxes: Tensor, labels: Tensor) -> tuple[int, ...]:
+        if not self._truth.knows(sample):
+            return 1, len(boxes), 0, 0, 0, 0
+        truth, classes = self._truth.in_view(sample)
+        matched = count_matches(boxes, labels, truth, classes, self.iou)
+        return 1, len(boxes), 1, len(boxes), matched, len(truth)

@@ -84,8 +84,7 @@ def predict(
             ``predictions.json`` tells of.
         FileNotFoundError: If the checkpoint or an input does not exist, or a folder has no image.
         ValueError: If a setting is out of its range, config and checkpoint do not go together,
-            nothing at all could be read, or a picture would take the place of an input or of
-            another picture.
+            nothing at all could be read, or a picture would take an input's place or another's.
     """
     _check_settings(score_thr, batch_size)
     out = Path(checkpoint).parent / 'predictions' if out is None else Path(out)

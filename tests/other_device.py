@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from mmengine.runner import runner
 from mmengine.structures import instance_data
-from torch import Tensor
-from torch.library import Library, fallthrough_kernel
+from torch import Tensor, library
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import (
@@ -19,7 +18,7 @@ from torch.utils.backend_registration import (
 )
 
 NAME = 'elsewhere'
-AUTOCAST = Library('_', 'IMPL')
+AUTOCAST = library.Library('_', 'IMPL')
 
 aten = torch.ops.aten
 BETWEEN = (aten.copy_.default, aten._to_copy.default)
@@ -45,7 +44,7 @@ class Elsewhere(TorchDispatchMode):
     def __enter__(self) -> 'Elsewhere':
         _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
         # What would be cast for speed stays as it is.
-        AUTOCAST.fallback(fallthrough_kernel, 'AutocastPrivateUse1')
+        AUTOCAST.fallback(library.fallthrough_kernel, 'AutocastPrivateUse1')
         # Lists become tensors of the CPU first, and are moved where it can be seen.
         torch._C._set_only_lift_cpu_tensors(True)
         runner.get_device = lambda: NAME

@@ -147,11 +147,12 @@ class Reads(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         aten = torch.ops.aten
-        masks = [i for i in args[1] if i is not None] if func is aten.index.Tensor else []
-        if any(mask.dtype is torch.bool for mask in masks):
+        indices = args[1] if func is aten.index.Tensor else []
+        masks = [index for index in indices if index is not None and index.dtype is torch.bool]
+        if masks or func is aten.nonzero.default:
             self.by[caller(), 'counts'] += 1
-        elif func in (aten._local_scalar_dense.default, aten.nonzero.default):
-            self.by[caller(), 'reads' if func is not aten.nonzero.default else 'counts'] += 1
+        elif func is aten._local_scalar_dense.default:
+            self.by[caller(), 'reads'] += 1
         return func(*args, **(kwargs or {}))
 
 

@@ -20,6 +20,8 @@ SHORTER, LONGER = 10, 3
 """How many times shorter or longer than the config's a training may be, in images."""
 LEAST = 500
 """Iterations that a teacher needs to become better than its student, whatever the batch."""
+ENOUGH = 10_000
+"""Iterations below which images alone decide, however long the config's training is."""
 CPU_ITERATIONS = 3000
 """At most on a CPU: hours and not days."""
 
@@ -27,6 +29,10 @@ COUNTS = ('begin', 'end', 'milestones', 'T_max', 'step_size', 'total_steps')
 """Settings of mmengine's learning rates that count iterations, or say at which one."""
 RAMPS = ('linear', 'sigmoid', 'cosine')
 """Schedules of :mod:`ssod.schedules` with ``steps``."""
+DECAYS = ('decay', 'value', 'values', 'start', 'end')
+"""Settings of a schedule of decays that are decays themselves."""
+FASTEST = 20
+"""Steps that a teacher averages over at least, unless the config's are fewer."""
 
 
 def iterations_for(images: Sequence[int], ratio: Sequence[int], step: int, own: float) -> int:
@@ -43,7 +49,7 @@ def iterations_for(images: Sequence[int], ratio: Sequence[int], step: int, own: 
     """
     shares = [step * r / sum(ratio) for r in ratio]
     wanted = PASSES * max(n / share for n, share in zip(images, shares, strict=True))
-    least = min(own, max(own / SHORTER, LEAST))
+    least = min(own, max(own / SHORTER, LEAST), ENOUGH)
     return int(float(f'{min(max(wanted, least), own * LONGER):.2g}'))
 
 
@@ -109,7 +115,8 @@ def stretch(cfg: Config, number: int) -> None:
     """Make a training longer or shorter with all that is counted in iterations.
 
     That is the interval of validations and checkpoints, the burn-in, the learning rate's
-    milestones and warm-up, and the schedules of weights, decays and thresholds.
+    milestones and warm-up, the schedules of weights, decays and thresholds, and the steps that
+    the teacher averages over.
 
     Args:
         cfg: A config that counts iterations; it is changed.
@@ -130,6 +137,8 @@ def stretch(cfg: Config, number: int) -> None:
         elif part.get('type') == 'stepwise':
             _times(part, factor, 'milestones')
         _times(part, factor, 'burn_in')
+    if 'decay' in hooks.get('teacher', {}):
+        hooks.teacher.decay = _stretched_decay(hooks.teacher.decay, factor)
     if not hooks.get('checkpoint', {}).get('by_epoch', True):
         _times(hooks.checkpoint, factor, 'interval')
     cfg.train_cfg.max_iters = number
@@ -150,3 +159,16 @@ def _stretched(value: Any, factor: float) -> Any:
         # Two may not fall together.
         stretched.append(max(round(each * factor), stretched[-1] + 1 if stretched else 1))
     return stretched
+
+
+def _stretched_decay(decay: Any, factor: float) -> Any:
+    """A decay, or a schedule of them, of an average over ``factor`` times as many steps."""
+    if isinstance(decay, list | tuple):
+        return [_stretched_decay(each, factor) for each in decay]
+    if isinstance(decay, dict):
+        values = {k: _stretched_decay(decay[k], factor) for k in DECAYS if k in decay}
+        return ConfigDict(decay, **values)
+    share = 1 - decay
+    if share * FASTEST >= 1 or share <= 0:
+        return decay
+    return round(1 - min(share / factor, 1 / FASTEST), 6)

@@ -26,6 +26,9 @@ from .conftest import labels_of
         # No fewer than 500, unless the config's own are.
         ([10, 10], [1, 2], 6, 1000, 500),
         ([10, 10], [1, 2], 6, 300, 300),
+        # A config for all of COCO asks no tenth of its days of a few images.
+        ([32, 100], [1, 4], 5, 1_440_000, 10_000),
+        ([12_000, 100_000], [1, 4], 5, 1_440_000, 300_000),
     ],
 )
 def test_iterations(images, ratio, step, own, iterations):
@@ -43,6 +46,8 @@ def test_all_that_is_counted_in_iterations(cfg):
     hooks = cfg.default_hooks
     assert hooks.teacher.burn_in == 600
     assert hooks.teacher.decay.decay.milestones == [9, 1200]
+    # Averages over 10, 100 and 1,000 steps; what is so short is no matter of the training's length.
+    assert hooks.teacher.decay.decay['values'] == [0.9, 0.996667, 0.999667]
     assert (hooks.checkpoint.interval, hooks.logger.interval) == (750, 50)
     assert cfg.model.pseudo_weight == dict(type='sigmoid', end=2.0, steps=1200)
 
@@ -56,6 +61,38 @@ def test_the_shortest_of_all(cfg):
     cfg.default_hooks.teacher.burn_in = 0
     stretch(cfg, 10)
     assert cfg.default_hooks.teacher.burn_in == 0
+
+
+@pytest.mark.parametrize(
+    ('decay', 'number', 'stretched'),
+    [
+        (0.999, 100, 0.99),
+        (0.999, 2000, 0.9995),
+        # An average over 20 steps is as short as they get.
+        (0.999, 1, 0.95),
+        (0.99, 100, 0.95),
+        # The Π-model has none, and a teacher may stay as it is.
+        (0.0, 2000, 0.0),
+        (0.9, 2000, 0.9),
+        (1.0, 100, 1.0),
+        (dict(type='constant', value=0.999), 100, dict(type='constant', value=0.99)),
+        (
+            dict(
+                type='warm_up', decay=dict(type='linear', start=0.99, end=0.999, steps=9), gamma=4
+            ),
+            3000,
+            dict(
+                type='warm_up',
+                decay=dict(type='linear', start=0.996667, end=0.999667, steps=27),
+                gamma=4,
+            ),
+        ),
+    ],
+)
+def test_the_steps_that_a_teacher_averages_over(cfg, decay, number, stretched):
+    cfg.default_hooks.teacher.decay = decay
+    stretch(cfg, number)
+    assert cfg.default_hooks.teacher.decay == stretched
 
 
 def test_periods_of_a_rate(cfg):

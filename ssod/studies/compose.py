@@ -5,6 +5,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ RUNNERS = inspect.signature(Runner).parameters.keys()
 """What a run reads of a config; all else there are variables."""
 OF_THE_MACHINE = {'weights', 'checkpoint', 'num_workers', 'persistent_workers', 'prefetch_factor'}
 """Last parts of the keys of settings that do not change what is trained."""
+
+FILES = {'train', 'val', 'images', 'val_images'}
+"""What of a data set of a study names a file or a folder."""
 
 
 class Composer:
@@ -55,7 +59,7 @@ class Composer:
         self._settings: dict[tuple[str, str], Config] = {}
 
     def digest(self, run: Run) -> str:
-        """Eight hexadecimal digits that change with a run's settings, whatever the machine.
+        """Eight hexadecimal digits that change with a run's settings and files, on any machine.
 
         Seed and budget are no settings, nor are the variables of config files, nor how a teacher
         would teach that never does; those of the training that it starts from are.
@@ -65,7 +69,8 @@ class Composer:
         if start:
             methods.append(start.method)
         content = [_read_by_a_run(self._settled(run.data, method)) for method in methods]
-        return _digest(content)
+        files = _files(run.data)
+        return _digest([*content, files] if files else content)
 
     def place(self, run: Run) -> Path:
         """Where a run's results go; with other settings it goes elsewhere, and resumes nothing."""
@@ -141,6 +146,12 @@ class Composer:
 def _digest(content: Any) -> str:
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _files(data: DataSource) -> dict[str, Any]:
+    """The names of a data set's files and folders that are not the usual ones."""
+    usual = {field.name: field.default for field in fields(data) if field.name in FILES}
+    return {name: path for name in usual if (path := getattr(data, name)) != usual[name]}
 
 
 def _read_by_a_run(cfg: Config) -> dict[str, Any]:

@@ -39,7 +39,8 @@ def train_all(
     """
     futures: dict[Future[int], Run] = {}
     begun: dict[str, Future[int]] = {}
-    with ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    try:
         # Configs are written here, for what they name is made only once.
         for run in _written(composer, left(composer, results)):
             # In the order of the runs: who waits for a start waits for one that is at work.
@@ -49,20 +50,13 @@ def train_all(
             futures[future], begun[run.name] = run, future
         for future in as_completed(futures):
             run = futures[future]
-            if future.result() != 0:
-                yield run, None
-                continue
-            place = composer.place(run)
-            seconds = json.loads((place / 'summary.json').read_text())['seconds']
-            try:
-                result = _result(run, place, composer.digest(run), seconds)
-            except ValueError as error:
-                with (place / LOG).open('a', encoding='utf-8') as log:
-                    log.write(f'error: {error}\n')
-                yield run, None
-                continue
-            results.add(result)
+            result = _noted(composer, run) if future.result() == 0 else None
+            if result:
+                results.add(result)
             yield run, result
+    finally:
+        # Whoever interrupts one training does not want the next.
+        pool.shutdown(cancel_futures=True)
 
 
 def left(composer: Composer, results: Results) -> list[Run]:
@@ -142,6 +136,18 @@ def _train(place: Path, train_tool: Path, start: Future[int] | None) -> int:
         return subprocess.run(
             [*command, '--work-dir', str(place), '--resume'], stdout=log, stderr=log
         ).returncode
+
+
+def _noted(composer: Composer, run: Run) -> Result | None:
+    """What a training that ended has noted; ``None``, with a line in its log, if no scores."""
+    place = composer.place(run)
+    try:
+        seconds = json.loads((place / 'summary.json').read_text())['seconds']
+        return _result(run, place, composer.digest(run), seconds)
+    except (OSError, ValueError) as error:
+        with (place / LOG).open('a', encoding='utf-8') as log:
+            log.write(f'error: {error}\n')
+        return None
 
 
 def _result(run: Run, place: Path, settings: str, seconds: float) -> Result:

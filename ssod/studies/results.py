@@ -158,10 +158,11 @@ def table(rows: Sequence[Row], baseline: str) -> str:
 
 
 def lead_table(study: Study, found: Sequence[Result]) -> str:
-    """A Markdown table of what the study's first method is ahead of its others.
+    """A Markdown table of what the study's first method is ahead of its others, on each data set.
 
-    A lead is that of its teacher over the other's of the same data set, budget and seed; mean and
-    interval are of all runs that both have.
+    A lead is that of its teacher over the other's of the same data set, budget and seed. Budgets
+    count alike, with however many seeds each was run. There is no interval: runs of one data set
+    share images, and their leads are not independent.
 
     Args:
         study: The study.
@@ -178,13 +179,28 @@ def lead_table(study: Study, found: Sequence[Result]) -> str:
     lines = []
     for other in others:
         theirs = scores[other]
-        leads = [score - theirs[run] for run, score in scores[ours].items() if run in theirs]
-        if leads:
-            lines.append(f'| {other} | {" | ".join(_gain(leads))} | {len(leads)} |')
+        leads: dict[tuple[str, float], list[float]] = {}
+        for (data, percent, seed), score in scores[ours].items():
+            if (data, percent, seed) in theirs:
+                lead = score - theirs[data, percent, seed]
+                leads.setdefault((data, percent), []).append(lead)
+        names = list(dict.fromkeys(data for data, _ in leads))
+        for name in names:
+            of_data = [budget for (data, _), budget in leads.items() if data == name]
+            lines.append(_lead(other, name, of_data))
+        if len(names) > 1:
+            lines.append(_lead(other, 'all', list(leads.values())))
     if not lines:
         return ''
-    heading = f'| | lead of {ours} | 95 % interval | runs of both |'
-    return '\n'.join([heading, '|' + ' --- |' * 4, *lines])
+    heading = f'| | data | lead of {ours} | runs of both | of these ahead |'
+    return '\n'.join([heading, '|' + ' --- |' * 5, *lines])
+
+
+def _lead(other: str, data: str, budgets: Sequence[Sequence[float]]) -> str:
+    """A line of the table of leads, from those of each budget."""
+    runs = [lead for budget in budgets for lead in budget]
+    lead = mean(mean(budget) for budget in budgets)
+    return f'| {other} | {data} | {lead:+.1f} | {len(runs)} | {sum(x > 0 for x in runs)} |'
 
 
 def _spread(values: Iterable[float]) -> str:

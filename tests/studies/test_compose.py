@@ -116,6 +116,17 @@ def test_a_digest_is_of_the_settings(study_file, data_root, tmp_path):
         assert (after.place(run) != before.place(run)) == (run.name in changed)
 
 
+@pytest.mark.parametrize('name', ['train', 'val', 'images', 'val_images'])
+def test_a_digest_is_of_the_files(name, study_file, data_root, tmp_path):
+    before = composer_of(study_file, data_root, tmp_path)
+    text = study_file.read_text()
+    study_file.write_text(text.replace('percents=[50, 25]', f"percents=[50, 25], {name}='other'"))
+    after = composer_of(study_file, data_root, tmp_path)
+    for run in before.study.runs():
+        same = after.digest(find(after, run.name)) == before.digest(run)
+        assert same == (run.data.name != 'cells')
+
+
 def test_another_detector_is_initialized_anew(study_file, data_root, tmp_path):
     before = composer_of(study_file, data_root, tmp_path)
     study_file.write_text(

@@ -87,6 +87,26 @@ def test_a_run_without_scores_has_failed(composer, tmp_path):
         assert line.startswith(f'error: {run.name}: ended without scores, {told}; ')
 
 
+def test_a_run_without_a_summary_has_failed(composer, tmp_path):
+    train = tool(tmp_path)
+    train.write_text(train.read_text().replace("'summary.json'", "'x'").replace('eager', 'none'))
+    ended = list(train_all(composer, Results(tmp_path / 'results.jsonl'), train))
+    assert [result for _, result in ended] == [None] * 6
+    run = ended[0][0]
+    assert 'summary.json' in (composer.place(run) / LOG).read_text().splitlines()[-1]
+
+
+def test_an_interrupted_study_begins_nothing_more(composer, tmp_path):
+    train = tool(tmp_path)
+    train.write_text('import time\ntime.sleep(1)\n' + train.read_text())
+    trainings = train_all(composer, Results(tmp_path / 'results.jsonl'), train)
+    next(trainings)
+    trainings.close()
+    begun = [run for run in composer.study.runs() if (composer.place(run) / LOG).exists()]
+    # The one that ended, and at most one that had begun meanwhile.
+    assert len(begun) in (1, 2)
+
+
 def test_a_start_comes_before_what_needs_it(started_study_file, data_root, tmp_path):
     text = started_study_file.read_text().replace('seeds = [1, 2]', 'seeds = [1]')
     started_study_file.write_text(text)

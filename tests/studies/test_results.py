@@ -79,13 +79,21 @@ def test_leads(study_file):
     assert lead_table(study, found) == ''
     found.append(result('eager', 1, 30.0, 24.0))
     assert lead_table(study, found).splitlines() == [
-        '| | lead of teacher | 95 % interval | runs of both |',
-        '| --- | --- | --- | --- |',
-        '| eager | +1.0 | - | 1 |',
+        '| | data | lead of teacher | runs of both | of these ahead |',
+        '| --- | --- | --- | --- | --- |',
+        '| eager | cells | +1.0 | 1 | 1 |',
     ]
-    # Of the same data, budget and seed: 25 - 24 and 30 - 27; t of 1 degree of freedom is 12.71.
-    found += [result('eager', 1, 27.0, percent=25), result('eager', 3, 99.0)]
-    assert lead_table(study, found).splitlines()[2:] == ['| eager | +2.0 | -10.7 to +14.7 | 2 |']
+    # Of the same data, budget and seed: 25 - 24 and 23 - 26, which are one budget, and 30 - 27.
+    found += [result('eager', 2, 26.0), result('eager', 1, 27.0, percent=25)]
+    found += [result('eager', 3, 99.0)]
+    assert lead_table(study, found).splitlines()[2:] == ['| eager | cells | +1.0 | 3 | 2 |']
+    # And 10 - 3: budgets are what all is the mean of.
+    found += [result(m, 1, s, data='scenes') for m, s in (('teacher', 10.0), ('eager', 3.0))]
+    assert lead_table(study, found).splitlines()[2:] == [
+        '| eager | cells | +1.0 | 3 | 2 |',
+        '| eager | scenes | +7.0 | 1 | 1 |',
+        '| eager | all | +3.0 | 4 | 3 |',
+    ]
 
 
 def test_results_stay(study_file, tmp_path):

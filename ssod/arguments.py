@@ -47,6 +47,29 @@ def key_value(text: str) -> str:
     return text
 
 
+def count(text: str) -> int:
+    """A number of things, from its text.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is no integer of at least 1.
+    """
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f'{text!r} is no integer of at least 1')
+    return int(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width from ``WxH``.
+
+    Raises:
+        argparse.ArgumentTypeError: If it has another form, or one of the two is 0.
+    """
+    width, _, height = text.lower().partition('x')
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f'{text!r} is no size such as 320x256')
+    return int(height), int(width)
+
+
 def add_own_data(parser: argparse.ArgumentParser) -> None:
     """Add the options that put a user's own data in the place of a config's."""
     own = parser.add_argument_group('own data', "take the place of the config's")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssod.arguments import add_cfg_options, add_own_data, own_data
+from ssod.arguments import add_cfg_options, add_own_data, count, own_data
 from ssod.own_data import OwnData
 
 
@@ -93,3 +93,10 @@ def test_they_go_together(capsys, arguments, missing):
         parsed(*arguments)
     assert caught.value.code == 2
     assert f'own data need {missing} too' in capsys.readouterr().err
+
+
+def test_counts():
+    assert count('12') == 12
+    for text in ('0', '-1', '1.5', '', 'x'):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"^'{text}' is no integer of at"):
+            count(text)

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ssod.arguments import add_cfg_options
+from ssod.arguments import add_cfg_options, count, size
 from ssod.benchmarks.pictures import digits, pictures
 from ssod.benchmarks.report import machine, memory_table, phase_table, table
 from ssod.benchmarks.running import PARTS, Task
@@ -45,15 +45,21 @@ def parse_args() -> argparse.Namespace:
         'configs', nargs='*', type=Path, default=CONFIGS, help='of one detector; ours first'
     )
     parser.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS))
-    parser.add_argument('--rounds', type=int, default=20, help='turns of each; %(default)s')
+    parser.add_argument('--rounds', type=count, default=20, help='turns of each; %(default)s')
     parser.add_argument(
-        '--pictures', metavar='WIDTHxHEIGHT', help='make pictures of this size, not digits'
+        '--pictures',
+        type=size,
+        metavar='WIDTHxHEIGHT',
+        help='make pictures of this size, not digits',
     )
     parser.add_argument('--data-root', type=Path, default=Path('data/digits'), help='%(default)s')
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument('--out', type=Path, help='a JSON file with all times')
     add_cfg_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.out and not args.out.parent.is_dir():
+        parser.error(f'--out: {args.out.parent} does not exist; make it first')
+    return args
 
 
 def main() -> None:
@@ -61,7 +67,8 @@ def main() -> None:
     measured: dict[str, Any] = {}
     with errors_in_one_line(), tempfile.TemporaryDirectory() as place:
         if args.pictures:
-            data = pictures(Path(place), *map(int, args.pictures.split('x')))
+            height, width = args.pictures
+            data = pictures(Path(place), width, height)
         else:
             data = digits(args.data_root)
         views = find_views(args.configs)
@@ -69,12 +76,12 @@ def main() -> None:
         for part in args.parts:
             measured[part] = PARTS[part](Task(bench, args.configs, args.rounds))
             print(f'\n{part}\n{TABLES.get(part, table)(measured[part])}', flush=True)
-    about = machine()
-    print(f'\n{about}')
-    if args.out:
-        memory = measured.pop('memory', {})
-        content = {'machine': about, 'seconds': measured, 'bytes': memory}
-        write_whole(args.out, (json.dumps(content, indent=2) + '\n').encode())
+        about = machine()
+        print(f'\n{about}')
+        if args.out:
+            memory = measured.pop('memory', {})
+            content = {'machine': about, 'seconds': measured, 'bytes': memory}
+            write_whole(args.out, (json.dumps(content, indent=2) + '\n').encode())
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ssod import runs
-from ssod.arguments import add_cfg_options, add_own_data, own_data
+from ssod.arguments import add_cfg_options, add_own_data, count, own_data
 from ssod.checks.before_run import report_on_all
 from ssod.checks.findings import Finding
 from ssod.checks.images import Look, check_looks, look_at_all
@@ -44,14 +44,12 @@ def parse_args() -> argparse.Namespace:
     add_own_data(parser)
     parser.add_argument(
         '--workers',
-        type=int,
+        type=count,
         default=os.cpu_count() or 1,
         help='processes that open images; %(default)s',
     )
     add_cfg_options(parser)
     args = parser.parse_args()
-    if args.workers < 1:
-        parser.error(f'--workers {args.workers} must be at least 1')
     args.data = own_data(parser, args)
     return args
 

@@ -45,14 +45,15 @@ class Comparison:
         if recipe.startswith('stac_'):
             self._label(baseline, recipe, seed)
         scores = self._train(recipe, seed)
+        teacher = scores['teacher_mAP']
         return {
             'recipe': recipe,
             'seed': seed,
             'start': scores['start_mAP'],
             'supervised': supervised,
             'student': scores['student_mAP'],
-            'teacher': scores['teacher_mAP'],
-            'gain': round(scores['teacher_mAP'] - supervised, 1),
+            'teacher': teacher,
+            'gain': None if None in (teacher, supervised) else round(teacher - supervised, 1),
         }
 
     def _train(self, recipe: str, seed: int) -> Scores:
@@ -86,18 +87,16 @@ def _run(tool: str, config: str, place: Path | str, *arguments: str, options: li
 
 
 def options_of(root: Path, given: list[str]) -> list[str]:
-    """With which options a folder's runs were trained; those that are given if it has none yet.
+    """With which options a folder's checkpoints were trained; what is given if it has none yet.
 
     Args:
         root: The folder; the options are noted there.
         given: Those of this call.
     """
     note = root / 'options.json'
-    if note.exists():
-        noted: list[str] = json.loads(note.read_text())
+    if any(root.glob('*/*.pth')):
+        noted: list[str] = json.loads(note.read_text()) if note.exists() else []
         return noted
-    if any(root.glob('*/summary.json')):
-        return []
     root.mkdir(parents=True, exist_ok=True)
     write_whole(note, json.dumps(given).encode())
     return given
@@ -123,7 +122,8 @@ def main() -> None:
         help='config overrides',
     )
     args = parser.parse_args()
-    before = options_of(args.work_dir, args.cfg_options)
+    with errors_in_one_line():
+        before = options_of(args.work_dir, args.cfg_options)
     if before != args.cfg_options:
         told = f'with --cfg-options {" ".join(before)}' if before else 'without --cfg-options'
         parser.error(f'{args.work_dir} has runs {told}; give the same, or another --work-dir')

@@ -10,16 +10,9 @@ Examples:
 import argparse
 
 from ssod import runs
+from ssod.arguments import size
 from ssod.errors import errors_in_one_line
 from ssod.export import export_onnx
-
-
-def size(text: str) -> tuple[int, int]:
-    """Height and width from ``WxH``."""
-    width, _, height = text.lower().partition('x')
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f'{text!r} is no size such as 320x256')
-    return int(height), int(width)
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from ssod.arguments import add_cfg_options
+from ssod.arguments import add_cfg_options, count
 from ssod.errors import errors_in_one_line
 from ssod.files import write_whole
 from ssod.studies.compose import Composer
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
         '--data-root', type=Path, default=Path('data'), help='folder of the data sets; %(default)s'
     )
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/<name of the study>')
-    parser.add_argument('--jobs', type=int, default=1, help='trainings at once; %(default)s')
+    parser.add_argument('--jobs', type=count, default=1, help='trainings at once; %(default)s')
     parser.add_argument('--table', action='store_true', help='only sum up what there is')
     parser.add_argument(
         '--held-out', action='store_true', help='score the images that are kept aside; at the end'

@@ -66,8 +66,10 @@ def _begin(stack: ExitStack, sizes: Sequence[int], *about: Any) -> list[ProcessP
         (rank, size, port) for size in sizes for port in [_free_port()] for rank in range(size)
     ]
     processes = [stack.enter_context(new_process()) for _ in ranks]
+    # Each process has a GPU of its own, whatever training it is a rank of.
     opened = [
-        process.submit(_open, *rank, *about) for process, rank in zip(processes, ranks, strict=True)
+        process.submit(_open, gpu, *rank, *about)
+        for gpu, (process, rank) in enumerate(zip(processes, ranks, strict=True))
     ]
     for ready in opened:
         ready.result()
@@ -75,6 +77,7 @@ def _begin(stack: ExitStack, sizes: Sequence[int], *about: Any) -> list[ProcessP
 
 
 def _open(
+    gpu: int,
     rank: int,
     size: int,
     port: int,
@@ -88,7 +91,7 @@ def _open(
     torch.set_num_threads(1)
     os.environ.update(
         RANK=str(rank),
-        LOCAL_RANK=str(rank),
+        LOCAL_RANK=str(gpu),
         WORLD_SIZE=str(size),
         LOCAL_WORLD_SIZE=str(size),
         MASTER_ADDR='127.0.0.1',

@@ -139,4 +139,9 @@ def _threshold(trainer: Trainer, batches: int = 2) -> float:
         scores += [prediction.scores for prediction in predictions]
         images += len(predictions)
     together = torch.cat(scores).sort(descending=True).values
+    if not len(together):
+        raise ValueError(
+            'an untrained detector finds no box that reaches its score_thr; lower that, as with '
+            '--cfg-options model.detector.test_cfg.score_thr=0.0'
+        )
     return float(together[min(BOXES * images, len(together)) - 1])

@@ -5,8 +5,8 @@ from statistics import mean
 from typing import Any
 
 Scores = dict[str, Any]
-"""One run: ``recipe``, ``seed``, and in mAP points ``start`` (``None`` where no teacher began),
-``supervised``, ``student``, ``teacher`` and ``gain``."""
+"""One run: ``recipe``, ``seed``, and in mAP points ``start``, ``supervised``, ``student``,
+``teacher`` and ``gain``; ``None`` where no teacher began."""
 
 
 def by_seed(rows: Sequence[Scores]) -> str:

@@ -72,8 +72,8 @@ class _ScoresModels:
 class SemiSupervisedValLoop(_ScoresModels, ValLoop):
     """Validation that scores the teacher, the student or both, reading every image once.
 
-    Metrics are named ``teacher/coco/bbox_mAP`` and ``student/coco/bbox_mAP``. Who detects nothing
-    at all scores 0, by mmdet's ``CocoMetric`` too, which has no scores then.
+    Metrics are named ``teacher/coco/bbox_mAP`` and ``student/coco/bbox_mAP``. A model that detects
+    nothing scores 0, by mmdet's ``CocoMetric`` too, which itself has no score then.
 
     Args:
         runner: The runner.
@@ -94,7 +94,7 @@ class SemiSupervisedValLoop(_ScoresModels, ValLoop):
         fp16: bool = False,
         models: Sequence[str] = ('teacher', 'student'),
     ) -> None:
-        super().__init__(runner, dataloader, evaluator, fp16)
+        super().__init__(runner, dataloader, Evaluator([]), fp16)
         self._set_models(models, evaluator)
         _check_save_best(runner, models)
 
@@ -143,7 +143,7 @@ class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
         fp16: bool = False,
         models: Sequence[str] = ('teacher',),
     ) -> None:
-        super().__init__(runner, dataloader, evaluator, fp16)
+        super().__init__(runner, dataloader, Evaluator([]), fp16)
         self._set_models(models, evaluator)
 
     def run(self) -> dict[str, float]:

@@ -81,6 +81,14 @@ class TeacherHook(Hook, metaclass=ABCMeta):
                     f'but SourceRatioSampler draws for ever; use IterBasedTrainLoop with max_iters'
                 )
             sampler.check_batch_size(runner.train_dataloader.batch_size)
+            if len(sampler.source_ratio) > 1 and self.burn_in >= runner.max_iters:
+                runner.logger.warning(
+                    'burn_in is %d and the run has %d iterations: no teacher begins, and the '
+                    'unlabelled images teach nothing; raise train_cfg.max_iters, or lower '
+                    'default_hooks.teacher.burn_in',
+                    self.burn_in,
+                    runner.max_iters,
+                )
         if runner.iter == 0:
             self.updates = 0
         else:

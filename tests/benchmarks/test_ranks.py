@@ -18,9 +18,9 @@ def test_turns(monkeypatch):
     """Each group has its turns alone, and of two ranks the slower one counts."""
     opened, taken, lock = [], [], threading.Lock()
 
-    def begin(rank, size, port, *_):
+    def begin(gpu, rank, size, port, *_):
         with lock:
-            opened.append((size, rank, port))
+            opened.append((size, rank, port, gpu))
             names[threading.get_ident()] = (size, rank)
 
     def take(steps):
@@ -42,9 +42,12 @@ def test_turns(monkeypatch):
     }
     assert sorted(where[:2] for where in opened) == [(1, 0)] * 3 + [(2, 0), (2, 1)]
     # Both ranks of a group meet at one port, and at no other's.
-    ports = [port for *_, port in sorted(opened)]
+    ports = [port for *_, port, _ in sorted(opened)]
     assert ports[3] == ports[4]
     assert ports[3] not in ports[:3]
+    # Two runs that share nothing share no GPU either.
+    assert sorted(gpu for size, *_, gpu in opened if size == 1) == [0, 0, 1]
+    assert [gpu for size, *_, gpu in sorted(opened) if size == 2] == [0, 1]
     assert taken == [1, 1, 1, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2]
 
 
@@ -63,7 +66,7 @@ def alone_in_a_group():
 def test_a_rank(bench, root):
     path = root / 'configs/mt_fasterrcnn_digits10pct.py'
     start, threshold = common_start(bench, path)
-    ranks._open(0, 1, ranks._free_port(), True, bench, path, start, threshold)
+    ranks._open(0, 0, 1, ranks._free_port(), True, bench, path, start, threshold)
     assert ranks._take(1) > 0
     (trainer,) = ranks._TRAINERS
     assert type(trainer.model).__name__ == 'MMDistributedDataParallel'

@@ -35,6 +35,14 @@ def test_steps(bench):
         call()
 
 
+def test_no_threshold_without_boxes(bench):
+    options = bench.options | {'model.detector.test_cfg.rcnn.score_thr': 1.0}
+    with pytest.raises(
+        ValueError, match=r'^an untrained detector finds no box .*\.score_thr=0\.0$'
+    ):
+        step_calls(replace(bench, options=options), [OURS])
+
+
 def both(bench):
     """With batches that the samplers of both take."""
     options = {key: value for key, value in bench.options.items() if 'batch' not in key}

@@ -23,6 +23,12 @@ def test_a_run_without_a_start():
     assert by_seed([row('a_b', 0, None, 20.0, 30.0)]).splitlines()[-1].startswith('| mean | - |')
 
 
+def test_a_run_without_a_teacher():
+    scores = dict(recipe='a_b', seed=0, start=None, supervised=20.0, student=21.0)
+    rows = [scores | dict(teacher=None, gain=None)]
+    assert by_seed(rows).splitlines()[-1] == '| mean | - | 20.0 | 21.0 | - | - |'
+
+
 def test_several_recipes():
     rows = [
         row('a_b', 0, 1.0, 20.0, 30.0),

@@ -110,6 +110,22 @@ def test_burn_in(digits_cfg):
     assert_average(watch.teacher[2], watch.teacher[1], watch.student[2], 0.9)
 
 
+@pytest.mark.parametrize(
+    ('burn_in', 'ratio', 'told'), [(1, [1, 3], 1), (0, [1, 3], 0), (1, [1], 0)]
+)
+def test_a_burn_in_as_long_as_the_run_is_told(digits_cfg, monkeypatch, burn_in, ratio, told):
+    digits_cfg.default_hooks.teacher.burn_in = burn_in
+    digits_cfg.train_cfg.max_iters = 1
+    loader = digits_cfg.train_dataloader
+    loader.sampler.source_ratio = ratio
+    loader.dataset.datasets = loader.dataset.datasets[: len(ratio)]
+    runner, lines = Runner.from_cfg(digits_cfg), []
+    monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: lines.append(text % args))
+    runner.train()
+    begun = [line for line in lines if line.startswith('burn_in is 1 and the run has 1 iterations')]
+    assert len(begun) == told
+
+
 def test_gradient_accumulation(digits_cfg):
     # Trap: with two iterations to a step, the teacher moves at the second and the fourth only.
     digits_cfg.optim_wrapper.accumulative_counts = 2

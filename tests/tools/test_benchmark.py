@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -31,3 +33,18 @@ def test_a_benchmark(bench):
         assert f'| {name} | ' in printed
     # Made for the benchmark alone.
     assert not (bench.place / 'data').exists()
+
+
+@pytest.mark.parametrize(
+    ('options', 'told'),
+    [
+        (['--pictures', '320'], "--pictures: '320' is no size such as 320x256"),
+        (['--rounds', '0'], "--rounds: '0' is no integer of at least 1"),
+        (['--out', 'none/x.json'], 'error: --out: none does not exist; make it first'),
+    ],
+)
+def test_what_would_end_the_benchmark_late(options, told, call, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        call('benchmark', *options)
+    assert exit_.value.code == 2
+    assert told in capsys.readouterr().err

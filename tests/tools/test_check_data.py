@@ -178,7 +178,7 @@ def test_data_that_were_made(digits, tmp_path, monkeypatch, capsys):
     ('arguments', 'message'),
     [
         (['missing.py'], 'error: config missing.py does not exist; see configs/ for those that do'),
-        ([CONFIG, '--workers', '0'], 'error: --workers 0 must be at least 1'),
+        ([CONFIG, '--workers', '0'], "error: argument --workers: '0' is no integer of at least 1"),
         (
             [CONFIG, '--cfg-options', 'trian_cfg.max_iters=2'],
             "nobody reads the setting 'trian_cfg'; did you mean 'train_cfg'?",

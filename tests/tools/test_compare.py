@@ -87,6 +87,24 @@ def test_an_unknown_recipe_is_refused(compared):
     assert 'supervised' not in printed.split('choose from')[1]
 
 
+def test_runs_in_which_no_teacher_began(compared):
+    bench, _ = compared
+    command = [sys.executable, 'tools/compare.py', '--seeds', 6, '--work-dir', 'short']
+    printed = bench.run(*command, '--cfg-options', 'train_cfg.max_iters=1', log='short.txt')
+    assert printed.splitlines()[-1].startswith('| mean | - | ')
+    assert printed.splitlines()[-1].endswith(' | - | - |')
+
+
+def test_options_that_trained_nothing_may_be_corrected(compared):
+    bench, _ = compared
+    command = [sys.executable, 'tools/compare.py', '--seeds', 6, '--work-dir', 'typo']
+    wrong = [*command, '--cfg-options', 'train_cfg.max_iter=1']
+    assert bench.start(*wrong, log='typo.txt').wait() == 1
+    assert 'train_cfg' in (bench.place / 'typo.txt').read_text()
+    bench.run(*command, '--cfg-options', 'train_cfg.max_iters=1', log='right.txt')
+    assert json.loads((bench.place / 'typo/options.json').read_text()) == ['train_cfg.max_iters=1']
+
+
 def test_runs_of_other_options_are_not_taken_over(compared):
     bench, _ = compared
     command = [sys.executable, 'tools/compare.py', '--work-dir', 'out']

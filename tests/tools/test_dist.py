@@ -256,8 +256,9 @@ def test_a_rank_that_dies_ends_the_run_with_its_own_error(bench):
     options = ['--cfg-options', 'train_dataloader.batch_size=4', 'train_cfg.max_iters=100000']
     script = ROOT / 'tools/dist_train.sh'
     process = bench.start(script, 'dies.py', 2, *options, log='dies.txt')
+    deadline = time.monotonic() + 120
     while not (bench.place / 'mishap').exists():
-        assert process.poll() is None
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
     assert process.wait(timeout=60) != 0
     assert 'RuntimeError: rank 1 met with a mishap' in (bench.place / 'dies.txt').read_text()

@@ -27,11 +27,11 @@ def test_a_short_soak(bench):
     [
         # Level all along; growth while all is used for the first time.
         ([{}] * 10, []),
-        ([dict(main_MB=500.0, files=3)] * 2 + [{}] * 8, []),
-        # Breathing is no leak, but 2 kB in each of 20,000 steps are.
-        ([{}] * 9 + [dict(main_MB=1030.0)], []),
-        ([{}] * 9 + [dict(main_MB=1040.0)], ['main_MB']),
-        ([{}] * 9 + [dict(worker_MB=540.0)], ['worker_MB']),
+        ([dict(main_MB=500.0, files=3)] + [{}] * 9, []),
+        # Breathing is no leak, but 2 kB in each of 20,000 steps are: 2 MB from row to row.
+        ([{}] * 9 + [dict(main_MB=1026.0)], []),
+        ([dict(main_MB=1000.0 + 2 * i) for i in range(20)], ['main_MB']),
+        ([dict(worker_MB=500.0 + 2 * i) for i in range(20)], ['worker_MB']),
         # A single file that stays open is one too many.
         ([{}] * 9 + [dict(files=17, worker_files=21)], ['files', 'worker_files']),
     ],

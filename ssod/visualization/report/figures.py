@@ -95,7 +95,7 @@ def _scores(records: Sequence[Record]) -> list[Line]:
         Line('student', in_points(values_of(records, [f'student/{MAP}'])), 'student', '--', '.1f'),
     ]
     begin = teacher_begin(records)
-    if begin is not None and begin[1] >= 0:
+    if begin is not None:
         step, level = begin
         end = max(x for line in lines for x, _ in line.series)
         ends = [(step, 100 * level), (end, 100 * level)]

@@ -199,7 +199,7 @@ def _validated(checkpoint: Checkpoint) -> Validated:
         len(images),
         pictures.verdict_counts(images, DRAWN),
         [pictures.scored_picture(image, classes, DRAWN) for image in chosen],
-        pictures.mistake_pictures(images, classes, MISTAKES),
+        pictures.mistake_pictures(images, classes, MISTAKES, DRAWN),
     )
 
 

@@ -95,19 +95,22 @@ def scored_picture(scored: Scored, classes: Sequence[str], score_thr: float) -> 
     return picture_of(image, Path(scored.path).name, note)
 
 
-def mistake_pictures(images: Sequence[Scored], classes: Sequence[str], count: int) -> list[Picture]:
+def mistake_pictures(
+    images: Sequence[Scored], classes: Sequence[str], count: int, score_thr: float
+) -> list[Picture]:
     """The surest detections that are on an object of another class, or on nothing.
 
     Args:
         images: Validation images.
         classes: Names of the classes.
         count: How many at most.
+        score_thr: Detections below this score are left out.
     """
     mistakes = [
         (float(image.found.scores[i]), number, i)
         for number, image in enumerate(images)
         for i, verdict in enumerate(image.verdicts)
-        if verdict.kind in MISTAKES
+        if verdict.kind in MISTAKES and image.found.scores[i] >= score_thr
     ]
     mistakes.sort(key=lambda mistake: -mistake[0])
     return [_mistake(images[number], i, classes) for _, number, i in mistakes[:count]]

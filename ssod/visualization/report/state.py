@@ -146,7 +146,7 @@ def score_of(records: Sequence[Record], name: str) -> Score | None:
 def start_of(run: Run) -> float | None:
     """The mAP of the weights that the teacher began with, in points; ``None`` if not measured."""
     begin = teacher_begin(run.records)
-    if begin is not None and begin[1] >= 0:
+    if begin is not None:
         return 100 * begin[1]
     start: float | None = run.summary.get('start_mAP')
     return start

@@ -89,7 +89,7 @@ def test_detections_and_truth_are_drawn(scored):
 
 
 def test_no_images_have_no_mistakes():
-    assert mistake_pictures([], CLASSES, 5) == []
+    assert mistake_pictures([], CLASSES, 5, 0.3) == []
     assert verdict_counts([], 0.3) == []
 
 
@@ -104,12 +104,14 @@ def test_the_surest_mistakes_come_first(scored):
         scored((0.8, 0, Verdict('wrong class', 0)), name='b.png'),
         scored((0.4, 1, Verdict('background', None)), name='c.png'),
     ]
-    shown = mistake_pictures(images, CLASSES, 2)
+    shown = mistake_pictures(images, CLASSES, 2, 0.3)
     assert [(picture.title, picture.note) for picture in shown] == [
         ('<cat>, score 0.80: true: dog', 'b.png'),
         ('<cat>, score 0.50: nothing there', 'a&b.png'),
     ]
     assert [has(picture, TRUTH) for picture in shown] == [True, False]
+    assert len(mistake_pictures(images, CLASSES, 9, 0.3)) == 3
+    assert len(mistake_pictures(images, CLASSES, 9, 0.45)) == 2
     # Those that are drawn are counted, with what is right.
     assert dict(verdict_counts(images, 0.6)) == {
         'right': 1,

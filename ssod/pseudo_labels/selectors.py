@@ -190,7 +190,8 @@ class ScoreWeights:
         power: Exponent, above 0.
 
     Raises:
-        ValueError: If ``power`` is not above 0; before the training, if the detector cannot weigh.
+        ValueError: If ``power`` is not above 0; before the training, if the detector or the
+            recipe's own loss cannot weigh.
     """
 
     def __init__(self, power: float = 1.0) -> None:
@@ -200,6 +201,11 @@ class ScoreWeights:
 
     def check(self, model: Any) -> None:
         """See :class:`Selector`."""
+        if not model.weighs_boxes:
+            raise ValueError(
+                f'ScoreWeights: the pseudo-label loss of {type(model).__name__} weighs no boxes; '
+                f'use a selector without weights, or SemiSupervisedDetector'
+            )
         check_weighable(model.student)
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:

@@ -71,6 +71,8 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         ValueError: If the detector is not two-stage with one region head and a softmax.
     """
 
+    weighs_boxes = False
+
     def __init__(
         self,
         detector: dict[str, Any],

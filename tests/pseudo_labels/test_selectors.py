@@ -185,6 +185,7 @@ class Model:
     """A dense detector whose head cannot weigh boxes, and nobody measures how sure they are."""
 
     box_jitter = None
+    weighs_boxes = True
     student = torch.nn.Module()
 
 

@@ -12,6 +12,7 @@ from mmengine.hub import get_config
 from mmengine.structures import InstanceData
 
 from ssod.data.branches import pop_branch, put_branch
+from ssod.pseudo_labels.selectors import ScoreWeights, check
 from ssod.teachers import EMATeacherHook
 
 SIZE = 96
@@ -219,3 +220,8 @@ def test_a_dense_detector_is_refused():
     detector.backbone.init_cfg = None
     with pytest.raises(ValueError, match='RetinaNet refines no boxes; use a two-stage detector'):
         build(detector=detector)
+
+
+def test_weights_of_boxes_which_its_loss_does_not_know_are_refused():
+    with pytest.raises(ValueError, match='loss of SoftTeacherDetector weighs no boxes; use a sel'):
+        check(ScoreWeights(), build())

@@ -35,6 +35,25 @@ class Selector(Protocol):
         """
 
 
+def check_class_count(model: Any, count: int, told: str, remedy: str) -> None:
+    """Refuse a selector that is for another number of classes than the model has.
+
+    Args:
+        model: The model, see :class:`Selector`.
+        count: Number of classes that the selector knows.
+        told: The selector, and where it has them from.
+        remedy: What to do.
+
+    Raises:
+        ValueError: If the model has more or fewer.
+    """
+    # A region proposal network has one class, whatever there are.
+    numbers = [getattr(module, 'num_classes', None) for module in model.student.modules()]
+    classes = max((number for number in numbers if number is not None), default=None)
+    if classes not in (None, count):
+        raise ValueError(f'{told}, but the model has {classes} classes; {remedy}')
+
+
 def chosen(predictions: InstanceData, mask: Tensor) -> InstanceData:
     """Choose predictions without counting anew for each of their fields, for which a GPU waits.
 
@@ -97,14 +116,9 @@ class ClassScoreSelector:
 
     def check(self, model: Any) -> None:
         """See :class:`Selector`."""
-        # A region proposal network has one class, whatever there are.
-        numbers = [getattr(module, 'num_classes', None) for module in model.student.modules()]
-        classes = max((number for number in numbers if number is not None), default=None)
-        if classes not in (None, len(self.thresholds)):
-            raise ValueError(
-                f'ClassScoreSelector: {len(self.thresholds)} thresholds, but the model has '
-                f'{classes} classes; give one for each, in the order of the data set'
-            )
+        count = len(self.thresholds)
+        remedy = 'give one for each, in the order of the data set'
+        check_class_count(model, count, f'ClassScoreSelector: {count} thresholds', remedy)
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep what reaches the threshold of its class; see :class:`Selector`."""

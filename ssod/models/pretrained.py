@@ -28,13 +28,6 @@ from torch import Tensor, nn
 from ssod.models.class_rows import adapt_detector_checkpoint
 from ssod.strict import strict_settings
 
-__all__ = [
-    'PretrainedDetectorHook',
-    'adapt_detector_checkpoint',
-    'fetch_weights',
-    'localize_checkpoints',
-]
-
 PUBLISHERS = ('download.openmmlab.com', 'download.pytorch.org', 'mmassets.onedl.ai')
 """Where no two weights have the same name."""
 

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.models.box_weights import check_weighable
-from ssod.schedules import build_schedule
+from ssod.schedules import Schedule, build_schedule, values_of
 from ssod.strict import strict_settings
 
 
@@ -64,6 +64,14 @@ def chosen(predictions: InstanceData, mask: Tensor) -> InstanceData:
     return predictions[mask.nonzero()[:, 0]]
 
 
+def _threshold(name: str, setting: float | Mapping[str, Any]) -> Schedule:
+    """A threshold that is in [0, 1] at all steps."""
+    for value in values_of(setting):
+        if not 0 <= value <= 1:
+            raise ValueError(f'{name} is {value}, but scores lie in [0, 1]')
+    return build_schedule(setting)
+
+
 @TASK_UTILS.register_module()
 @strict_settings
 class ScoreSelector:
@@ -75,15 +83,11 @@ class ScoreSelector:
             lower, and 0.3 to 0.5 suits them.
 
     Raises:
-        ValueError: If the threshold is outside [0, 1] at the first step.
+        ValueError: If the threshold is outside [0, 1] at some step.
     """
 
     def __init__(self, threshold: float | Mapping[str, Any]) -> None:
-        self.threshold = build_schedule(threshold)
-        if not 0 <= self.threshold(0) <= 1:
-            raise ValueError(
-                f'ScoreSelector: threshold is {self.threshold(0)}, but scores lie in [0, 1]'
-            )
+        self.threshold = _threshold('ScoreSelector: threshold', threshold)
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep what reaches the threshold of this step; see :class:`Selector`."""
@@ -101,18 +105,15 @@ class ClassScoreSelector:
             :class:`ScoreSelector`.
 
     Raises:
-        ValueError: If a threshold is outside [0, 1] at the first step; before the training, if
-            there is not one for each class of the model.
+        ValueError: If a threshold is outside [0, 1] at some step; before the training, if there is
+            not one for each class of the model.
     """
 
     def __init__(self, thresholds: Sequence[float | Mapping[str, Any]]) -> None:
-        self.thresholds = [build_schedule(threshold) for threshold in thresholds]
-        for number, threshold in enumerate(self.thresholds):
-            if not 0 <= threshold(0) <= 1:
-                raise ValueError(
-                    f'ClassScoreSelector: thresholds[{number}] is {threshold(0)}, but scores lie '
-                    f'in [0, 1]'
-                )
+        self.thresholds = [
+            _threshold(f'ClassScoreSelector: thresholds[{number}]', threshold)
+            for number, threshold in enumerate(thresholds)
+        ]
 
     def check(self, model: Any) -> None:
         """See :class:`Selector`."""

@@ -270,6 +270,10 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
             f'do'
         )
     check_settings_of(cfg)
+    if cfg.get('resume') and cfg.get('load_from') is None:
+        # MMEngine would take whatever the work directory's note says for a file.
+        cfg.resume = False
+        set_resume(cfg, 'auto')
     if cfg.get('load_from'):
         cfg.load_from = str(fetch_weights(cfg.load_from))
     if not torch.cuda.is_available():

@@ -88,20 +88,60 @@ def build_schedule(setting: 'float | Mapping[str, Any]') -> Schedule:
             ``constant``, ``linear``, ``sigmoid``, ``cosine``, ``stepwise``, ``warm_up``.
 
     Raises:
-        ValueError: If the type or a key is unknown or missing, or a value makes no sense.
+        ValueError: If it is neither, the type or a key is unknown or missing, or a value makes no
+            sense.
     """
     if isinstance(setting, int | float):
         return constant(setting)
+    if not isinstance(setting, Mapping):
+        raise ValueError(
+            f'schedule: {setting!r} is neither a number nor a dict; give a number, or a dict such '
+            f"as dict(type='linear', end=1.0, steps=2000)"
+        )
     settings = dict(setting)
     kind = settings.pop('type', None)
     if kind not in _KINDS:
         raise ValueError(f'schedule: unknown type {kind!r}; known: {", ".join(_KINDS)}')
     make, known = _KINDS[kind]
     check_keys(f'schedule {kind!r}', settings, known)
+    _check_numbers(kind, settings)
     try:
         return make(**settings)
     except TypeError as error:
         raise ValueError(f'schedule {kind!r}: {error}; it takes {", ".join(known)}') from None
+
+
+def values_of(setting: 'float | Mapping[str, Any]') -> list[float]:
+    """Values of a schedule that no other one is below or above, in their order.
+
+    Those of the first step and the last one, or all of ``stepwise``; of ``warm_up``, which begins
+    at 0, those that it leads to.
+
+    Args:
+        setting: As for :func:`build_schedule`.
+
+    Raises:
+        ValueError: As there.
+    """
+    schedule = build_schedule(setting)
+    settings = setting if isinstance(setting, Mapping) else {}
+    if settings.get('type') == 'stepwise':
+        return list(settings['values'])
+    if settings.get('type') == 'warm_up':
+        return values_of(settings['decay'])
+    return [schedule(0), schedule(10**9)]
+
+
+def _check_numbers(kind: str, settings: Mapping[str, Any]) -> None:
+    """Refuse what is no number where one belongs; a ``decay`` is a schedule itself."""
+    for key, value in settings.items():
+        if key in ('values', 'milestones'):
+            wanted = 'a list of numbers'
+            valid = isinstance(value, Sequence) and all(isinstance(x, int | float) for x in value)
+        else:
+            wanted, valid = 'a number', key == 'decay' or isinstance(value, int | float)
+        if not valid:
+            raise ValueError(f'schedule {kind!r}: {key} is {value!r}, but must be {wanted}')
 
 
 def _progress(step: int, steps: int) -> float:

@@ -20,7 +20,8 @@ def seed_all(*key: int) -> None:
     """Seed the generators of Python, NumPy and PyTorch (all devices).
 
     Args:
-        key: Whole numbers of at least 0; as many other ones give other seeds.
+        key: Whole numbers in [0, 2³²). Different keys of the same length give different seeds;
+            (1,) and (1, 0) give the same.
     """
     words = np.random.SeedSequence(key).generate_state(6)
     random.seed(words[:2].tobytes())

@@ -9,7 +9,7 @@ from mmdet.registry import DATASETS, HOOKS, TRANSFORMS
 from torch.utils.data import DataLoader
 
 from ssod.errors import errors_in_one_line
-from ssod.schedules import build_schedule
+from ssod.schedules import build_schedule, stepwise
 
 
 class Images:
@@ -97,7 +97,7 @@ def test_a_mistake_is_told_in_one_line(capsys, mistake, message):
         (lambda: TRANSFORMS.build(dict(type='RandomFlip', prob='x')), ValueError),
         (lambda: DATASETS.build(dict(type='ConcatDataset')), TypeError),
         # Our own code with a bug: its frame is ours, but it is no ValueError.
-        (lambda: build_schedule(None), TypeError),
+        (lambda: stepwise(1, 2), TypeError),
     ],
 )
 def test_a_bug_keeps_its_traceback(bug, error):

@@ -306,6 +306,19 @@ def test_nothing_to_resume_from_is_said(tmp_path, monkeypatch):
     assert 'is of an earlier run, name the file to go on with that' in told[0]
 
 
+def test_mmengines_own_resume_goes_on_as_ours_does(digits_cfg):
+    digits_cfg.merge_from_dict({'resume': True, 'load_from': None})
+    place = Path(digits_cfg.work_dir)
+    place.mkdir()
+    (place / 'last_checkpoint').write_text('none yet')
+    runner = runs.build_runner(copy.deepcopy(digits_cfg), ['train'])
+    assert (runner._resume, runner._load_from) == (False, None)
+    (place / 'last_checkpoint').write_text('iter_1.pth')
+    (place / 'iter_1.pth').touch()
+    runner = runs.build_runner(digits_cfg, ['train'])
+    assert (runner._resume, runner._load_from) == (True, str(place / 'iter_1.pth'))
+
+
 def test_what_is_scored():
     cfg = Config.fromfile(CONFIG)
     runs.set_scored(cfg, None)

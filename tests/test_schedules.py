@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ssod.schedules import build_schedule
+from ssod.schedules import build_schedule, values_of
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,34 @@ def test_values(setting, values):
         ({'type': 'warm_up', 'decay': 0.9, 'gamma': 0}, 'gamma is 0, but must be above 0'),
         ({'type': 'stepwise', 'values': [1], 'milestones': [5]}, '1 milestones need 2 values'),
         ({'type': 'stepwise', 'values': [1, 2, 3], 'milestones': [5, 5]}, 'must increase'),
+        ('0.7', "^schedule: '0.7' is neither a number nor a dict; give a number, or"),
+        (None, 'schedule: None is neither a number nor a dict'),
+        (
+            {'type': 'linear', 'end': 1, 'steps': '4000'},
+            "^schedule 'linear': steps is '4000', but must be a number$",
+        ),
+        ({'type': 'warm_up', 'decay': '0.9'}, "schedule: '0.9' is neither"),
+        ({'type': 'warm_up', 'decay': 0.9, 'gamma': None}, 'gamma is None, but must be a number'),
+        (
+            {'type': 'stepwise', 'values': [0.9, '1'], 'milestones': [5]},
+            r"'stepwise': values is \[0.9, '1'\], but must be a list of numbers",
+        ),
+        ({'type': 'stepwise', 'values': [1, 2], 'milestones': 5}, 'milestones is 5, but must be a'),
     ],
 )
 def test_refuses(setting, message):
     with pytest.raises(ValueError, match=message):
         build_schedule(setting)
+
+
+@pytest.mark.parametrize(
+    ('setting', 'values'),
+    [
+        (0.7, [0.7, 0.7]),
+        ({'type': 'linear', 'start': -3, 'end': 1.0, 'steps': 10}, [-3, 1.0]),
+        ({'type': 'stepwise', 'values': [0.9, 1.5, 0.8], 'milestones': [4, 9]}, [0.9, 1.5, 0.8]),
+        ({'type': 'warm_up', 'decay': {'type': 'constant', 'value': 0.9}}, [0.9, 0.9]),
+    ],
+)
+def test_between_which_values_it_is(setting, values):
+    assert values_of(setting) == values

@@ -1,6 +1,6 @@
 """The labelled and unlabelled data sets of a run, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,18 @@ class ImageSources(ConcatDataset):
     @property
     def num_unlabeled(self) -> int:
         """Number of unlabelled images."""
-        sizes = zip(self.datasets, self._unlabeled, strict=True)
-        return sum(len(dataset) for dataset, unlabeled in sizes if unlabeled)
+        return sum(len(dataset) for dataset in self._unlabeled_datasets)
+
+    def unlabeled_paths(self) -> Iterator[str]:
+        """Paths of the unlabelled images, in order."""
+        for dataset in self._unlabeled_datasets:
+            for index in range(len(dataset)):
+                yield dataset.get_data_info(index)['img_path']
+
+    @property
+    def _unlabeled_datasets(self) -> list[Any]:
+        known = zip(self.datasets, self._unlabeled, strict=True)
+        return [dataset for dataset, unlabeled in known if unlabeled]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Load one image as its views."""

@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.models.features import Features
-from ssod.models.regions import boxes_of_class, region_head
+from ssod.models.regions import boxes_of_class, two_stage_regions
 from ssod.pseudo_labels.projection import clip_boxes
 from ssod.strict import strict_settings
 
@@ -28,7 +28,8 @@ class BoxJitter:
         min_score: Boxes of lower scores are not asked about; they count as unsure without end.
 
     Raises:
-        ValueError: If the detector is not two-stage, or ``times`` is too small.
+        ValueError: If the detector is not two-stage, has a region head of a kind that cannot be
+            asked, or ``times`` is too small.
     """
 
     def __init__(
@@ -36,12 +37,13 @@ class BoxJitter:
     ) -> None:
         if times < 2:
             raise ValueError(f'box_jitter: times is {times}, but must be at least 2')
-        if not hasattr(detector, 'roi_head'):
+        head = two_stage_regions(detector)
+        if head is None:
             raise ValueError(
-                f'box_jitter: {type(detector).__name__} refines no boxes; use a two-stage detector '
-                f'such as Faster R-CNN, or set box_jitter=None'
+                f'box_jitter: {type(detector).__name__} has no region head that refines any box; '
+                f'use Faster or Cascade R-CNN, or set box_jitter=None'
             )
-        self.head = region_head(detector)
+        self.head = head
         self.times = times
         self.scale = scale
         self.min_score = min_score

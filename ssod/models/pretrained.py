@@ -2,11 +2,12 @@
 
 import copy
 import difflib
+import hashlib
 import http.client
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlparse
 
@@ -27,20 +28,17 @@ from torch import Tensor, nn
 from ssod.models.class_rows import adapt_detector_checkpoint
 from ssod.strict import strict_settings
 
-__all__ = [
-    'PretrainedDetectorHook',
-    'adapt_detector_checkpoint',
-    'fetch_weights',
-    'localize_checkpoints',
-]
+PUBLISHERS = ('download.openmmlab.com', 'download.pytorch.org', 'mmassets.onedl.ai')
+"""Where no two weights have the same name."""
 
 
 def fetch_weights(reference: str) -> Path:
     """The local file of some weights, downloaded if it is not there yet.
 
     Downloads go where PyTorch keeps its own, ``checkpoints`` in ``torch.hub.get_dir()``, under the
-    name that the URL has; an unfinished one never bears that name. In a distributed run rank 0
-    downloads first.
+    name that the URL has; with a hash of the URL where others may have that name for other weights.
+    An unfinished one never bears that name, so several processes may download at once. Once they
+    form a group, rank 0 downloads first.
 
     Args:
         reference: A local path, a URL (``http://`` or ``https://``), ``torchvision://resnet50`` or
@@ -62,7 +60,7 @@ def fetch_weights(reference: str) -> Path:
         if not path.is_file():
             raise FileNotFoundError(f'weights {reference}: the file does not exist')
         return path
-    path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(source).path).name)
+    path = Path(torch.hub.get_dir(), 'checkpoints', _cached_name(source))
     failure = None
     if get_rank() == 0 and not path.is_file():
         failure = _download(source, path)
@@ -214,6 +212,15 @@ def _resolve(reference: str) -> str | None:
         hint = f'; did you mean {scheme}://{near[0]}?' if near else ''
         raise ValueError(f'weights {reference}: mmengine knows none of that name{hint}')
     return str(urls[name])
+
+
+def _cached_name(url: str) -> str:
+    """What a download is called: as in its URL, if that belongs to these weights alone."""
+    parsed = urlparse(url)
+    name = PurePath(parsed.path)
+    if parsed.hostname in PUBLISHERS or re.search(r'-[0-9a-f]{8,}$', name.stem):
+        return name.name
+    return f'{name.stem}.{hashlib.sha256(url.encode()).hexdigest()[:8]}{name.suffix}'
 
 
 def _download(url: str, path: Path) -> str | None:

@@ -76,13 +76,10 @@ def region_head(detector: BaseDetector) -> RegionHead:
     Raises:
         ValueError: If the detector is of no kind that can be asked about regions.
     """
-    roi_head = getattr(detector, 'roi_head', None)
-    head = getattr(roi_head or detector, 'bbox_head', detector)
-    head = head[0] if isinstance(head, nn.ModuleList) else head
-    # Sparse R-CNN's proposals are parameters and have no scores.
-    proposes = isinstance(getattr(detector, 'rpn_head', None), BaseDenseHead)
-    if proposes and isinstance(roi_head, StandardRoIHead | CascadeRoIHead) and judges_boxes(head):
-        return TwoStageRegions(roi_head)
+    two_stage = two_stage_regions(detector)
+    if two_stage is not None:
+        return two_stage
+    head = _judging_head(detector)
     if type(head) in DENSE_HEADS:
         return DenseRegions(detector)
     known = ', '.join(cls.__name__ for cls in DENSE_HEADS)
@@ -90,6 +87,21 @@ def region_head(detector: BaseDetector) -> RegionHead:
         f'consistency: {type(head).__name__} cannot be asked about regions; use Faster or Cascade '
         f'R-CNN or a detector with {known}, or set consistency=None'
     )
+
+
+def two_stage_regions(detector: BaseDetector) -> 'TwoStageRegions | None':
+    """The region head of a two-stage detector; ``None`` if it is none that can be asked."""
+    roi_head = getattr(detector, 'roi_head', None)
+    # Sparse R-CNN's proposals are parameters and have no scores.
+    proposes = isinstance(getattr(detector, 'rpn_head', None), BaseDenseHead)
+    known = proposes and isinstance(roi_head, StandardRoIHead | CascadeRoIHead)
+    return TwoStageRegions(roi_head) if known and judges_boxes(_judging_head(detector)) else None
+
+
+def _judging_head(detector: BaseDetector) -> nn.Module:
+    """What judges boxes first; the detector itself if nobody knows."""
+    head = getattr(getattr(detector, 'roi_head', None) or detector, 'bbox_head', detector)
+    return head[0] if isinstance(head, nn.ModuleList) else head
 
 
 def judges_boxes(head: nn.Module) -> bool:

@@ -64,6 +64,9 @@ class SemiSupervisedDetector(BaseDetector):
     """
 
     training: bool
+    weighs_boxes = True
+    """Whether :meth:`pseudo_loss` weighs boxes; a recipe with a loss of its own that does not says
+    so, and is refused selectors that give weights."""
 
     def __init__(
         self,

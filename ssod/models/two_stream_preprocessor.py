@@ -91,5 +91,5 @@ def refuse_resizing(preprocessor: nn.Module) -> None:
             raise ValueError(
                 f'data_preprocessor: {type(augment).__name__} in batch_augments would resize the '
                 f'strong views, but not what else the teacher says of places in them; remove it, '
-                f'or set consistency=None'
+                f'or take SemiSupervisedDetector with consistency=None'
             )

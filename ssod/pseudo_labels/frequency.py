@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.data.coco_json import read_coco
-from ssod.pseudo_labels.selectors import chosen
+from ssod.pseudo_labels.selectors import check_class_count, chosen
 from ssod.strict import strict_settings
 
 BINS = 400
@@ -62,7 +62,7 @@ class FrequencySelector:
     which a checkpoint holds the first rank's.
 
     Args:
-        ann_file: COCO JSON of the labelled images, read when the first boxes are selected.
+        ann_file: COCO JSON of the labelled images, read before the training.
         classes: Names of the classes in the data set's order; the file's categories if ``None``.
         share: Boxes that are kept, as a share of those that the labels promise, above 0. A young
             teacher finds fewer right ones.
@@ -70,7 +70,8 @@ class FrequencySelector:
         least: Scores below this are never kept, in [0, 1].
 
     Raises:
-        ValueError: If a setting is out of its range.
+        ValueError: If a setting is out of its range; before the training, if the classes are not
+            as many as the model's.
     """
 
     def __init__(
@@ -97,6 +98,13 @@ class FrequencySelector:
         self._histograms = torch.zeros(0, BINS)
         self._images = 0.0
 
+    def check(self, model: Any) -> None:
+        """See :class:`~ssod.pseudo_labels.selectors.Selector`."""
+        count = len(self._due_on(torch.device('cpu')))
+        source = f'ann_file {self.ann_file}' if self.classes is None else 'classes'
+        told = f'FrequencySelector: {count} classes in {source}'
+        check_class_count(model, count, told, "give classes the data set's, in its order")
+
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep the best of each class; see :class:`~ssod.pseudo_labels.selectors.Selector`."""
         scores: Tensor = predictions.scores.float()
@@ -118,10 +126,10 @@ class FrequencySelector:
         """Boxes of each class that an image is to have, (C,)."""
         if self._due is None:
             due = torch.tensor(boxes_per_image(self.ann_file, self.classes))
-            self._due = self.share * due.to(device)
+            self._due = self.share * due
         if self._histograms.shape != (len(self._due), BINS):
             self._histograms, self._images = torch.zeros(len(self._due), BINS, device=device), 0.0
-        self._histograms = self._histograms.to(device)
+        self._due, self._histograms = self._due.to(device), self._histograms.to(device)
         return self._due
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssod.pseudo_labels.selectors import chosen
+from ssod.pseudo_labels.selectors import check_class_count, chosen
 from ssod.strict import strict_settings
 
 ITERATIONS = 10
@@ -89,7 +89,8 @@ class MixtureSelector:
         least: Scores that a fit needs, from 2 to ``length``.
 
     Raises:
-        ValueError: If a setting is out of its range.
+        ValueError: If a setting is out of its range; before the training, if ``num_classes`` is not
+            the model's.
     """
 
     def __init__(
@@ -109,6 +110,12 @@ class MixtureSelector:
         self._seen = torch.zeros(num_classes, dtype=torch.long)
         self._thresholds = torch.full((num_classes,), default)
         self._fitted_at = -1
+
+    def check(self, model: Any) -> None:
+        """See :class:`~ssod.pseudo_labels.selectors.Selector`."""
+        count = len(self._queues)
+        told = f'{type(self).__name__}: num_classes is {count}'
+        check_class_count(model, count, told, 'give as many')
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep the confident ones; see :class:`~ssod.pseudo_labels.selectors.Selector`."""

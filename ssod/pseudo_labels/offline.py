@@ -21,6 +21,7 @@ from rich.progress import track
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.data_sets import data_sets_of
 from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
+from ssod.pseudo_labels.names import name_of
 
 Entry = dict[str, Any]
 """One image: ``file_name``, ``size`` (height, width), and its ``boxes``, ``scores``, ``labels``."""
@@ -281,13 +282,8 @@ class StoredLabels:
         if self._root is not None and whole.is_relative_to(self._root):
             name = whole.relative_to(self._root).as_posix()
             return name if name in self._rows else None
-        # As it is spelt, too: a name may begin with "..".
-        for parts in (PurePath(img_path).parts, whole.parts):
-            for start in range(len(parts)):
-                name = '/'.join(parts[start:])
-                if name in self._rows:
-                    return None if self._is_of_another(name, whole) else name
-        return None
+        found = name_of(img_path, self._rows)
+        return None if found is None or self._is_of_another(found, whole) else found
 
     def _is_of_another(self, name: str, path: PurePath) -> bool:
         """Whether the image that was labelled is still there and is no copy of this one."""

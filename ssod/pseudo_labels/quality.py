@@ -1,8 +1,9 @@
 """Precision and recall of the pseudo-boxes against the hidden truth, for diagnosis only."""
 
+import os
 from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from mmengine.runner import Runner
 from pycocotools.coco import COCO
 from torch import Tensor
 
+from ssod.data.sources import ImageSources
+from ssod.pseudo_labels.names import name_of
 from ssod.pseudo_labels.projection import project_boxes
 from ssod.strict import strict_settings
 
@@ -44,19 +47,51 @@ def count_matches(
 class HiddenTruth:
     """The true boxes of images that count as unlabelled.
 
+    An image is found by its name: its path ends with its ``file_name``. Ids may be others.
+
     Args:
         ann_file: COCO JSON.
         classes: Names of the data set's classes, in its order; others are left out.
     """
 
     def __init__(self, ann_file: str | Path, classes: Sequence[str]) -> None:
+        self._ann_file = ann_file
         self._coco = COCO(str(ann_file))
+        images = self._coco.imgs.items()
+        self._ids = {PurePath(image['file_name']).as_posix(): id_ for id_, image in images}
         names = {c['id']: c['name'] for c in self._coco.dataset['categories']}
         self._labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
 
+    def check(self, paths: Iterable[str]) -> None:
+        """Refuse a file that is not of some images.
+
+        Args:
+            paths: Their paths.
+
+        Raises:
+            ValueError: If it has none of them, or one that could be several of them.
+        """
+        path, owners = None, dict[str, str]()
+        for path in paths:
+            name = name_of(path, self._ids)
+            if name is None:
+                continue
+            owner = owners.setdefault(name, path)
+            if owner != path and os.path.realpath(owner) != os.path.realpath(path):
+                raise ValueError(
+                    f'{self._ann_file}: image {name!r} could be {owner} or {path}; let its '
+                    f'file_name say more of the path'
+                )
+        if path is not None and not owners:
+            raise ValueError(
+                f'{self._ann_file}: has none of the unlabelled images: {path} and the others end '
+                f'with no file_name such as {next(iter(self._ids), None)!r}; give the truth of '
+                f'these images, or None'
+            )
+
     def knows(self, sample: DetDataSample) -> bool:
         """Whether the file has the image of a view."""
-        return sample.img_id in self._coco.imgs
+        return name_of(sample.img_path, self._ids) is not None
 
     def in_view(self, sample: DetDataSample) -> tuple[Tensor, Tensor]:
         """The true boxes of an image in the pixels of one of its views.
@@ -68,7 +103,8 @@ class HiddenTruth:
             Boxes (N, 4), clipped to the view, and labels (N,); what has less than a pixel of width
             or height in the view is left out.
         """
-        annotations = self._coco.imgToAnns[sample.img_id]
+        name = name_of(sample.img_path, self._ids)
+        annotations = [] if name is None else self._coco.imgToAnns[self._ids[name]]
         # A crowd is no box to be found.
         annotations = [
             a for a in annotations if a['category_id'] in self._labels and not a.get('iscrowd')
@@ -99,6 +135,7 @@ class PseudoLabelQualityHook(Hook):
 
     Raises:
         FileNotFoundError: If ``ann_file`` does not exist when the training starts.
+        ValueError: If it has none of the unlabelled images, or one that could be several of them.
     """
 
     priority = 'LOW'
@@ -120,8 +157,10 @@ class PseudoLabelQualityHook(Hook):
                 f'PseudoLabelQualityHook: ann_file {self.ann_file} does not exist; give the hidden '
                 f'truth of the unlabelled images, or None'
             )
-        classes = runner.train_dataloader.dataset.metainfo['classes']
-        self._truth = HiddenTruth(self.ann_file, classes)
+        dataset = runner.train_dataloader.dataset
+        self._truth = HiddenTruth(self.ann_file, dataset.metainfo['classes'])
+        if isinstance(dataset, ImageSources):
+            self._truth.check(dataset.unlabeled_paths())
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.models.box_weights import check_weighable
-from ssod.schedules import build_schedule
+from ssod.schedules import Schedule, build_schedule, values_of
 from ssod.strict import strict_settings
 
 
@@ -35,6 +35,25 @@ class Selector(Protocol):
         """
 
 
+def check_class_count(model: Any, count: int, told: str, remedy: str) -> None:
+    """Refuse a selector that is for another number of classes than the model has.
+
+    Args:
+        model: The model, see :class:`Selector`.
+        count: Number of classes that the selector knows.
+        told: The selector, and where it has them from.
+        remedy: What to do.
+
+    Raises:
+        ValueError: If the model has more or fewer.
+    """
+    # A region proposal network has one class, whatever there are.
+    numbers = [getattr(module, 'num_classes', None) for module in model.student.modules()]
+    classes = max((number for number in numbers if number is not None), default=None)
+    if classes not in (None, count):
+        raise ValueError(f'{told}, but the model has {classes} classes; {remedy}')
+
+
 def chosen(predictions: InstanceData, mask: Tensor) -> InstanceData:
     """Choose predictions without counting anew for each of their fields, for which a GPU waits.
 
@@ -43,6 +62,14 @@ def chosen(predictions: InstanceData, mask: Tensor) -> InstanceData:
         mask: Which of them to keep, (N,).
     """
     return predictions[mask.nonzero()[:, 0]]
+
+
+def _threshold(name: str, setting: float | Mapping[str, Any]) -> Schedule:
+    """A threshold that is in [0, 1] at all steps."""
+    for value in values_of(setting):
+        if not 0 <= value <= 1:
+            raise ValueError(f'{name} is {value}, but scores lie in [0, 1]')
+    return build_schedule(setting)
 
 
 @TASK_UTILS.register_module()
@@ -56,15 +83,11 @@ class ScoreSelector:
             lower, and 0.3 to 0.5 suits them.
 
     Raises:
-        ValueError: If the threshold is outside [0, 1] at the first step.
+        ValueError: If the threshold is outside [0, 1] at some step.
     """
 
     def __init__(self, threshold: float | Mapping[str, Any]) -> None:
-        self.threshold = build_schedule(threshold)
-        if not 0 <= self.threshold(0) <= 1:
-            raise ValueError(
-                f'ScoreSelector: threshold is {self.threshold(0)}, but scores lie in [0, 1]'
-            )
+        self.threshold = _threshold('ScoreSelector: threshold', threshold)
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep what reaches the threshold of this step; see :class:`Selector`."""
@@ -82,29 +105,21 @@ class ClassScoreSelector:
             :class:`ScoreSelector`.
 
     Raises:
-        ValueError: If a threshold is outside [0, 1] at the first step; before the training, if
-            there is not one for each class of the model.
+        ValueError: If a threshold is outside [0, 1] at some step; before the training, if there is
+            not one for each class of the model.
     """
 
     def __init__(self, thresholds: Sequence[float | Mapping[str, Any]]) -> None:
-        self.thresholds = [build_schedule(threshold) for threshold in thresholds]
-        for number, threshold in enumerate(self.thresholds):
-            if not 0 <= threshold(0) <= 1:
-                raise ValueError(
-                    f'ClassScoreSelector: thresholds[{number}] is {threshold(0)}, but scores lie '
-                    f'in [0, 1]'
-                )
+        self.thresholds = [
+            _threshold(f'ClassScoreSelector: thresholds[{number}]', threshold)
+            for number, threshold in enumerate(thresholds)
+        ]
 
     def check(self, model: Any) -> None:
         """See :class:`Selector`."""
-        # A region proposal network has one class, whatever there are.
-        numbers = [getattr(module, 'num_classes', None) for module in model.student.modules()]
-        classes = max((number for number in numbers if number is not None), default=None)
-        if classes not in (None, len(self.thresholds)):
-            raise ValueError(
-                f'ClassScoreSelector: {len(self.thresholds)} thresholds, but the model has '
-                f'{classes} classes; give one for each, in the order of the data set'
-            )
+        count = len(self.thresholds)
+        remedy = 'give one for each, in the order of the data set'
+        check_class_count(model, count, f'ClassScoreSelector: {count} thresholds', remedy)
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep what reaches the threshold of its class; see :class:`Selector`."""
@@ -190,7 +205,8 @@ class ScoreWeights:
         power: Exponent, above 0.
 
     Raises:
-        ValueError: If ``power`` is not above 0; before the training, if the detector cannot weigh.
+        ValueError: If ``power`` is not above 0; before the training, if the detector or the
+            recipe's own loss cannot weigh.
     """
 
     def __init__(self, power: float = 1.0) -> None:
@@ -200,6 +216,11 @@ class ScoreWeights:
 
     def check(self, model: Any) -> None:
         """See :class:`Selector`."""
+        if not model.weighs_boxes:
+            raise ValueError(
+                f'ScoreWeights: the pseudo-label loss of {type(model).__name__} weighs no boxes; '
+                f'use a selector without weights, or SemiSupervisedDetector'
+            )
         check_weighable(model.student)
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:

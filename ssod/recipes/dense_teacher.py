@@ -87,6 +87,8 @@ class DenseTeacher(SemiSupervisedDetector):
             different places.
     """
 
+    weighs_boxes = False
+
     def __init__(
         self,
         detector: dict[str, Any],

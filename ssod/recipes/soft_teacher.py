@@ -18,9 +18,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.losses.named import Losses
+from ssod.models.box_jitter import BoxJitter
 from ssod.models.features import Features
 from ssod.models.proposals import draw_regions, proposal_loss_and_proposals
 from ssod.models.region_sampling import sampling_by_image
+from ssod.models.regions import two_stage_regions
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.pseudo_labels.projection import project_boxes
@@ -71,6 +73,8 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         ValueError: If the detector is not two-stage with one region head and a softmax.
     """
 
+    weighs_boxes = False
+
     def __init__(
         self,
         detector: dict[str, Any],
@@ -87,16 +91,16 @@ class SoftTeacherDetector(SemiSupervisedDetector):
             detector,
             data_preprocessor,
             pseudo_weight=pseudo_weight,
-            box_jitter=box_jitter or {},
             consistency=consistency,
             predict_on=predict_on,
             init_cfg=init_cfg,
         )
         self.score_threshold = score_threshold
         self.uncertainty_threshold = uncertainty_threshold
-        roi_head = self.student.roi_head
+        roi_head = getattr(self.student, 'roi_head', None)
         if (
-            not isinstance(roi_head, StandardRoIHead)
+            two_stage_regions(self.student) is None
+            or not isinstance(roi_head, StandardRoIHead)
             or roi_head.bbox_head.loss_cls.use_sigmoid
             or isinstance(roi_head.bbox_head, TwoHeadBBoxHead)
         ):
@@ -104,6 +108,7 @@ class SoftTeacherDetector(SemiSupervisedDetector):
                 f'SoftTeacherDetector: {type(self.student).__name__} has no single region head '
                 f'with one softmax; use Faster R-CNN, or another recipe'
             )
+        self.box_jitter = BoxJitter(self.student, **(box_jitter or {}))
 
     def notes(
         self, features: Features, samples: list[DetDataSample], predictions: list[InstanceData]

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from ssod.data.branches import Branch
-from ssod.models.semi_supervised_detector import unwrap
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
 from ssod.pseudo_labels.offline import StoredLabels
 from ssod.pseudo_labels.projection import project_boxes, view_to_view
 from ssod.strict import strict_settings
@@ -40,8 +40,8 @@ class OfflineTeacherHook(PiTeacherHook):
 
     Raises:
         FileNotFoundError: Before the training, if there is no such file.
-        ValueError: If the file is not for these images and classes, or the model has a consistency
-            loss, which asks a teacher.
+        ValueError: If the file is not for these images and classes, or the model asks a teacher:
+            for a consistency loss, a ``box_jitter`` or a recipe's own loss.
     """
 
     def __init__(
@@ -56,12 +56,8 @@ class OfflineTeacherHook(PiTeacherHook):
 
     def before_train(self, runner: Runner) -> None:
         """Read the file."""
+        _refuse_asking(unwrap(runner.model))
         super().before_train(runner)
-        if unwrap(runner.model).consistency is not None:
-            raise ValueError(
-                'OfflineTeacherHook: the consistency loss asks a teacher, and here is none; set '
-                'model.consistency=None'
-            )
         path = Path(self.ann_file or Path(runner.work_dir, NAME))
         if not path.is_file():
             raise FileNotFoundError(
@@ -80,3 +76,22 @@ class OfflineTeacherHook(PiTeacherHook):
         stored = self._labels.of(sample.img_path)
         stored.bboxes = project_boxes(stored.bboxes, view_to_view(DetDataSample(), sample))
         return stored
+
+
+def _refuse_asking(model: SemiSupervisedDetector) -> None:
+    """Refuse a model that wants to know more of a teacher than boxes."""
+    kind, base = type(model), SemiSupervisedDetector
+    has_own_notes = kind.notes is not base.notes or kind.hand_over is not base.hand_over
+    for asks, what, remedy in (
+        (has_own_notes, f'the loss of {kind.__name__}', 'take SemiSupervisedDetector'),
+        (model.consistency is not None, 'the consistency loss', 'set model.consistency=None'),
+        (
+            model.box_jitter is not None,
+            'box_jitter',
+            'set model.box_jitter=None, and another selector than UncertaintySelector',
+        ),
+    ):
+        if asks:
+            raise ValueError(
+                f'OfflineTeacherHook: {what} asks a teacher, and here is none; {remedy}'
+            )

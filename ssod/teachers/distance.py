@@ -11,8 +11,8 @@ from torch import Tensor, nn
 def relative_distances(teacher: nn.Module, student: nn.Module) -> tuple[float, float]:
     """The distance of the weights, and of the batch norms' running statistics.
 
-    A tensor's relative distance is |teacher − student| / |student|. The median over the tensors
-    leaves out those that are equal, which nobody trains.
+    A tensor's relative distance is |teacher − student| / |student|. Tensors that are equal in both
+    (frozen ones), or zero in the student, do not enter the median.
 
     Returns:
         The median for the parameters and for the buffers, 0 where none differs.

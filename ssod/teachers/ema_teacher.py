@@ -7,7 +7,7 @@ from mmdet.registry import HOOKS
 from mmengine.logging import MessageHub
 
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
-from ssod.schedules import build_schedule
+from ssod.schedules import build_schedule, values_of
 from ssod.strict import strict_settings
 from ssod.teachers.ema import EMA
 from ssod.teachers.hook import TeacherHook
@@ -26,7 +26,8 @@ class EMATeacherHook(TeacherHook):
         min_size: Least width and height in pixels of a pseudo-box in the strong view.
 
     Raises:
-        ValueError: If the decay that is reached in the end is not in [0.5, 1].
+        ValueError: If a decay is not in [0, 1], or the one that is reached in the end not in
+            [0.5, 1].
     """
 
     def __init__(
@@ -38,12 +39,17 @@ class EMATeacherHook(TeacherHook):
     ) -> None:
         super().__init__(selector, burn_in, min_size)
         self.decay = build_schedule(decay)
-        final = self.decay(10**9)
+        *before, final = values_of(decay)
         if not 0.5 <= final <= 1:
             raise ValueError(
                 f'EMATeacherHook: decay is {final:g}, but must be in [0.5, 1]: it is the share '
                 f"that the teacher keeps (0.999), the other way round from mmdet's momentum (0.001)"
             )
+        for value in before:
+            if not 0 <= value <= 1:
+                raise ValueError(
+                    f'EMATeacherHook: decay is {value:g} before the end, but must be in [0, 1]'
+                )
 
     def start(self, model: SemiSupervisedDetector) -> None:
         """Pair the teacher's tensors with the student's."""

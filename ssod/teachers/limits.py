@@ -22,10 +22,11 @@ class Limits:
         classes: Greatest distance of the pseudo-boxes' class histogram from the labelled one:
             their total variation, the share of the boxes that would have to change their class. In
             [0, 1], and unlike a divergence finite for a class that is never predicted.
-        missing: Share of the classes, of those with 10 boxes due if these are two at least, from
-            which on it is too many that are never predicted. In [0, 1].
-        scores: Where the mean score lies between the lowest score and 1, as a fraction of where it
-            lay before. In [0, 1].
+        missing: Share of the classes from which on too many never appear among the pseudo-boxes.
+            Only classes with at least 10 expected boxes count, and only if there are two of them.
+            In [0, 1].
+        scores: Least height of the mean score between the lowest score and 1, as a fraction of
+            what it was in earlier windows. In [0, 1].
         distance: Greatest relative distance of the teacher's weights, or of its running statistics,
             from the student's; see :func:`~ssod.teachers.distance.relative_distances`.
         gap: Greatest share of the student's mAP that the teacher's may fall below it. In [0, 1].

@@ -14,7 +14,8 @@ class PiTeacherHook(TeacherHook):
     """The teacher is the student itself, looking at the weak view (Laine & Aila 2017, section 2.1).
 
     It holds a copy of the student's latest weights, for it predicts in eval mode: dropout and batch
-    norms are not part of its noise. An average with decay 0 would be the same.
+    norms are not part of its noise. It is the average with decay 0, which ``EMATeacherHook``
+    refuses.
 
     Args:
         selector: Config of the selector of pseudo-boxes.

@@ -92,7 +92,8 @@ def test_the_more_the_boxes_move_the_less_sure_they_are(teacher):
 @pytest.mark.parametrize(
     ('name', 'settings', 'message'),
     [
-        ('retinanet/retinanet_r50_fpn_1x_coco', {}, 'RetinaNet refines no boxes; use a two-stage'),
+        ('retinanet/retinanet_r50_fpn_1x_coco', {}, 'box_jitter: RetinaNet has no region head'),
+        ('grid_rcnn/grid-rcnn_r50_fpn_gn-head_2x_coco', {}, 'GridRCNN .*, or set box_jitter=None'),
         ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', {'times': 1}, 'times is 1, but must be at'),
         ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', {'time': 9}, "'times'"),
     ],

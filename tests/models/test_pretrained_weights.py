@@ -64,7 +64,13 @@ REFERENCES = [
         'c-12345678.pth',
         None,
     ),
-    ('https://a.org/w.pth', 'https://a.org/w.pth', 'w.pth', None),
+    ('https://a.org/w.pth', 'https://a.org/w.pth', 'w.a774c708.pth', None),
+    (
+        'https://download.openmmlab.com/a/vgg.pth',
+        'https://download.openmmlab.com/a/vgg.pth',
+        'vgg.pth',
+        None,
+    ),
 ]
 
 
@@ -77,6 +83,11 @@ def test_downloads_once_into_pytorchs_cache(
         assert path == tmp_path / 'hub' / 'checkpoints' / name
         assert path.read_text() == url
     assert downloads.calls == [(url, prefix)]
+
+
+def test_weights_of_one_name_from_several_places(downloads: Downloads) -> None:
+    urls = [f'https://{host}/iter_1000.pth?v={v}' for host in ('a.org', 'b.org') for v in (1, 2)]
+    assert [fetch_weights(url).read_text() for url in urls] == urls
 
 
 def test_openmmlabs_names(downloads: Downloads) -> None:
@@ -177,7 +188,8 @@ def test_localizes_every_checkpoint_of_a_built_model(tmp_path: Path, downloads: 
     model.inner = BaseModule({'type': 'Pretrained', 'checkpoint': 'https://a.org/w.pth'})
     model.layer = nn.Linear(1, 1)
     assert localize_checkpoints(model) is model
-    assert model.inner.init_cfg['checkpoint'] == str(tmp_path / 'hub' / 'checkpoints' / 'w.pth')
+    cached = tmp_path / 'hub' / 'checkpoints' / 'w.a774c708.pth'
+    assert model.inner.init_cfg['checkpoint'] == str(cached)
 
 
 def test_a_missing_checkpoint_is_named(downloads: Downloads) -> None:

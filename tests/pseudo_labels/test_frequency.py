@@ -2,13 +2,16 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.structures import InstanceData
+from torch import nn
 
 from ssod.pseudo_labels import FrequencySelector
 from ssod.pseudo_labels.frequency import boxes_per_image
+from ssod.pseudo_labels.selectors import check
 
 
 @pytest.fixture
@@ -112,3 +115,26 @@ def test_the_state_is_all_there_is(ann_file):
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match=f'FrequencySelector: {next(iter(setting))} is'):
         FrequencySelector('x.json', **setting)
+
+
+@pytest.mark.parametrize('classes', [None, ['dog', 'cat']])
+def test_classes_of_another_number_than_the_models_are_refused(ann_file, classes):
+    model = nn.Module()
+    model.student = nn.Identity()
+    model.student.num_classes = 3 if classes else 2
+    told = '2 classes in classes' if classes else '3 classes in ann_file .*labeled.json'
+    selector = FrequencySelector(ann_file, classes)
+    with pytest.raises(ValueError, match=f'{told}, but the model has . classes; give classes'):
+        check(selector, model)
+    model.student.num_classes = 2 if classes else 3
+    check(selector, model)
+    assert len(selector(predictions([0.9], [1 if classes else 0]), 0)) == 1
+
+
+def test_the_file_is_read_once(ann_file):
+    selector = FrequencySelector(ann_file)
+    model = nn.Module()
+    model.student = nn.Identity()
+    check(selector, model)
+    Path(ann_file).unlink()
+    assert len(selector(predictions([0.9], [0]), 0)) == 1

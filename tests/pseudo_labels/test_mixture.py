@@ -10,15 +10,16 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
+from torch import nn
 
-from ssod.pseudo_labels import MixtureSelector
+from ssod.pseudo_labels import MixtureSelector, PeakMixtureSelector
 from ssod.pseudo_labels.mixture import (
     ITERATIONS,
     fit_mixtures,
     positive_thresholds,
     responsibilities,
 )
-from ssod.pseudo_labels.selectors import SelectorChain
+from ssod.pseudo_labels.selectors import SelectorChain, check
 from ssod.teachers import TeacherHook
 
 
@@ -174,6 +175,17 @@ def test_a_resumed_run_goes_on_with_the_queues(digits_cfg):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match=f'MixtureSelector: {next(iter(settings))} is'):
         MixtureSelector(**{'num_classes': 2, **settings})
+
+
+@pytest.mark.parametrize('kind', [MixtureSelector, PeakMixtureSelector])
+def test_classes_of_another_number_than_the_models_are_refused(kind):
+    model = nn.Module()
+    model.student = nn.Identity()
+    model.student.num_classes = 3
+    message = f'^{kind.__name__}: num_classes is 2, but the model has 3 classes; give as many'
+    with pytest.raises(ValueError, match=message):
+        check(kind(2), model)
+    check(kind(3), model)
 
 
 @pytest.mark.parametrize('seed', range(5))

@@ -10,6 +10,7 @@ from mmdet.structures import DetDataSample
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
+from ssod.data.sources import ImageSources
 from ssod.pseudo_labels.quality import HiddenTruth, PseudoLabelQualityHook, count_matches
 
 A, B, C = [0.0, 0, 10, 10], [0.0, 0, 10, 8], [50.0, 50, 60, 60]
@@ -52,10 +53,10 @@ class FakeRunner:
         self.train_dataloader = type('Loader', (), {'dataset': dataset})
 
 
-def strong(img_id, boxes, labels, matrix):
-    sample = DetDataSample(
-        metainfo={'img_id': img_id, 'img_shape': (100, 100), 'homography_matrix': np.array(matrix)}
-    )
+def strong(number, boxes, labels, matrix):
+    # Ids are those of the unlabelled images' own file.
+    meta = {'img_id': 10 - number, 'img_path': f'data/{number}.png', 'img_shape': (100, 100)}
+    sample = DetDataSample(metainfo={**meta, 'homography_matrix': np.array(matrix)})
     sample.gt_instances = InstanceData(
         bboxes=torch.tensor(boxes).float().reshape(-1, 4), labels=torch.tensor(labels).long()
     )
@@ -110,7 +111,7 @@ def test_logged_figures(truth_file):
 def test_images_that_the_truth_does_not_know_say_nothing(truth_file):
     hook, runner = PseudoLabelQualityHook(truth_file), FakeRunner('unknown')
     hook.before_train(runner)
-    unknown = strong('folder/1.png', [[0, 0, 10, 10]], [0], SAME)
+    unknown = strong(3, [[0, 0, 10, 10]], [0], SAME)
     hook.before_train_iter(runner, 0, {'data_samples': {'strong': [unknown]}})
     assert runner.message_hub.get_scalar('train/pseudo_boxes').current() == 1
     assert 'train/pseudo_precision' not in runner.message_hub.log_scalars
@@ -118,6 +119,63 @@ def test_images_that_the_truth_does_not_know_say_nothing(truth_file):
     hook.before_train_iter(runner, 1, {'data_samples': {'strong': [known, unknown]}})
     assert runner.message_hub.get_scalar('train/pseudo_precision').current() == 1
     assert runner.message_hub.get_scalar('train/pseudo_recall').current() == 0.5
+
+
+@pytest.fixture
+def folder(tmp_path, truth_file):
+    """Two images of a folder within a folder, one of them named in the truth with the inner one."""
+    content = json.loads(Path(truth_file).read_text())
+    for image in content['images']:
+        image['file_name'] = f'./sub/{image["file_name"]}'
+    Path(truth_file).write_text(json.dumps(content))
+    for name in ('sub/2.png', 'sub/3.png'):
+        path = tmp_path / 'photos' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / 'photos'
+
+
+def run_on(*roots):
+    views = dict(type='TwoViews', weak=[], strong=[])
+    metainfo = dict(classes=('cat', 'dog'))
+    sources = [
+        dict(type='UnlabeledFolder', data_root=str(root), metainfo=metainfo, pipeline=[views])
+        for root in roots
+    ]
+    runner = FakeRunner(str(roots))
+    runner.train_dataloader.dataset = ImageSources(sources)
+    return runner
+
+
+def test_images_of_a_folder_are_found_by_their_paths(folder, truth_file, monkeypatch):
+    monkeypatch.chdir(folder / 'sub')
+    for root in (folder, Path()):
+        hook, runner = PseudoLabelQualityHook(truth_file), run_on(root)
+        hook.before_train(runner)
+        sample = strong(2, [[20, 20, 30, 30]], [1], SAME)
+        sample.set_metainfo({'img_path': next(runner.train_dataloader.dataset.unlabeled_paths())})
+        hook.before_train_iter(runner, 0, {'data_samples': {'strong': [sample]}})
+        assert runner.message_hub.get_scalar('train/pseudo_recall').current() == 1
+
+
+def test_a_truth_of_other_images_is_refused_before_training(folder, truth_file):
+    (folder / 'sub/2.png').unlink()
+    message = (
+        r"truth\.json: has none of .*sub/3\.png and .* no file_name such as 'sub/1\.png'; give"
+    )
+    with pytest.raises(ValueError, match=message):
+        PseudoLabelQualityHook(truth_file).before_train(run_on(folder))
+
+
+def test_a_name_of_several_images_is_refused_before_training(folder, truth_file):
+    # The same file twice is one image.
+    PseudoLabelQualityHook(truth_file).before_train(run_on(folder, folder / 'sub/..'))
+    other = folder / 'more/sub/2.png'
+    other.parent.mkdir(parents=True)
+    other.touch()
+    message = r"image 'sub/2\.png' could be .*more/sub/2\.png or .*; let its file_name say more"
+    with pytest.raises(ValueError, match=message):
+        PseudoLabelQualityHook(truth_file).before_train(run_on(folder))
 
 
 def test_a_crowd_is_no_box_to_be_found(truth_file):

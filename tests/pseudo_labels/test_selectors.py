@@ -53,7 +53,14 @@ def test_the_threshold_may_change_over_training():
     assert [len(selector(found, step)) for step in (0, 5, 8, 10)] == [1, 1, 2, 2]
 
 
-@pytest.mark.parametrize('threshold', [-0.1, 1.5, 70])
+@pytest.mark.parametrize(
+    'threshold',
+    [
+        *(-0.1, 1.5, 70),
+        dict(type='linear', start=0.9, end=1.2, steps=10),
+        dict(type='stepwise', values=[0.5, 70, 0.5], milestones=[10, 20]),
+    ],
+)
 def test_impossible_thresholds_are_refused(threshold):
     with pytest.raises(ValueError, match='scores lie in'):
         ScoreSelector(threshold)
@@ -185,6 +192,7 @@ class Model:
     """A dense detector whose head cannot weigh boxes, and nobody measures how sure they are."""
 
     box_jitter = None
+    weighs_boxes = True
     student = torch.nn.Module()
 
 

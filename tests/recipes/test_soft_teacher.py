@@ -12,6 +12,7 @@ from mmengine.hub import get_config
 from mmengine.structures import InstanceData
 
 from ssod.data.branches import pop_branch, put_branch
+from ssod.pseudo_labels.selectors import ScoreWeights, check
 from ssod.teachers import EMATeacherHook
 
 SIZE = 96
@@ -206,16 +207,22 @@ def test_the_teacher_has_no_gradient():
     assert all(p.grad is None for p in model.teacher.parameters())
 
 
-@pytest.mark.parametrize('name', ['cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco'])
-def test_other_detectors_are_refused(name):
+@pytest.mark.parametrize(
+    ('name', 'kind'),
+    [
+        ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco', 'CascadeRCNN'),
+        ('retinanet/retinanet_r50_fpn_1x_coco', 'RetinaNet'),
+        ('grid_rcnn/grid-rcnn_r50_fpn_gn-head_2x_coco', 'GridRCNN'),
+    ],
+)
+def test_other_detectors_are_refused(name, kind):
     detector = get_config(f'mmdet::{name}.py').model
     detector.backbone.init_cfg = None
-    with pytest.raises(ValueError, match='CascadeRCNN has no single region head with one softmax'):
+    message = f'{kind} has no single region head with one softmax; use Faster R-CNN, or another rec'
+    with pytest.raises(ValueError, match=message):
         build(detector=detector)
 
 
-def test_a_dense_detector_is_refused():
-    detector = get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py').model
-    detector.backbone.init_cfg = None
-    with pytest.raises(ValueError, match='RetinaNet refines no boxes; use a two-stage detector'):
-        build(detector=detector)
+def test_weights_of_boxes_which_its_loss_does_not_know_are_refused():
+    with pytest.raises(ValueError, match='loss of SoftTeacherDetector weighs no boxes; use a sel'):
+        check(ScoreWeights(), build())

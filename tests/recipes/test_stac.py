@@ -68,7 +68,18 @@ def test_a_missing_file_is_told_with_the_command(stac_cfg):
         Runner.from_cfg(stac_cfg).train()
 
 
-def test_a_consistency_loss_is_refused(stac_cfg):
-    stac_cfg.model.consistency = {}
-    with pytest.raises(ValueError, match='asks a teacher, and here is none; set model.consistency'):
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(consistency={}), 'consistency loss asks a teacher, .*; set model.consistency=None'),
+        (dict(box_jitter={}), 'box_jitter asks a teacher, .*; set model.box_jitter=None, and ano'),
+        (
+            dict(type='SoftTeacherDetector'),
+            'loss of SoftTeacherDetector asks a teacher, .*; take SemiSupervisedDetector',
+        ),
+    ],
+)
+def test_a_model_that_asks_a_teacher_is_refused(stac_cfg, changes, message):
+    stac_cfg.model.update(changes)
+    with pytest.raises(ValueError, match=message):
         Runner.from_cfg(stac_cfg).train()

@@ -254,6 +254,11 @@ def test_unlabelled_annotations_would_not_be_seen(digits, digits_cfg):
         (dict(decay=0.001), 'share that the teacher keeps'),
         (dict(decay=dict(type='warm_up', decay=0.0004)), 'must be in'),
         (dict(decay=1.5), 'must be in'),
+        (
+            dict(decay=dict(type='stepwise', values=[1.5, 0.99], milestones=[9])),
+            'decay is 1.5 before the end',
+        ),
+        (dict(decay=dict(type='linear', start=-3, end=0.99, steps=9)), r'decay is -3 .* in \[0, 1'),
         (dict(burn_in=-1), 'burn_in is -1'),
         (dict(burnin=5), "did you mean 'burn_in'"),
         (dict(momentum=0.001), "unknown setting 'momentum'"),

@@ -1,0 +1,24 @@
+"""Images by the names that an annotation file gives them, wherever they lie now."""
+
+import os
+from collections.abc import Container
+from pathlib import PurePath
+
+
+def name_of(img_path: str, names: Container[str]) -> str | None:
+    """Which of some names an image has: the longest one that its path ends with.
+
+    Args:
+        img_path: Its path; as it is spelt, and from the root.
+        names: ``file_name`` of each image of an annotation file.
+
+    Returns:
+        The name, ``None`` if it has none of them.
+    """
+    # As it is spelt, too: a name may begin with "..".
+    for parts in (PurePath(img_path).parts, PurePath(os.path.abspath(img_path)).parts):
+        for start in range(len(parts)):
+            name = PurePath(*parts[start:]).as_posix()
+            if name in names:
+                return name
+    return None

@@ -16,9 +16,10 @@ def name_of(img_path: str, names: Container[str]) -> str | None:
         The name, ``None`` if it has none of them.
     """
     # As it is spelt, too: a name may begin with "..".
-    for parts in (PurePath(img_path).parts, PurePath(os.path.abspath(img_path)).parts):
-        for start in range(len(parts)):
-            name = PurePath(*parts[start:]).as_posix()
+    for path in (img_path, os.path.abspath(img_path)):
+        name = PurePath(path).as_posix()
+        while name:
             if name in names:
                 return name
+            name = name.partition('/')[2]
     return None

@@ -129,7 +129,7 @@ def write_unlabeled(image_info: str | Path, ann_file: str | Path, overwrite: boo
     Raises:
         FileNotFoundError: If a file does not exist.
         FileExistsError: If a file with other content is in the way.
-        ValueError: If a file is no COCO JSON.
+        ValueError: If a file is no COCO JSON, or would be replaced itself.
     """
     image_info = Path(image_info)
     images = read_coco(image_info, ('images',))['images']
@@ -138,6 +138,11 @@ def write_unlabeled(image_info: str | Path, ann_file: str | Path, overwrite: boo
     path = image_info.with_name(
         f'instances_{name}.json' if name != image_info.stem else f'{name}-unlabeled.json'
     )
+    if path.resolve() in (image_info.resolve(), Path(ann_file).resolve()):
+        raise ValueError(
+            f'{path} would be written without annotations, but is read; give {image_info} another '
+            f'name'
+        )
     content = {'images': images, 'annotations': [], 'categories': categories}
     write_json(path, content, overwrite)
     return path

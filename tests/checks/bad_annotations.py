@@ -113,6 +113,20 @@ BAD_ANNOTATIONS = [
      "error: labeled.json: 'file_name' of images[1] (id 2) is '\\ud83d.png'; it must be the name"),
     (put('images', 1, id=[1]), 'json',
      "error: labeled.json: 'id' of images[1] is [1]; it must be a whole number or text"),
+    # No file is loaded in these sizes.
+    (put('images', 1, width=40.5), 'json',
+     'error: labeled.json: images[1] (id 2) is 40.5 x 30, no whole number of pixels; correct'),
+    (put('images', 1, width=10_000, height=10_000), 'json',
+     'error: labeled.json: images[1] (id 2) is 10000 x 10000, more than 89,478,485 pixels; cut it'),
+    (put('images', 1, width=3001), 'json',
+     'error: labeled.json: images[1] (id 2) is 3001 x 30, too thin to be made smaller; cut it, or'),
+    (lambda w: w.val['images'][1].update(height=4001), 'json',
+     'error: val.json: images[1] (id 2) is 40 x 4001, too thin to be made smaller; cut it, or'),
+    # One of many is passed over while training.
+    (lambda w: w.unlabeled['images'][1].update(height=4001), 'json',
+     'warning: unlabeled.json: images[1] (id 2) is 40 x 4001, too thin to be made smaller; cut'),
+    (lambda w: [i.update(height=4001) for i in w.unlabeled['images']], 'json',
+     'error: unlabeled.json: images[0] (id 1) is 40 x 4001, too thin to be made smaller (and 3'),
     # In Python, true is 1.
     (put('images', 1, id=True), 'json',
      "error: labeled.json: 'id' of images[1] is True; it must be a whole number or text"),

@@ -132,7 +132,16 @@ def _classes(settings: Mapping[str, Any], file: Path) -> list[str]:
         raise ValueError(
             f'{file}: nc is {settings["nc"]}, but names has {len(names)} classes; correct one'
         )
-    return [str(name) for name in names]
+    names = [str(name) for name in names]
+    for label, name in enumerate(names):
+        if not name.strip():
+            raise ValueError(f'{file}: class {label} of names is {name!r}; give it a name')
+        if name in names[:label]:
+            raise ValueError(
+                f'{file}: names has {name!r} as class {names.index(name)} and as class {label}; '
+                f'give each a name of its own'
+            )
+    return names
 
 
 def _keypoints(settings: Mapping[str, Any], file: Path) -> int:

@@ -266,6 +266,10 @@ def test_mistakes_in_labels_are_told(yolo, text, message):
         ('train: images/train\nnames:\n- a\n-\n', 'YAML reads class 1 of names as None, which is'),
         ('train: images/train\nnames: [2024-05-01]', 'YAML reads class 0 of names as datetime'),
         ('train: images/train\nnames: [[a]]', r"YAML reads class 0 of names as \['a'\], which is"),
+        ('train: images/train\nnames: [a, " "]', "data.yaml: class 1 of names is ' '; give it a"),
+        # One name twice, whichever way it is written.
+        ('train: images/train\nnames: [b, a, a]', "names has 'a' as class 1 and as class 2; give"),
+        ('train: images/train\nnames: {0: 7, 1: "7"}', "names has '7' as class 0 and as class 1"),
         ('names: [a]', 'there is no train, val or test'),
         ('names: [a, b]\ntrain: images/train\nkpt_shape: 3', 'kpt_shape is 3; write'),
     ],

@@ -154,6 +154,13 @@ def test_beside_their_labels(tmp_path):
     assert corners_of(tmp_path) == [(0, 16, 5, 24, 15)]
 
 
+def test_in_a_folder_with_a_colon_in_its_name(tmp_path):
+    picture(tmp_path / 'one: two/all/a.jpg')
+    write(tmp_path / 'one: two/all/a.txt', '0 0.5 0.5 0.2 0.5')
+    write(tmp_path / 'one: two/data.yaml', 'train: all\nnames: [cat]\n')
+    assert corners_of(tmp_path / 'one: two') == [(0, 16, 5, 24, 15)]
+
+
 def test_the_last_folder_called_images_counts(tmp_path):
     picture(tmp_path / 'images/x/images/a.jpg')
     write(tmp_path / 'images/x/labels/a.txt', '0 0.5 0.5 0.2 0.5')

@@ -1,5 +1,6 @@
 """Splitting a COCO JSON into a labelled and an unlabelled part."""
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ def split_coco(coco: Coco, percent: float, fold: int) -> tuple[Coco, Coco, Coco]
         hidden truth, the unlabelled part with its boxes, which only diagnosis may read. Masks are
         not kept in it.
     """
-    labeled = draw_labeled([image['id'] for image in coco['images']], percent, fold)
+    return part_coco(coco, draw_labeled([image['id'] for image in coco['images']], percent, fold))
+
+
+def part_coco(coco: Coco, labeled: Set[int | str]) -> tuple[Coco, Coco, Coco]:
+    """The parts that :func:`split_coco` returns, where ``labeled`` are the ids of the first one."""
     shown = [i for i in coco['images'] if i['id'] in labeled]
     hidden = [i for i in coco['images'] if i['id'] not in labeled]
     annotations = [a for a in coco['annotations'] if a['image_id'] in labeled]

@@ -8,6 +8,7 @@ import torch
 from mmdet.registry import DATASETS
 from mmengine.runner import Runner
 
+from ssod.data import broken_images
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.data.load_image import BrokenImageError
 from ssod.data.sampler import Draw, SourceRatioSampler
@@ -159,6 +160,17 @@ def test_too_many_broken_images_stop_the_run(digits_cfg):
     message = r'2 of 18 unlabelled images are broken, more than .*max_share=0.1.*check_data'
     with pytest.raises(ValueError, match=message):
         runner.train()
+
+
+def test_a_broken_image_of_an_odd_name_is_one_line(digits_cfg, monkeypatch):
+    runner, hook, _ = run_with_broken(digits_cfg, 0, max_share=0.1)
+    hook.before_train(runner)
+    told = []
+    monkeypatch.setattr(broken_images, 'print_log', lambda line, *_: told.append(line))
+    hook._count('caf\udce9.png')
+    assert told[0].startswith(r'unlabelled image caf\xe9.png is broken and was skipped; 1 of 18')
+    with pytest.raises(ValueError, match=r'max_share=0.1; the last one is a\\nb.png; remove them'):
+        hook._count('a\nb.png')
 
 
 @pytest.mark.parametrize('max_share', [-0.1, 1.1])

@@ -108,6 +108,34 @@ def test_a_broken_unlabelled_image_is_replaced(sources):
     assert same(sources[draw], sample)
 
 
+def repeated(source):
+    return dict(type='RepeatDataset', dataset=source, times=2)
+
+
+def mixed(source):
+    """The views are made around the data set."""
+    inner = dict(source, pipeline=source.pipeline[:1])
+    return dict(type='MultiImageMixDataset', dataset=inner, pipeline=source.pipeline[1:])
+
+
+@pytest.mark.parametrize('wrap', [repeated, mixed, lambda source: repeated(repeated(source))])
+def test_sources_inside_of_others(digits_cfg, wrap):
+    cfg = digits_cfg.train_dataloader.dataset
+    cfg.datasets = [wrap(source) for source in cfg.datasets]
+    sources = DATASETS.build(cfg)
+    assert sources.num_unlabeled == len(sources.datasets[1])
+
+
+def test_a_broken_image_inside_of_others_is_replaced(digits_cfg):
+    cfg = digits_cfg.train_dataloader.dataset
+    cfg.datasets[1] = repeated(cfg.datasets[1])
+    sources = DATASETS.build(cfg)
+    dataset = sources.datasets[1].dataset
+    path = dataset.get_data_info(0)['img_path']
+    broken(dataset, path)
+    assert sources[Draw(2, (0, 1, 0))]['data_samples']['strong'].skipped[0] == path
+
+
 def test_no_unlabelled_image_left(sources):
     dataset = sources.datasets[1]
     broken(dataset, *(dataset.get_data_info(i)['img_path'] for i in range(len(dataset))))

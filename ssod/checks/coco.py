@@ -43,6 +43,7 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
         findings += _check_references(annotations, 'image_id', images, 'image', file)
         findings += _check_references(annotations, 'category_id', categories, 'category', file)
         findings += check_boxes(images, annotations, file)
+        findings += _check_same_boxes(annotations, file)
         if role != 'labeled':
             findings += _check_scored(annotations, file)
     elif annotations:
@@ -80,6 +81,21 @@ def _check_sizes(images: Entries, file: str, role: Role) -> list[Finding]:
     for remedy, some in faults.items():
         findings += first_of(severity, file, some, remedy)
     return findings
+
+
+def _check_same_boxes(annotations: Entries, file: str) -> list[Finding]:
+    """Objects that are there twice: both are learnt, and of both only one can be found."""
+    places: dict[tuple[Hashable, ...], int] = {}
+    faults = []
+    for place, annotation in enumerate(annotations):
+        if annotation.get('iscrowd') or annotation.get('ignore'):
+            continue
+        key = (annotation['image_id'], annotation['category_id'], *annotation['bbox'])
+        other = places.setdefault(key, place)
+        if other != place:
+            one, two = (entry_name(annotations, 'annotations', i) for i in (place, other))
+            faults.append(f'{one} has the image, category and bbox of {two}')
+    return first_of('warning', file, faults, 'remove one of them')
 
 
 def _check_scored(annotations: Entries, file: str) -> list[Finding]:

@@ -190,6 +190,12 @@ BAD_ANNOTATIONS = [
     (every('annotations', bbox=[0.1, 0.2, 0.2, 0.4]), 'json',
      "error: labeled.json: 'bbox' of annotations[0] (id 1) is less than a pixel wide or high: [0.1,"
      ' 0.2, 0.2, 0.4] (and 2 more); boxes are in pixels, not in shares of the image: multiply'),
+    # One object twice.
+    (put('annotations', 1, image_id=1, category_id=1), 'json',
+     'warning: labeled.json: annotations[1] (id 2) has the image, category and bbox of'),
+    (lambda w: w.val['annotations'].extend({**w.val['annotations'][0], 'id': i} for i in (8, 9)),
+     'json', 'warning: val.json: annotations[2] (id 8) has the image, category and bbox of'
+     ' annotations[0] (id 1) (and 1 more); remove one of them'),
     # --- Ids.
     (put('annotations', 2, image_id=9), 'json',
      'error: labeled.json: annotations[2] (id 3) is of image 9, which is not there; add the'),

@@ -16,7 +16,7 @@ from ssod.config_parts import dicts_in, require_parts, set_number_of_classes
 from ssod.data.coco_json import read_coco, write_beside
 from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
 from ssod.data.data_sets import DataSet
-from ssod.data.splits import split_coco
+from ssod.data.splits import draw_labeled, part_coco
 
 VAL_SHARE = 0.2
 """Share of the labelled images that detections are scored on, where there are no others."""
@@ -194,6 +194,8 @@ def use_folder(cfg: Config, folder: Path) -> None:
 def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
     """Take a fifth of the labelled images for validation; the same file is parted alike.
 
+    Of the images with an object it is a fifth, at least one, and of those without.
+
     Args:
         labeled: COCO JSON of the labelled images.
         out_dir: Where the JSON files of both parts go, ``labeled.json`` and ``val.json``, or beside
@@ -203,8 +205,8 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
         The file of what is learnt from, and that of what is scored on.
 
     Raises:
-        ValueError: If there are too few images to part, their entries lack fields, or ``labeled``
-            is such a part.
+        ValueError: If there are too few images to part, one alone has an object, their entries lack
+            fields, or ``labeled`` is such a part.
     """
     made = re.fullmatch(r'(?:labeled|val)(_\d+)?\.json', labeled.resolve().name)
     if made and labeled.resolve().parent == out_dir.resolve():
@@ -220,7 +222,7 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
             f'{labeled}: {len(content["images"])} labelled images are too few to keep some for '
             f'validation; give --val'
         )
-    val, _, train = split_coco(content, 100 * VAL_SHARE, fold=0)
+    val, _, train = part_coco(content, _drawn_for_validation(content, labeled))
     out_dir.mkdir(parents=True, exist_ok=True)
     labeled, scored = write_beside({out_dir / 'labeled.json': train, out_dir / 'val.json': val})
     counts = len(val['images']), len(val['images']) + len(train['images'])
@@ -232,6 +234,24 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
         logging.WARNING,
     )
     return labeled, scored
+
+
+def _drawn_for_validation(content: dict[str, Any], labeled: Path) -> set[int | str]:
+    annotations = content['annotations']
+    counted = {a['image_id'] for a in annotations if not (a.get('iscrowd') or a.get('ignore'))}
+    ids = [image['id'] for image in content['images']]
+    full = [known for known in ids if known in counted]
+    empty = [known for known in ids if known not in counted]
+    if len(full) == 1:
+        raise ValueError(
+            f'{labeled}: one labelled image with an object is too few to keep one for validation; '
+            f'label more, or give --val'
+        )
+    drawn: set[int | str] = set()
+    for group, least in ((full, min(1, len(full))), (empty, 0)):
+        if count := max(least, round(VAL_SHARE * len(group))):
+            drawn |= draw_labeled(group, 100 * count / len(group), fold=0)
+    return drawn
 
 
 def class_names(ann_file: Path) -> tuple[str, ...]:

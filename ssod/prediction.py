@@ -24,7 +24,7 @@ from ssod.plain_detector import Whose
 from ssod.progress import progress_bar
 from ssod.pseudo_labels.offline import Entry, as_coco, entry_of
 from ssod.visualization.detections import draw_boxes, found_boxes
-from ssod.visualization.videos import VideoFile, count_frames
+from ssod.visualization.videos import VideoFile, count_frames, is_named_for_opencv
 
 NAME = 'predictions.json'
 """The COCO JSON that is written."""
@@ -94,7 +94,7 @@ def predict(
     if not overwrite:
         _check_nothing_is_lost(file, pictures, begun)
     found = find_inputs(inputs, leave_out=pictures)
-    _check_inputs_stay(found, pictures)
+    _check_places(found, pictures)
     detector = Detector(cfg, checkpoint, whose)
     out.mkdir(parents=True, exist_ok=True)
     begun.touch()
@@ -148,8 +148,13 @@ def _picture_of_video(name: str) -> str:
     return name if name.lower().endswith('.mp4') else f'{name}.mp4'
 
 
-def _check_inputs_stay(found: Inputs, pictures: Path) -> None:
-    """Refuse to write through a link onto what is to be predicted on, or two onto one file."""
+def _check_places(found: Inputs, pictures: Path) -> None:
+    """Refuse to write through a link onto an input, two onto one file, or where OpenCV crashes."""
+    if found.videos and not is_named_for_opencv(pictures):
+        raise ValueError(
+            f'{printable(str(pictures))} is no UTF-8, so no video can be written there; pass '
+            f'another --out'
+        )
     given = [*found.images, *found.videos]
     real = {os.path.realpath(path) for path in given}
     names = [found.name(path) for path in found.images]
@@ -214,7 +219,14 @@ class _Work:
         """Predict on all images, then on all videos."""
         for folder in found.unreadable:
             self._pass_over(f'{printable(str(folder))} cannot be looked into; see its permissions')
-        told = {path: count_frames(path) for path in found.videos}
+        told = {}
+        for path in found.videos:
+            if is_named_for_opencv(path):
+                told[path] = count_frames(path)
+            else:
+                self._pass_over(
+                    f'{printable(str(path))} is no UTF-8, so no video can be opened; rename it'
+                )
         total = len(found.images) + sum(told.values())
         self.task = self.bar.add_task('predicting', total=total)
         for name, picture in self._drawn(self._images(found)):

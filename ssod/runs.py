@@ -58,7 +58,7 @@ def load_config(
         fit: Whether the config is fitted to such data and the machine, see
             :func:`ssod.fitting.fit_config`; the values of ``options`` stay.
         data_dir: Where files that are made of ``data`` go; the work directory if ``None``. For
-            those who only look, and must leave the files of a run alone.
+            those who only look, must leave the files of a run alone and fetch no weights for one.
 
     Raises:
         FileNotFoundError: If a config or data that it is fitted to do not exist.
@@ -85,7 +85,7 @@ def load_config(
             asked = copy.deepcopy(cfg)
             merge_options(asked, options)
             check_settings_of(asked)
-            fit_config(cfg, options, machine_at_hand(launcher))
+            fit_config(cfg, options, machine_at_hand(launcher), starts=data_dir is None)
     merge_options(cfg, options)
     check_dicts_of(cfg)
     cfg.work_dir, cfg.launcher = place, launcher

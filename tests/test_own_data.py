@@ -158,6 +158,44 @@ def test_without_validation_images(data, tmp_path, caplog):
     assert json.loads((tmp_path / 'run/val.json').read_text()) == val
 
 
+def label_alone(path, places):
+    """Remove all objects but those of images at some places; of the others a crowd stays."""
+    content = json.loads(path.read_text())
+    for place, annotation in enumerate(content['annotations']):
+        annotation['iscrowd'] = int(place not in places)
+    path.write_text(json.dumps(content))
+
+
+# Objects that are rare are in both parts, whichever images they are in.
+@pytest.mark.parametrize('places', [{0, 1}, {3, 8}, {7, 9}, {0, 4, 5, 9}])
+def test_validation_images_have_objects(data, tmp_path, places):
+    label_alone(data.labeled, places)
+    parts = [
+        {image['id'] for image in json.loads(file.read_text())['images']}
+        for file in part_validation(data.labeled, tmp_path / 'run')
+    ]
+    # The one, and a fifth of the others.
+    assert [len(part) for part in parts] == ([7, 3] if len(places) == 2 else [8, 2])
+    assert parts[0] | parts[1] == set(range(10))
+    assert [len(part & places) for part in parts] == [len(places) - 1, 1]
+
+
+def test_the_draw_stays(data, tmp_path):
+    # Of data whose images all have objects, as in earlier versions.
+    _, val = part_validation(data.labeled, tmp_path / 'run')
+    assert [image['id'] for image in json.loads(val.read_text())['images']] == [4, 6]
+
+
+def test_too_few_objects_to_part(data, tmp_path):
+    label_alone(data.labeled, {3})
+    told = r'labeled.json: one labelled image with an object is too few .* --val'
+    with pytest.raises(ValueError, match=told):
+        part_validation(data.labeled, tmp_path / 'run')
+    # That there is none at all is told later.
+    label_alone(data.labeled, {})
+    part_validation(data.labeled, tmp_path / 'run')
+
+
 @pytest.mark.parametrize('kind', ['json', 'voc'])
 def test_other_data_leave_those_of_an_earlier_run(data, tmp_path, kind):
     """In the same work directory, as nobody knows yet whether the new run is refused."""

@@ -178,6 +178,30 @@ def test_what_cannot_be_read_is_told_and_passed_over(run, cfg, photos, tmp_path,
     assert not (tmp_path / 'none').exists()
 
 
+def test_a_video_whose_name_would_crash_opencv(run, cfg, photos, tmp_path):
+    clip = tmp_path / 'caf\udce9.avi'
+    clip.touch()
+    shutil.copy(photos / 'a.png', tmp_path / 'a.png')
+    done = predict(cfg, run[1], [tmp_path / 'a.png', clip], tmp_path / 'out')
+    assert [image['file_name'] for image in done.content['images']] == ['a.png']
+    why = rf'{tmp_path}/caf\xe9.avi is no UTF-8, so no video can be opened; rename it'
+    assert done.passed_over == [why]
+
+
+def test_a_folder_where_opencv_would_crash(run, cfg, photos, tmp_path):
+    (tmp_path / 'clip.avi').touch()
+    out = tmp_path / 'caf\udce9'
+    # The detector, which takes long to build, is not.
+    with pytest.raises(
+        ValueError, match=r'caf\\xe9/pictures is no UTF-8, so no video can be writt'
+    ):
+        predict(cfg, 'no.pth', [tmp_path / 'clip.avi'], out)
+    assert not out.exists()
+    # Pictures can be.
+    predict(cfg, run[1], [photos / 'a.png'], out)
+    assert (out / 'pictures/a.png').is_file()
+
+
 def test_one_video_at_a_time_is_open(run, cfg, photos, tmp_path, monkeypatch):
     paths = [tmp_path / f'{number}.avi' for number in range(3)]
     for path in paths:

@@ -6,8 +6,9 @@ from typing import Any
 
 from ssod.checks.boxes import check_boxes
 from ssod.checks.coco_fields import check_fields, entry_name, shown
-from ssod.checks.findings import Finding, first_of
+from ssod.checks.findings import Finding, Severity, first_of
 from ssod.data.data_sets import Role
+from ssod.data.load_image import MAX_PIXELS, MAX_RATIO
 
 Entries = Sequence[dict[str, Any]]
 
@@ -36,11 +37,13 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
         *_check_twice(categories, 'categories', 'id', file),
         *_check_twice(categories, 'categories', 'name', file),
         *_check_file_names(images, annotations, file),
+        *_check_sizes(images, file, role),
     ]
     if role != 'unlabeled':
         findings += _check_references(annotations, 'image_id', images, 'image', file)
         findings += _check_references(annotations, 'category_id', categories, 'category', file)
         findings += check_boxes(images, annotations, file)
+        findings += _check_same_boxes(annotations, file)
         if role != 'labeled':
             findings += _check_scored(annotations, file)
     elif annotations:
@@ -54,6 +57,45 @@ def _check_twice(entries: Entries, part: str, field: str, file: str) -> list[Fin
     counts = Counter(entry[field] for entry in entries)
     faults = [f'{n} {part} have the {field} {shown(value)}' for value, n in counts.items() if n > 1]
     return first_of('error', file, faults, f'give each a {field} of its own')
+
+
+def _check_sizes(images: Entries, file: str, role: Role) -> list[Finding]:
+    """Images that cannot be loaded in the size that they are said to have."""
+    faults: dict[str, list[str]] = defaultdict(list)
+    for place, image in enumerate(images):
+        width, height = image['width'], image['height']
+        if width % 1 or height % 1:
+            what, remedy = 'no whole number of pixels', 'correct width and height'
+        elif width * height > MAX_PIXELS:
+            what, remedy = f'more than {MAX_PIXELS:,} pixels', 'cut it into tiles, or remove it'
+        elif max(width, height) > MAX_RATIO * min(width, height):
+            what, remedy = 'too thin to be made smaller', 'cut it, or remove it'
+        else:
+            continue
+        name = entry_name(images, 'images', place)
+        faults[remedy].append(f'{name} is {width} x {height}, {what}')
+    # A few unlabelled ones are passed over while training.
+    few = role == 'unlabeled' and sum(map(len, faults.values())) < len(images)
+    severity: Severity = 'warning' if few else 'error'
+    findings = []
+    for remedy, some in faults.items():
+        findings += first_of(severity, file, some, remedy)
+    return findings
+
+
+def _check_same_boxes(annotations: Entries, file: str) -> list[Finding]:
+    """Objects that are there twice: both are learnt, and of both only one can be found."""
+    places: dict[tuple[Hashable, ...], int] = {}
+    faults = []
+    for place, annotation in enumerate(annotations):
+        if annotation.get('iscrowd') or annotation.get('ignore'):
+            continue
+        key = (annotation['image_id'], annotation['category_id'], *annotation['bbox'])
+        other = places.setdefault(key, place)
+        if other != place:
+            one, two = (entry_name(annotations, 'annotations', i) for i in (place, other))
+            faults.append(f'{one} has the image, category and bbox of {two}')
+    return first_of('warning', file, faults, 'remove one of them')
 
 
 def _check_scored(annotations: Entries, file: str) -> list[Finding]:

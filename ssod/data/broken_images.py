@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ssod.data.load_image import printable
 from ssod.data.sources import ImageSources
 from ssod.strict import strict_settings
 
@@ -54,7 +55,7 @@ class BrokenImagesHook(Hook):
             return
         self.paths[path] = None
         print_log(
-            f'unlabelled image {path} is broken and was skipped; {len(self.paths)} of '
+            f'unlabelled image {printable(path)} is broken and was skipped; {len(self.paths)} of '
             f'{self._total} so far',
             'current',
             logging.WARNING,
@@ -62,8 +63,9 @@ class BrokenImagesHook(Hook):
         if len(self.paths) > self.max_share * self._total:
             raise ValueError(
                 f'{len(self.paths)} of {self._total} unlabelled images are broken, more than '
-                f'BrokenImagesHook.max_share={self.max_share:g}; the last one is {path}; remove '
-                f'them (tools/check_data.py lists them all) or raise max_share'
+                f'BrokenImagesHook.max_share={self.max_share:g}; the last one is '
+                f'{printable(path)}; remove them (tools/check_data.py lists them all) or raise '
+                f'max_share'
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

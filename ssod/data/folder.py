@@ -104,6 +104,10 @@ def look_into(root: Path) -> FolderContent:
             folders.clear()
             continue
         seen.add(real)
+        if not os.access(folder, os.X_OK):  # Its names can be listed at most.
+            content.unreadable.append(Path(folder))
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
         for path in (Path(folder, name) for name in files if not name.startswith('.')):
             _kind(path, content).append(path)
@@ -125,6 +129,10 @@ def look_into(root: Path) -> FolderContent:
 
 def _kind(path: Path, content: FolderContent) -> list[Path]:
     """The list that a file belongs to."""
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except PermissionError:  # Of a folder that a link leads to.
+        is_file = False
+    if not is_file:
         return content.links
     return content.images if path.suffix.lower() in EXTENSIONS else content.others

@@ -93,7 +93,7 @@ def image_size(path: Path) -> tuple[int, int]:
             if header.format == 'TIFF':  # Newer versions of Pillow have turned its size already.
                 exif = exif_of(header)
                 width, height = (exif.get(tag, 0) for tag in _TIFF_SIZE)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Of damaged headers Pillow raises errors of many kinds.
         raise ValueError(
             f'{printable(str(path))} cannot be opened as an image ({error}); save it anew or '
             f'remove it with its labels'

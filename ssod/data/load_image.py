@@ -242,13 +242,22 @@ def orientation(content: bytes) -> int:
     try:
         with Image.open(io.BytesIO(content)) as header:
             return turn_of(header)
-    except Exception:  # Damaged metadata turn nothing.
+    except Exception:  # What cannot be opened turns nothing.
         return 1
 
 
 def turn_of(header: Image.Image) -> int:
-    """The EXIF orientation of an opened image; 1 for WebP, which OpenCV does not turn."""
-    turn: int = 1 if header.format == 'WEBP' else exif_of(header).get(ORIENTATION, 1)
+    """The EXIF orientation of an opened image; 1 for WebP, which OpenCV does not turn.
+
+    Raises:
+        OSError: If it is a PNG that is cut off.
+    """
+    try:
+        turn: int = 1 if header.format == 'WEBP' else exif_of(header).get(ORIENTATION, 1)
+    except OSError:
+        raise
+    except Exception:  # Damaged metadata turn nothing.
+        return 1
     return turn if turn in range(1, 9) else 1
 
 

@@ -30,7 +30,7 @@ class ImageSources(ConcatDataset):
     An unlabelled image that cannot be read is replaced by another of its source, and its path
     travels with that one as ``skipped`` in the data samples, for
     :class:`~ssod.data.broken_images.BrokenImagesHook` to count. A source is unlabelled if
-    :class:`~ssod.data.views.TwoViews` is in its pipeline.
+    :class:`~ssod.data.views.TwoViews` is in its pipeline, or in that of the data set inside it.
 
     Args:
         datasets: Configs of the data sets, in the order of the sampler's ``source_ratio``.
@@ -93,5 +93,10 @@ class ImageSources(ConcatDataset):
 
 
 def _has_two_views(dataset: Any) -> bool:
-    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
-    return any(isinstance(transform, TwoViews) for transform in transforms)
+    """Whether a data set, or the one that it is around, gives the views of unlabelled images."""
+    pipeline = getattr(dataset, 'pipeline', None) or ()
+    # That of a data set around another one may be a plain list.
+    transforms = getattr(pipeline, 'transforms', pipeline)
+    if any(isinstance(transform, TwoViews) for transform in transforms):
+        return True
+    return hasattr(dataset, 'dataset') and _has_two_views(dataset.dataset)

@@ -1,5 +1,6 @@
 """Splitting a COCO JSON into a labelled and an unlabelled part."""
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ def split_coco(coco: Coco, percent: float, fold: int) -> tuple[Coco, Coco, Coco]
         hidden truth, the unlabelled part with its boxes, which only diagnosis may read. Masks are
         not kept in it.
     """
-    labeled = draw_labeled([image['id'] for image in coco['images']], percent, fold)
+    return part_coco(coco, draw_labeled([image['id'] for image in coco['images']], percent, fold))
+
+
+def part_coco(coco: Coco, labeled: Set[int | str]) -> tuple[Coco, Coco, Coco]:
+    """The parts that :func:`split_coco` returns, where ``labeled`` are the ids of the first one."""
     shown = [i for i in coco['images'] if i['id'] in labeled]
     hidden = [i for i in coco['images'] if i['id'] not in labeled]
     annotations = [a for a in coco['annotations'] if a['image_id'] in labeled]
@@ -129,7 +134,7 @@ def write_unlabeled(image_info: str | Path, ann_file: str | Path, overwrite: boo
     Raises:
         FileNotFoundError: If a file does not exist.
         FileExistsError: If a file with other content is in the way.
-        ValueError: If a file is no COCO JSON.
+        ValueError: If a file is no COCO JSON, or would be replaced itself.
     """
     image_info = Path(image_info)
     images = read_coco(image_info, ('images',))['images']
@@ -138,6 +143,11 @@ def write_unlabeled(image_info: str | Path, ann_file: str | Path, overwrite: boo
     path = image_info.with_name(
         f'instances_{name}.json' if name != image_info.stem else f'{name}-unlabeled.json'
     )
+    if path.resolve() in (image_info.resolve(), Path(ann_file).resolve()):
+        raise ValueError(
+            f'{path} would be written without annotations, but is read; give {image_info} another '
+            f'name'
+        )
     content = {'images': images, 'annotations': [], 'categories': categories}
     write_json(path, content, overwrite)
     return path

@@ -132,7 +132,16 @@ def _classes(settings: Mapping[str, Any], file: Path) -> list[str]:
         raise ValueError(
             f'{file}: nc is {settings["nc"]}, but names has {len(names)} classes; correct one'
         )
-    return [str(name) for name in names]
+    names = [str(name) for name in names]
+    for label, name in enumerate(names):
+        if not name.strip():
+            raise ValueError(f'{file}: class {label} of names is {name!r}; give it a name')
+        if name in names[:label]:
+            raise ValueError(
+                f'{file}: names has {name!r} as class {names.index(name)} and as class {label}; '
+                f'give each a name of its own'
+            )
+    return names
 
 
 def _keypoints(settings: Mapping[str, Any], file: Path) -> int:
@@ -152,7 +161,7 @@ def _images(settings: Mapping[str, Any], split: str, file: Path) -> tuple[list[P
     remarks = []
     for place in given if isinstance(given, list) else [given]:
         try:
-            paths = _found(_place(settings, str(place), f'{file}: {split}'))
+            paths = _found(_place(settings, str(place), split, file))
         except FileNotFoundError as error:
             if split != 'test':
                 raise
@@ -169,9 +178,9 @@ def _spellings(name: str) -> tuple[str, ...]:
     return (name, name.replace('\\', '/')) if '\\' in name else (name,)
 
 
-def _place(settings: Mapping[str, Any], place: str, where: str) -> Path:
+def _place(settings: Mapping[str, Any], place: str, split: str, file: Path) -> Path:
     """A folder or list, where Ultralytics looks for it and where exporters mean it."""
-    here = Path(where.split(': ')[0]).parent
+    here = file.parent
     path = settings.get('path')
     roots = [here / name for name in _spellings(str(path))] if path else []
     for root in (*roots, here):
@@ -181,8 +190,8 @@ def _place(settings: Mapping[str, Any], place: str, where: str) -> Path:
                 if (root / inner).exists():
                     return root / inner
     raise FileNotFoundError(
-        f'{where} is {place}, which is not in {" or ".join(str(root) for root in (*roots, here))}; '
-        f'correct it or path'
+        f'{file}: {split} is {place}, which is not in '
+        f'{" or ".join(str(root) for root in (*roots, here))}; correct it or path'
     )
 
 

@@ -18,7 +18,9 @@ from ssod.fitting.schedule import fit_schedule
 from ssod.fitting.start import fit_start
 
 
-def fit_config(cfg: Config, options: Mapping[str, Any], machine: Machine) -> None:
+def fit_config(
+    cfg: Config, options: Mapping[str, Any], machine: Machine, starts: bool = True
+) -> None:
     """Fit image size, anchors, batch, learning rate, iterations and start to data and machine.
 
     Each is said in the log in a line; the lines are the config's ``fitted`` too. What the user
@@ -29,6 +31,7 @@ def fit_config(cfg: Config, options: Mapping[str, Any], machine: Machine) -> Non
             user's values are not put into it.
         options: Values that the user gives, with dotted keys.
         machine: What it will run on.
+        starts: Whether a run starts, whose weights are fetched; they are not fitted otherwise.
 
     Raises:
         OSError: If data or weights do not exist.
@@ -37,14 +40,15 @@ def fit_config(cfg: Config, options: Mapping[str, Any], machine: Machine) -> Non
     given = Given(options)
     source = given.on(cfg).train_dataloader.dataset.datasets[0]
     labels = measure_labels(read_coco(Path(source.get('data_root', ''), source.ann_file)))
-    lines = [
+    lines: list[tuple[str | None, int]] = [
         (fit_images(cfg, given, labels), logging.INFO),
         (fit_anchors(cfg, given, labels), logging.INFO),
         (fit_batch(cfg, given, labels, machine), logging.INFO),
         (fit_schedule(cfg, given, labels, machine), logging.INFO),
         (fit_rate(cfg, given, machine), logging.INFO),
-        fit_start(cfg, given, machine),
     ]
+    if starts:
+        lines.append(fit_start(cfg, given, machine))
     for line, level in lines:
         if line is not None and machine.rank == 0:
             print_log(line, 'current', level)

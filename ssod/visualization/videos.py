@@ -17,6 +17,15 @@ CLOCK = 500.0
 """From that rate on a video says how finely its clock ticks, and not how many frames it has."""
 
 
+def is_named_for_opencv(path: Path) -> bool:
+    """Whether a path is UTF-8: with another one OpenCV ends the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def count_frames(path: Path) -> int:
     """How many frames a video says that it has; 0 if it does not say it."""
     video = mmcv.VideoReader(str(path))

@@ -113,6 +113,20 @@ BAD_ANNOTATIONS = [
      "error: labeled.json: 'file_name' of images[1] (id 2) is '\\ud83d.png'; it must be the name"),
     (put('images', 1, id=[1]), 'json',
      "error: labeled.json: 'id' of images[1] is [1]; it must be a whole number or text"),
+    # No file is loaded in these sizes.
+    (put('images', 1, width=40.5), 'json',
+     'error: labeled.json: images[1] (id 2) is 40.5 x 30, no whole number of pixels; correct'),
+    (put('images', 1, width=10_000, height=10_000), 'json',
+     'error: labeled.json: images[1] (id 2) is 10000 x 10000, more than 89,478,485 pixels; cut it'),
+    (put('images', 1, width=3001), 'json',
+     'error: labeled.json: images[1] (id 2) is 3001 x 30, too thin to be made smaller; cut it, or'),
+    (lambda w: w.val['images'][1].update(height=4001), 'json',
+     'error: val.json: images[1] (id 2) is 40 x 4001, too thin to be made smaller; cut it, or'),
+    # One of many is passed over while training.
+    (lambda w: w.unlabeled['images'][1].update(height=4001), 'json',
+     'warning: unlabeled.json: images[1] (id 2) is 40 x 4001, too thin to be made smaller; cut'),
+    (lambda w: [i.update(height=4001) for i in w.unlabeled['images']], 'json',
+     'error: unlabeled.json: images[0] (id 1) is 40 x 4001, too thin to be made smaller (and 3'),
     # In Python, true is 1.
     (put('images', 1, id=True), 'json',
      "error: labeled.json: 'id' of images[1] is True; it must be a whole number or text"),
@@ -176,6 +190,12 @@ BAD_ANNOTATIONS = [
     (every('annotations', bbox=[0.1, 0.2, 0.2, 0.4]), 'json',
      "error: labeled.json: 'bbox' of annotations[0] (id 1) is less than a pixel wide or high: [0.1,"
      ' 0.2, 0.2, 0.4] (and 2 more); boxes are in pixels, not in shares of the image: multiply'),
+    # One object twice.
+    (put('annotations', 1, image_id=1, category_id=1), 'json',
+     'warning: labeled.json: annotations[1] (id 2) has the image, category and bbox of'),
+    (lambda w: w.val['annotations'].extend({**w.val['annotations'][0], 'id': i} for i in (8, 9)),
+     'json', 'warning: val.json: annotations[2] (id 8) has the image, category and bbox of'
+     ' annotations[0] (id 1) (and 1 more); remove one of them'),
     # --- Ids.
     (put('annotations', 2, image_id=9), 'json',
      'error: labeled.json: annotations[2] (id 3) is of image 9, which is not there; add the'),

@@ -37,7 +37,7 @@ def coco_files(draw):
     images = draw(entries_with_ids(1, 5))
     for place, image in enumerate(images):
         image['file_name'] = draw(st.sampled_from(['', 'sub/', '../'])) + f'{place}.jpg'
-        image['width'], image['height'] = draw(st.tuples(*[st.integers(1, 9000)] * 2))
+        image['width'], image['height'] = draw(st.tuples(*[st.integers(90, 9000)] * 2))
     categories = draw(entries_with_ids(len(classes), len(classes)))
     for category, name in zip(categories, classes, strict=True):
         category['name'] = name

@@ -2,6 +2,8 @@
 
 import os
 import re
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from mmengine.dataset import ConcatDataset
 from PIL import Image
 
 from ssod.data.coco_json import write_json
-from ssod.data.folder import UnlabeledFolder
+from ssod.data.folder import UnlabeledFolder, look_into
 
 
 def touch(root, *names):
@@ -65,6 +67,35 @@ def test_a_loop_of_symbolic_links(tmp_path):
     touch(tmp_path, 'sub/a.jpg')
     os.symlink(tmp_path, tmp_path / 'sub' / 'loop')
     assert image_ids(tmp_path) == ['sub/a.jpg']
+
+
+# Whoever runs the tests may be allowed to do all.
+def test_a_folder_that_can_be_listed_but_not_entered(tmp_path, monkeypatch):
+    touch(tmp_path, 'a.jpg', 'sub/b.jpg', 'sub/deep/c.jpg')
+
+    def may(path, mode, forbidden=tmp_path / 'sub'):
+        return Path(path) != forbidden
+
+    monkeypatch.setattr(os, 'access', may)
+    content = look_into(tmp_path)
+    assert content == ([tmp_path / 'a.jpg'], [], [], [tmp_path / 'sub'])
+    monkeypatch.setattr(os, 'access', partial(may, forbidden=tmp_path))
+    with pytest.raises(PermissionError, match='cannot be looked into; check its permissions'):
+        look_into(tmp_path)
+
+
+def test_a_link_into_a_folder_that_cannot_be_entered(tmp_path, monkeypatch):
+    touch(tmp_path, 'a.jpg', 'link.jpg')
+    stat = os.stat
+
+    def refuse(path, **options):
+        if str(path).endswith('link.jpg'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, 'stat', refuse)
+    content = look_into(tmp_path)
+    assert content == ([tmp_path / 'a.jpg'], [], [tmp_path / 'link.jpg'], [])
 
 
 def test_a_missing_folder(tmp_path):

@@ -64,11 +64,35 @@ def test_metadata_beside_exif_turn_nothing(tmp_path, name, options):
 def test_metadata_behind_the_pixels_of_a_png(tmp_path, kind, options, size, turn):
     path = tmp_path / 'a.png'
     Image.new('RGB', (40, 30)).save(path, **options)
+    move_behind_the_pixels(kind, path)
+    assert_size(path, size, turn)
+
+
+def move_behind_the_pixels(kind, path):
     png = path.read_bytes()
-    # A chunk begins four bytes before its kind; these are moved behind the pixels.
+    # A chunk begins four bytes before its kind.
     start, pixels, end = (png.index(name) - 4 for name in (kind, b'IDAT', b'IEND'))
     path.write_bytes(png[:start] + png[pixels:end] + png[start:pixels] + png[end:])
-    assert_size(path, size, turn)
+
+
+@pytest.mark.parametrize(('name', 'behind'), [('a.jpg', False), ('a.png', False), ('a.png', True)])
+def test_damaged_exif_turns_nothing(tmp_path, name, behind):
+    path = tmp_path / name
+    Image.new('RGB', (40, 30)).save(path, exif=b'Exif\0\0damaged')
+    if behind:
+        move_behind_the_pixels(b'eXIf', path)
+    assert_size(path, (40, 30), turn=1)
+
+
+@pytest.mark.parametrize(('suffix', 'left'), [('png', 20), ('png', 45), ('tif', 60)])
+def test_what_cannot_be_opened(tmp_path, suffix, left):
+    path = tmp_path / f'a.{suffix}'
+    Image.new('RGB', (40, 30)).save(path)
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(
+        ValueError, match=rf'a\.{suffix} cannot be opened as an image \(.*; save it'
+    ):
+        image_size(path)
 
 
 def assert_size(path, size, turn):

@@ -8,6 +8,7 @@ import torch
 from mmdet.registry import DATASETS
 from mmengine.runner import Runner
 
+from ssod.data import broken_images
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.data.load_image import BrokenImageError
 from ssod.data.sampler import Draw, SourceRatioSampler
@@ -107,6 +108,34 @@ def test_a_broken_unlabelled_image_is_replaced(sources):
     assert same(sources[draw], sample)
 
 
+def repeated(source):
+    return dict(type='RepeatDataset', dataset=source, times=2)
+
+
+def mixed(source):
+    """The views are made around the data set."""
+    inner = dict(source, pipeline=source.pipeline[:1])
+    return dict(type='MultiImageMixDataset', dataset=inner, pipeline=source.pipeline[1:])
+
+
+@pytest.mark.parametrize('wrap', [repeated, mixed, lambda source: repeated(repeated(source))])
+def test_sources_inside_of_others(digits_cfg, wrap):
+    cfg = digits_cfg.train_dataloader.dataset
+    cfg.datasets = [wrap(source) for source in cfg.datasets]
+    sources = DATASETS.build(cfg)
+    assert sources.num_unlabeled == len(sources.datasets[1])
+
+
+def test_a_broken_image_inside_of_others_is_replaced(digits_cfg):
+    cfg = digits_cfg.train_dataloader.dataset
+    cfg.datasets[1] = repeated(cfg.datasets[1])
+    sources = DATASETS.build(cfg)
+    dataset = sources.datasets[1].dataset
+    path = dataset.get_data_info(0)['img_path']
+    broken(dataset, path)
+    assert sources[Draw(2, (0, 1, 0))]['data_samples']['strong'].skipped[0] == path
+
+
 def test_no_unlabelled_image_left(sources):
     dataset = sources.datasets[1]
     broken(dataset, *(dataset.get_data_info(i)['img_path'] for i in range(len(dataset))))
@@ -159,6 +188,17 @@ def test_too_many_broken_images_stop_the_run(digits_cfg):
     message = r'2 of 18 unlabelled images are broken, more than .*max_share=0.1.*check_data'
     with pytest.raises(ValueError, match=message):
         runner.train()
+
+
+def test_a_broken_image_of_an_odd_name_is_one_line(digits_cfg, monkeypatch):
+    runner, hook, _ = run_with_broken(digits_cfg, 0, max_share=0.1)
+    hook.before_train(runner)
+    told = []
+    monkeypatch.setattr(broken_images, 'print_log', lambda line, *_: told.append(line))
+    hook._count('caf\udce9.png')
+    assert told[0].startswith(r'unlabelled image caf\xe9.png is broken and was skipped; 1 of 18')
+    with pytest.raises(ValueError, match=r'max_share=0.1; the last one is a\\nb.png; remove them'):
+        hook._count('a\nb.png')
 
 
 @pytest.mark.parametrize('max_share', [-0.1, 1.1])

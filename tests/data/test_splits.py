@@ -170,6 +170,20 @@ def test_unlabeled_images_get_the_categories(tmp_path):
     assert read_coco(path)['annotations'] == []
 
 
+@pytest.mark.parametrize('link', ['image_info_val.json', 'labeled.json'])
+def test_what_is_read_is_not_replaced(tmp_path, link):
+    # By its own name or by a link.
+    write_json(tmp_path / 'instances_val.json', coco(3))
+    (tmp_path / link).symlink_to('instances_val.json')
+    info = tmp_path / 'image_info_val.json'
+    if not info.exists():
+        write_json(info, {'images': coco(3)['images']})
+    for ann_file in {tmp_path / link, tmp_path / 'instances_val.json'}:
+        with pytest.raises(ValueError, match=r'instances_val\.json would be written without annot'):
+            write_unlabeled(info, ann_file, overwrite=True)
+    assert read_coco(tmp_path / 'instances_val.json') == coco(3)
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [

@@ -154,6 +154,13 @@ def test_beside_their_labels(tmp_path):
     assert corners_of(tmp_path) == [(0, 16, 5, 24, 15)]
 
 
+def test_in_a_folder_with_a_colon_in_its_name(tmp_path):
+    picture(tmp_path / 'one: two/all/a.jpg')
+    write(tmp_path / 'one: two/all/a.txt', '0 0.5 0.5 0.2 0.5')
+    write(tmp_path / 'one: two/data.yaml', 'train: all\nnames: [cat]\n')
+    assert corners_of(tmp_path / 'one: two') == [(0, 16, 5, 24, 15)]
+
+
 def test_the_last_folder_called_images_counts(tmp_path):
     picture(tmp_path / 'images/x/images/a.jpg')
     write(tmp_path / 'images/x/labels/a.txt', '0 0.5 0.5 0.2 0.5')
@@ -266,6 +273,10 @@ def test_mistakes_in_labels_are_told(yolo, text, message):
         ('train: images/train\nnames:\n- a\n-\n', 'YAML reads class 1 of names as None, which is'),
         ('train: images/train\nnames: [2024-05-01]', 'YAML reads class 0 of names as datetime'),
         ('train: images/train\nnames: [[a]]', r"YAML reads class 0 of names as \['a'\], which is"),
+        ('train: images/train\nnames: [a, " "]', "data.yaml: class 1 of names is ' '; give it a"),
+        # One name twice, whichever way it is written.
+        ('train: images/train\nnames: [b, a, a]', "names has 'a' as class 1 and as class 2; give"),
+        ('train: images/train\nnames: {0: 7, 1: "7"}', "names has '7' as class 0 and as class 1"),
         ('names: [a]', 'there is no train, val or test'),
         ('names: [a, b]\ntrain: images/train\nkpt_shape: 3', 'kpt_shape is 3; write'),
     ],

@@ -114,6 +114,16 @@ def test_small_pictures_on_two_cores(monkeypatch, data, fetched):
     assert transforms[0].scale == (113, 113)
 
 
+def test_who_only_looks_at_data_fetches_nothing(monkeypatch, data, fetched, tmp_path):
+    run = load(monkeypatch, 'mt_fasterrcnn_custom.py', data)
+    fetched.clear()
+    cfg = load(monkeypatch, 'mt_fasterrcnn_custom.py', data, data_dir=tmp_path / 'made')
+    assert fetched == []
+    # All else is fitted.
+    assert cfg.fitted == run.fitted[:-1]
+    assert cfg.test_dataloader.to_dict() == run.test_dataloader.to_dict()
+
+
 def test_another_detector_has_another_start(monkeypatch, data, fetched):
     detector = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
     cfg = load(monkeypatch, 'mt_fasterrcnn_custom.py', data, detector=detector)

@@ -1,6 +1,5 @@
 """The config for one's own data that data/README.md shows."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +33,23 @@ def make_coco(path, count):
     )
 
 
-def test_the_readmes_config_for_own_data(tmp_path, monkeypatch):
+def test_a_copy_of_the_config_for_own_data(tmp_path, monkeypatch):
     mine = tmp_path / 'data' / 'mine'
     make_images(mine / 'images', 2)
     make_images(mine / 'unlabeled' / 'more', 3)
     make_coco(mine / 'labeled.json', 2)
     make_coco(mine / 'val.json', 1)
-    text = (ROOT / 'data' / 'README.md').read_text(encoding='utf-8')
-    (config,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    text = (ROOT / 'configs/mt_fasterrcnn_custom.py').read_text(encoding='utf-8')
+    for present, edited in (
+        ("'./mt", f"'{ROOT}/configs/mt"),
+        ("'data/custom/', 'data/custom/unlabeled/'", "'data/mine/', 'data/mine/unlabeled/'"),
+        ("'train.json', 'train/'", "'labeled.json', 'images/'"),
+        ("'val.json', 'val/'", "'val.json', 'images/'"),
+    ):
+        assert text.count(present) == 1
+        text = text.replace(present, edited)
     own = tmp_path / 'mine.py'
-    own.write_text(config.replace("'./", f"'{ROOT}/configs/"), encoding='utf-8')
+    own.write_text(text, encoding='utf-8')
     monkeypatch.chdir(tmp_path)
     cfg = Config.fromfile(own)
     assert cfg.model.detector.roi_head.bbox_head.num_classes == 2

@@ -1,8 +1,13 @@
 """What a study trains."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from ssod.studies.plan import read_study
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_runs_of_a_study(study_file):
@@ -22,6 +27,15 @@ def test_the_runs_of_a_study(study_file):
     cells, scenes = study.data
     assert (cells.train, cells.images) == ('annotations/instances_train.json', 'images')
     assert (scenes.train, scenes.images) == ('train.json', 'pictures')
+
+
+def test_the_study_of_the_docs(tmp_path, monkeypatch):
+    text = (ROOT / 'docs/questions.md').read_text(encoding='utf-8')
+    (study,) = re.findall(r'```python\n(data = .*?)```', text, re.DOTALL)
+    file = tmp_path / 'mine.py'
+    file.write_text(study, encoding='utf-8')
+    monkeypatch.chdir(ROOT)
+    assert len(read_study(file).runs()) == 9
 
 
 def test_the_starts_of_a_seed_come_first(started_study_file):

@@ -1,7 +1,6 @@
 """A mean teacher of any mmdet config: its detector and optimizer in the place of a config's own."""
 
 import logging
-import math
 from pathlib import Path
 
 from mmdet.registry import DATASETS
@@ -16,6 +15,7 @@ from ssod.config_parts import (
     set_number_of_classes,
     validation_size,
 )
+from ssod.fitting.batch import rate_factor
 
 SOFTMAX_THRESHOLD = 0.7
 SIGMOID_THRESHOLD = 0.4
@@ -31,10 +31,10 @@ QUICKER = {
 }
 """Parts that we have with the same numbers in less time."""
 UNFIT = {
-    'TridentFasterRCNN': 'has features of three images for each',
+    'TridentFasterRCNN': 'makes three sets of features of each image',
     'GARPNHead': 'predicts on one image at a time',
     'GARetinaHead': 'predicts on one image at a time',
-    'CenterNet': 'wants to know of borders that views do not have',
+    'CenterNet': 'wants to know padded borders, which views do not have',
     'FastRCNN': 'has its proposals from a file',
     'DynamicRoIHead': 'remembers what no checkpoint holds',
     'CrowdDet': 'learns several objects of each region at once',
@@ -148,10 +148,8 @@ def _use_optimizer(cfg: Config, theirs: Config) -> float:
         theirs.get('auto_scale_lr', {}).get('base_batch_size', 0),
         theirs.train_dataloader.batch_size * GPUS,
     )
-    factor = labeled / theirs_at_once
     wrapper = theirs.optim_wrapper
-    if 'Adam' in wrapper.optimizer.type:
-        factor = math.sqrt(factor)
+    factor = rate_factor(labeled, theirs_at_once, wrapper.optimizer.type)
     rate: float = wrapper.optimizer.lr * factor
     wrapper.optimizer.lr = rate
     wrapper.type = cfg.optim_wrapper.type

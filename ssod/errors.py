@@ -5,10 +5,10 @@ import inspect
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from mmengine.registry import Registry, build_from_cfg
@@ -47,15 +47,16 @@ def _line(error: Exception) -> str | None:
             'a data worker was killed, most likely for want of memory; lower '
             'train_dataloader.num_workers, and go on with --resume'
         )
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, ValueError | OSError):
         names_a_file = isinstance(error, OSError) and error.filename is not None
-        files = [trace.tb_frame.f_code.co_filename for trace in _traces(error)]
+        files = [frame.f_code.co_filename for frame in frames]
         if names_a_file or _is_ours(files):
             return str(error)
         return _line_of_a_worker(str(error))
-    for trace in reversed(_traces(error)):
-        if trace.tb_frame.f_code is build_from_cfg.__code__:
-            return _line_of_a_config(error, trace.tb_frame.f_locals)
+    for frame in reversed(frames):
+        if frame.f_code is build_from_cfg.__code__:
+            return _line_of_a_config(error, frame.f_locals)
     return None
 
 
@@ -93,16 +94,6 @@ def _line_of_a_config(error: Exception, names: dict[str, Any]) -> str | None:
 
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-
-
-def _traces(error: BaseException) -> list[TracebackType]:
-    """Where an error passed, from the outside to the ``raise``."""
-    traces = []
-    trace = error.__traceback__
-    while trace is not None:
-        traces.append(trace)
-        trace = trace.tb_next
-    return traces
 
 
 def _is_ours(files: list[str]) -> bool:

@@ -25,7 +25,7 @@ FEW = 50
 """Validation images below which mAP says little."""
 
 LEAST = 3
-"""Labelled images of which a fifth is one."""
+"""Fewest labelled images that can be parted; a fifth of fewer rounds to none."""
 
 KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'lazy_init')
 """What a config says of a data set that does not depend on where its files are."""

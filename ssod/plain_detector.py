@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from ssod.checkpoints import load_checkpoint, load_weights
+from ssod.checks.findings import some
 from ssod.config_parts import dicts_in
 from ssod.data.data_sets import DataSet
 
@@ -169,9 +170,10 @@ def classes_and_palette(
     if not classes or isinstance(classes, str):
         raise ValueError(f'{cfg.filename}: {where}.dataset.metainfo has no classes; list them')
     if data.classes and list(data.classes) != list(classes):
+        theirs, ours = (some([str(name) for name in names]) for names in (classes, data.classes))
         raise ValueError(
-            f'{path} was trained on {_some(classes)}, but {where}.dataset of {cfg.filename} has '
-            f'{_some(data.classes)}; take the config that it was trained with'
+            f'{path} was trained on {theirs}, but {where}.dataset of {cfg.filename} has {ours}; '
+            f'take the config that it was trained with'
         )
     palette = (loader.dataset.get('metainfo') or {}).get('palette') or trained.get('palette')
     palette = palette or getattr(data.cls, 'METAINFO', {}).get('palette')
@@ -179,8 +181,3 @@ def classes_and_palette(
         palette = get_palette('random', len(classes))
     colours = [tuple(int(part) for part in colour) for colour in palette[: len(classes)]]
     return {'classes': tuple(classes), 'palette': colours}
-
-
-def _some(classes: Any) -> str:
-    names = [str(name) for name in classes]
-    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')

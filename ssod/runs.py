@@ -57,8 +57,8 @@ def load_config(
         data: Data that take the place of the config's, see :func:`ssod.own_data.use_data`.
         fit: Whether the config is fitted to such data and the machine, see
             :func:`ssod.fitting.fit_config`; the values of ``options`` stay.
-        data_dir: Where files that are made of ``data`` go; the work directory if ``None``. For
-            those who only look, must leave the files of a run alone and fetch no weights for one.
+        data_dir: Where files that are made of ``data`` go; the work directory if ``None``. Given by
+            those who only look: they leave the files of a run alone and fetch no weights.
 
     Raises:
         FileNotFoundError: If a config or data that it is fitted to do not exist.

@@ -112,7 +112,7 @@ def build_schedule(setting: 'float | Mapping[str, Any]') -> Schedule:
 
 
 def values_of(setting: 'float | Mapping[str, Any]') -> list[float]:
-    """Values of a schedule that no other one is below or above, in their order.
+    """The values between which a schedule stays, in the order in which they come.
 
     Those of the first step and the last one, or all of ``stepwise``; of ``warm_up``, which begins
     at 0, those that it leads to.

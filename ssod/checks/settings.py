@@ -38,7 +38,7 @@ POSITIVE = ('optim_wrapper.optimizer.lr', 'auto_scale_lr.base_batch_size')
 
 
 def check_settings_of(cfg: Config) -> None:
-    """Refuse settings that nobody reads but seem meant for one that is read, or of no sense.
+    """Refuse misspelt settings, which nothing reads, and values that make no sense.
 
     They are those that would be passed over, or found after hours, or end in a traceback; all
     others are refused by what they are for.

@@ -55,13 +55,11 @@ class LabeledSplits:
     """A labelled data set.
 
     Args:
-        kind: The format that it was labelled in.
         classes: Their names, in the order of the labels.
         splits: The images of ``train``, ``val`` and ``test``, as far as there are any.
         remarks: What was understood in one way but might be meant in another, a line each.
     """
 
-    kind: str
     classes: Sequence[str]
     splits: dict[str, list[LabeledImage]]
     remarks: list[str] = field(default_factory=list)

@@ -20,7 +20,7 @@ class Draw(int):
 
     Args:
         index: The image, as an index of the concatenated data set.
-        key: Seed, source, and how manieth draw from that source it is, over all ranks.
+        key: Seed, source, and which draw from that source this is, counted over all ranks.
     """
 
     key: tuple[int, ...]
@@ -74,7 +74,7 @@ class SourceRatioSampler(Sampler[int]):
         self.rank: int
         self.world_size: int
         self.rank, self.world_size = get_dist_info()
-        # Which source a draw of the period is from, and the how manieth from it.
+        # Of each draw in a period: its source, and its number among that source's draws.
         self._slots = [(s, j) for s, n in enumerate(self.source_ratio) for j in range(n)]
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
         self._first = 0

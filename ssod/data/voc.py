@@ -101,7 +101,7 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
     ]
     splits, empty = _splits(root, images)
     told = [text for is_so, text in remarks if is_so]
-    return LabeledSplits('Pascal VOC', classes, splits, told + empty)
+    return LabeledSplits(classes, splits, told + empty)
 
 
 def _refuse_lists_further_in(root: Path) -> None:

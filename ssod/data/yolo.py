@@ -86,7 +86,7 @@ def read_yolo(file: Path) -> LabeledSplits:
     splits, empty = leave_out_empty(splits, str(file))
     if not splits:
         raise ValueError(f'{file}: there is no train, val or test; name a folder of images')
-    return LabeledSplits('YOLO', classes, splits, counts.remarks() + remarks + empty)
+    return LabeledSplits(classes, splits, counts.remarks() + remarks + empty)
 
 
 def has_names(file: Path) -> bool:

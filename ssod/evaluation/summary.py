@@ -104,7 +104,7 @@ class SummaryHook(Hook):
             runner.message_hub.update_info(START_METRICS, dict(self._metrics or {}))
 
     def _lacks_validation(self, runner: Runner) -> bool:
-        """Whether a run goes on where it is validated, which its checkpoint knows nothing of."""
+        """Whether the run was resumed where a validation is due that its checkpoint precedes."""
         loop = runner.train_loop
         return (
             isinstance(loop, IterBasedTrainLoop)

@@ -1,4 +1,4 @@
-"""What mmdet does with boxes after the network, in operators whose course no value decides."""
+"""What mmdet does with boxes after the network, in operators that no value leads elsewhere."""
 
 import math
 from collections.abc import Sequence

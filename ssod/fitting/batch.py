@@ -46,7 +46,7 @@ def images_in_step(megapixels: float, view: float, period: int, most: int) -> in
     return max(period, min(int(megapixels / view), most) // period * period)
 
 
-def rate_factor(images: int, meant: int, optimizer: str) -> float:
+def rate_factor(images: float, meant: float, optimizer: str) -> float:
     """What a learning rate is multiplied with for steps of another number of images.
 
     In proportion (Goyal et al. 2017); Adam and its kin by the square root (Malladi et al. 2022).

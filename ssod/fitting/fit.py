@@ -31,7 +31,7 @@ def fit_config(
             user's values are not put into it.
         options: Values that the user gives, with dotted keys.
         machine: What it will run on.
-        starts: Whether a run starts, whose weights are fetched; they are not fitted otherwise.
+        starts: Whether a run is about to start; only then its weights are chosen and downloaded.
 
     Raises:
         OSError: If data or weights do not exist.

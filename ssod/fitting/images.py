@@ -28,7 +28,7 @@ class FittedSize(NamedTuple):
     Args:
         usual: The size that 95 % of them do not exceed, the longer side first.
         small_box: Root of the area that 90 % of the boxes have at least; ``inf`` without boxes.
-        room: What the usual size times this is the largest that the config allows.
+        room: What makes the usual size the largest that the config allows.
         factor: What it is multiplied with, at most ``room``.
     """
 

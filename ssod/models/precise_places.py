@@ -55,7 +55,7 @@ class PrecisePlacesHook(Hook):
 
 
 def _telling_places(part: nn.Module) -> list[nn.Module]:
-    """What of a detector's part says something that becomes a place next; mostly nothing."""
+    """The submodules of a part whose outputs become places of boxes; most parts have none."""
     if isinstance(part, TOODHead):
         # It looks boxes up at offsets, in the offsets' type.
         return [part, part.reg_offset_module]

@@ -77,9 +77,8 @@ class SemiSupervisedDetector(BaseDetector):
         box_jitter: Mapping[str, Any] | None = None,
         consistency: Mapping[str, Any] | None = None,
         predict_on: str = 'teacher',
-        init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(data_preprocessor)
         # Of a copy each, for some detectors write into their config.
         self.student: BaseDetector = MODELS.build(deepcopy(detector))
         self.teacher: BaseDetector = MODELS.build(deepcopy(detector))

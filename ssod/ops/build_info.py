@@ -3,8 +3,6 @@
 mmdet prints both with the environment at the start of a run.
 """
 
-from __future__ import annotations
-
 import torchvision
 
 __all__ = ['get_compiler_version', 'get_compiling_cuda_version']

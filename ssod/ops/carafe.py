@@ -5,8 +5,6 @@ layout only; here they are one. The kernel's positions are gone through one by o
 that no more memory is needed than a few maps of the output's size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

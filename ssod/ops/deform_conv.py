@@ -4,8 +4,6 @@ mmcv and torchvision agree on the layout: for each deformable group and each ker
 position an offset (y, x), then the next position; a mask value for each position.
 """
 
-from __future__ import annotations
-
 import torch
 import torchvision  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor

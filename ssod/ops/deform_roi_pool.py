@@ -4,8 +4,6 @@ Every output is a weighted sum of cells, which ``embedding_bag`` computes withou
 holding the samples themselves, with gradients for the cells and for the weights.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

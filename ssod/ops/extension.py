@@ -1,7 +1,5 @@
 """The stand-in for ``mmcv._ext`` and the import finder that offers it."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Sequence

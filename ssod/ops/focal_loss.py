@@ -4,8 +4,6 @@ Source: Lin et al., Focal Loss for Dense Object Detection (ICCV 2017), Eq. 5. mm
 the sum or the mean and multiplies by the gradient that comes in.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

@@ -4,8 +4,6 @@ Source: Wang et al., Region Proposal by Guided Anchoring (CVPR 2019), Sec. 3.2. 
 masked convolution is for inference and has no gradient.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

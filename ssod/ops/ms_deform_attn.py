@@ -3,8 +3,6 @@
 mmcv calls these on CUDA only; on the CPU it has a way of its own.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

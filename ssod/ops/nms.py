@@ -1,7 +1,5 @@
 """Non-maximum suppression: ``nms``, ``softnms`` and ``nms_match``."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torchvision

@@ -1,7 +1,5 @@
 """Which precision the served operators compute in."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

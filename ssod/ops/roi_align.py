@@ -5,8 +5,6 @@ pass on one thread, which was 65 % of a small detector's training step; there it
 (:mod:`ssod.ops.weighted_sums`), or for small maps matrix products (:mod:`ssod.ops.separable`).
 """
 
-from __future__ import annotations
-
 import torch
 import torchvision  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor

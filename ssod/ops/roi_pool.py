@@ -5,8 +5,6 @@ first and takes every cell they touch. Here mmcv's bins are found first, and eac
 to torchvision's kernel as a region of one bin, for which rounding changes nothing.
 """
 
-from __future__ import annotations
-
 import torch
 import torchvision  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor

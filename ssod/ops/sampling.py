@@ -1,7 +1,5 @@
 """Where RoIAlign samples a map, along one axis at a time."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

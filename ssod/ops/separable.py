@@ -9,8 +9,6 @@ where row p of ``Wy[r]`` is the mean of the bilinear weights of the bin's sampli
 The transposes carry the gradient back, without a scatter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -3,8 +3,6 @@
 mmcv gathers the statistics of all ranks between these steps.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -5,8 +5,6 @@ cell lie side by side, ``embedding_bag`` adds them many at a time and on all thr
 of a cell is the sum of its bins, with the same weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -22,6 +22,7 @@ from ssod.data.coco_json import read_coco, write_json
 from ssod.data.data_sets import data_sets_of
 from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
 from ssod.pseudo_labels.names import name_of
+from ssod.pseudo_labels.projection import project_boxes, view_to_view
 
 Entry = dict[str, Any]
 """One image: ``file_name``, ``size`` (height, width), and its ``boxes``, ``scores``, ``labels``."""
@@ -96,7 +97,7 @@ def _images_of(cfg: Config) -> tuple[ImagesToLabel, list[Any]]:
 
 
 def _digest_of_config(parts: Sequence[Any]) -> str:
-    """A few letters that are others where what decides predictions is another."""
+    """A digest that changes with whatever decides the predictions."""
     text = json.dumps(parts, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -275,6 +276,12 @@ class StoredLabels:
         return InstanceData(
             bboxes=self._boxes[row], scores=self._scores[row], labels=self._labels[row]
         )
+
+    def in_view(self, sample: DetDataSample) -> InstanceData:
+        """What :meth:`of` says of a view's image, in the view's pixels."""
+        stored = self.of(sample.img_path)
+        stored.bboxes = project_boxes(stored.bboxes, view_to_view(DetDataSample(), sample))
+        return stored
 
     def _name_of(self, img_path: str) -> str | None:
         """What the file calls an image; ``None`` if it has no such image."""

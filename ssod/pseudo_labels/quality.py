@@ -1,7 +1,7 @@
 """Precision and recall of the pseudo-boxes against the hidden truth, for diagnosis only."""
 
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,9 +13,9 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from pycocotools.coco import COCO
 from torch import Tensor
 
+from ssod.data.coco_json import read_coco
 from ssod.data.sources import ImageSources
 from ssod.pseudo_labels.names import name_of
 from ssod.pseudo_labels.projection import project_boxes
@@ -56,11 +56,15 @@ class HiddenTruth:
 
     def __init__(self, ann_file: str | Path, classes: Sequence[str]) -> None:
         self._ann_file = ann_file
-        self._coco = COCO(str(ann_file))
-        images = self._coco.imgs.items()
-        self._ids = {PurePath(image['file_name']).as_posix(): id_ for id_, image in images}
-        names = {c['id']: c['name'] for c in self._coco.dataset['categories']}
+        content = read_coco(ann_file)
+        names = {c['id']: c['name'] for c in content['categories']}
         self._labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
+        self._ids = {PurePath(i['file_name']).as_posix(): i['id'] for i in content['images']}
+        self._annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for annotation in content['annotations']:
+            # A crowd is no box to be found.
+            if annotation['category_id'] in self._labels and not annotation.get('iscrowd'):
+                self._annotations[annotation['image_id']].append(annotation)
 
     def check(self, paths: Iterable[str]) -> None:
         """Refuse a file that is not of some images.
@@ -104,11 +108,7 @@ class HiddenTruth:
             or height in the view is left out.
         """
         name = name_of(sample.img_path, self._ids)
-        annotations = [] if name is None else self._coco.imgToAnns[self._ids[name]]
-        # A crowd is no box to be found.
-        annotations = [
-            a for a in annotations if a['category_id'] in self._labels and not a.get('iscrowd')
-        ]
+        annotations = [] if name is None else self._annotations[self._ids[name]]
         xywh = torch.tensor([a['bbox'] for a in annotations], dtype=torch.float32).reshape(-1, 4)
         boxes = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
         labels = torch.tensor([self._labels[a['category_id']] for a in annotations]).long()

@@ -99,11 +99,8 @@ class DenseTeacher(SemiSupervisedDetector):
         box_weight: float = 1.0,
         quality_weight: float = 1.0,
         predict_on: str = 'teacher',
-        init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(
-            detector, data_preprocessor, pseudo_weight, predict_on=predict_on, init_cfg=init_cfg
-        )
+        super().__init__(detector, data_preprocessor, pseudo_weight, predict_on=predict_on)
         if not 0 < share <= 1:
             raise ValueError(f'DenseTeacher: share is {share}, but must be in (0, 1]')
         head = getattr(self.student, 'bbox_head', None)

@@ -359,11 +359,8 @@ class MixPL(SemiSupervisedDetector):
         pseudo_weight: float | Mapping[str, Any] = 2.0,
         mosaic_weight: float = 0.5,
         predict_on: str = 'teacher',
-        init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(
-            detector, data_preprocessor, pseudo_weight, predict_on=predict_on, init_cfg=init_cfg
-        )
+        super().__init__(detector, data_preprocessor, pseudo_weight, predict_on=predict_on)
         if mosaic_weight < 0:
             raise ValueError(f'MixPL: mosaic_weight is {mosaic_weight}, but must not be negative')
         self.mosaic_weight = mosaic_weight

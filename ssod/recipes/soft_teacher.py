@@ -85,7 +85,6 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         pseudo_weight: float | Mapping[str, Any] = 4.0,
         consistency: Mapping[str, Any] | None = None,
         predict_on: str = 'teacher',
-        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             detector,
@@ -93,7 +92,6 @@ class SoftTeacherDetector(SemiSupervisedDetector):
             pseudo_weight=pseudo_weight,
             consistency=consistency,
             predict_on=predict_on,
-            init_cfg=init_cfg,
         )
         self.score_threshold = score_threshold
         self.uncertainty_threshold = uncertainty_threshold

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from mmdet.registry import HOOKS
-from mmdet.structures import DetDataSample
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from ssod.data.branches import Branch
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
 from ssod.pseudo_labels.offline import StoredLabels
-from ssod.pseudo_labels.projection import project_boxes, view_to_view
 from ssod.strict import strict_settings
 from ssod.teachers.pi_teacher import PiTeacherHook
 
@@ -70,12 +68,7 @@ class OfflineTeacherHook(PiTeacherHook):
     def predict(self, runner: Runner, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
         """What is stored of the images, in the weak views' pixels."""
         device = unwrap(runner.model).data_preprocessor.device
-        return [self._in_view(sample).to(device) for sample in weak['data_samples']], None
-
-    def _in_view(self, sample: DetDataSample) -> InstanceData:
-        stored = self._labels.of(sample.img_path)
-        stored.bboxes = project_boxes(stored.bboxes, view_to_view(DetDataSample(), sample))
-        return stored
+        return [self._labels.in_view(sample).to(device) for sample in weak['data_samples']], None
 
 
 def _refuse_asking(model: SemiSupervisedDetector) -> None:

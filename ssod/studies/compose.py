@@ -61,8 +61,8 @@ class Composer:
     def digest(self, run: Run) -> str:
         """Eight hexadecimal digits that change with a run's settings and files, on any machine.
 
-        Seed and budget are no settings, nor are the variables of config files, nor how a teacher
-        would teach that never does; those of the training that it starts from are.
+        Seed and budget do not count, nor the variables of config files, nor the settings of a
+        teacher that never begins; those of the training that it starts from do.
         """
         methods = [run.method]
         start = self.study.start_of(run)

@@ -166,13 +166,13 @@ def test_a_yaml_file_beside_xml_files(voc, name, text):
         (voc / name).mkdir()
     else:
         (voc / name).write_text(text)
-    assert read_labels(voc).kind == 'Pascal VOC'
+    assert list(read_labels(voc).classes) == ['cow']
 
 
 def test_other_yaml_files_beside_that_of_yolo(yolo):
     (yolo / 'data.yaml').rename(yolo / 'own.yaml')
     (yolo / 'compose.yml').write_text('services: {}')
-    assert read_labels(yolo).kind == 'YOLO'
+    assert list(read_labels(yolo).classes) == ['cat', 'dog']
     # XML files of an editor do not count.
     (yolo / '.idea').mkdir()
     (yolo / '.idea/misc.xml').write_text('<project/>')

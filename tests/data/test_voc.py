@@ -47,7 +47,7 @@ def only_image(root):
 
 def test_pixels_count_from_1(voc):
     labels, image = only_image(voc)
-    assert (labels.kind, labels.classes, labels.remarks) == ('Pascal VOC', ['dog'], [])
+    assert (labels.classes, labels.remarks) == (['dog'], [])
     assert (image.path, image.size) == (voc / 'JPEGImages/a.jpg', (40, 30))
     # The first 39 of 40 columns: from the left edge of the first to the right edge of the last.
     assert [box.corners for box in image.boxes] == [(0, 0, 39, 29)]

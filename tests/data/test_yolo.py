@@ -39,7 +39,7 @@ def corners_of(root, split='train'):
 
 def test_shares_become_pixels(yolo):
     labels = read_labels(yolo / 'data.yaml')
-    assert (labels.kind, labels.classes, labels.remarks) == ('YOLO', ['cat', 'dog'], [])
+    assert (labels.classes, labels.remarks) == (['cat', 'dog'], [])
     (image,) = labels.splits['train']
     assert (image.path.name, image.size) == ('a.jpg', (40, 20))
     # 8 of 40 wide around 20, 10 of 20 high around 10.

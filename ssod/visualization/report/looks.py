@@ -7,7 +7,6 @@ from typing import Any
 import mmcv
 import torch
 from mmdet.registry import DATASETS, MODELS, TASK_UTILS
-from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from ssod.data.truth import truth_of
 from ssod.evaluation.summary import predict_each
 from ssod.evaluation.verdicts import Verdict, judge
 from ssod.pseudo_labels.offline import StoredLabels
-from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
+from ssod.pseudo_labels.projection import project_instances, view_to_view
 from ssod.pseudo_labels.selectors import ScoreSelector, Selector, restore
 from ssod.recipes.stac import NAME, OfflineTeacherHook
 from ssod.visualization.report.images import Pixels, View, progress, spread, the_data, views_of
@@ -125,7 +124,7 @@ class Checkpoint:
         self.model.step = max(self.step, 0)
         stored = self._stored()
         for weak, strong in views_of(self.cfg, count):
-            found = self._teach(weak) if stored is None else _stored_in_view(stored, weak.sample)
+            found = self._teach(weak) if stored is None else stored.in_view(weak.sample)
             yield self._lesson(found, weak, strong, self.selector)
 
     def _stored(self) -> StoredLabels | None:
@@ -180,9 +179,3 @@ class Checkpoint:
             verdicts = judge(found, truth, truth_of(info, ignored=True))
             scored.append(Scored(info['img_path'], found, truth, verdicts, backend))
         return scored
-
-
-def _stored_in_view(stored: StoredLabels, sample: DetDataSample) -> InstanceData:
-    found = stored.of(sample.img_path)
-    found.bboxes = project_boxes(found.bboxes, view_to_view(DetDataSample(), sample))
-    return found

@@ -121,7 +121,7 @@ def read_run(work_dir: str | os.PathLike[str]) -> Run:
             problem = f'{config.name} cannot be read: {error}'
     last = max((record['step'] for record in records), default=0)
     summary = _summary_of(root, last)
-    return Run(root, records, summary, config, cfg, problem, _checkpoint_of(root))
+    return Run(root, records, summary, config, cfg, problem, latest_checkpoint(root))
 
 
 def score_of(records: Sequence[Record], name: str) -> Score | None:
@@ -189,14 +189,6 @@ def _config_of(root: Path) -> Path | None:
     logged = [path for path in starts if path.with_name('scalars.json').is_file()]
     others = sorted(root.glob('*.py'), key=lambda path: path.stat().st_mtime)
     return next(iter([*logged[-1:], *others[-1:], *starts[-1:]]), None)
-
-
-def _checkpoint_of(root: Path) -> Path | None:
-    """The newest checkpoint; the folder's own where it is the copy of another one."""
-    latest = latest_checkpoint(root)
-    if latest is not None and (root / latest.name).is_file():
-        return root / latest.name
-    return latest
 
 
 def _summary_of(root: Path, iteration: int) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,38 @@ from ssod.models.semi_supervised_detector import unwrap
 from ssod.strict import strict_settings
 
 
+class _EachModels(Evaluator):
+    """The evaluators of several models, whose metrics begin with the model's name.
+
+    Args:
+        evaluators: Of each model, by its name.
+    """
+
+    def __init__(self, evaluators: Mapping[str, Evaluator]) -> None:
+        super().__init__([])
+        self.evaluators = evaluators
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Metrics of all models, as ``teacher/coco/bbox_mAP``."""
+        metrics = {}
+        for name, evaluator in self.evaluators.items():
+            found = evaluator.evaluate(size)
+            left_out = [key for key in _coco_scores(evaluator) if key not in found]
+            if left_out:
+                told = f'the {name} detects nothing at all on these images: it scores 0'
+                print_log(told, 'current', logging.WARNING)
+            found.update(dict.fromkeys(left_out, 0.0))
+            metrics.update({f'{name}/{key}': value for key, value in found.items()})
+        return metrics
+
+
 class _ScoresModels:
     """What both loops share: an evaluator for each model, fed from the same batches."""
 
+    part: str
     runner: Runner
     dataloader: Any
+    evaluator: Any
     fp16: bool
 
     def _set_models(self, models: Sequence[str], evaluator: Any) -> None:
@@ -34,37 +61,28 @@ class _ScoresModels:
                 f"{type(self).__name__}: models is {list(models)}, but must name 'teacher', "
                 f"'student' or both"
             )
-        self.evaluators: dict[str, Evaluator] = {}
+        evaluators: dict[str, Evaluator] = {}
         for name in models:
             of_model = copy.deepcopy(evaluator)
             if len(models) > 1:
                 _name_files(of_model, name)
-            self.evaluators[name] = self.runner.build_evaluator(of_model)
-            self.evaluators[name].dataset_meta = self.dataloader.dataset.metainfo
+            evaluators[name] = self.runner.build_evaluator(of_model)
+            evaluators[name].dataset_meta = self.dataloader.dataset.metainfo
+        self.evaluator = _EachModels(evaluators)
 
     @torch.no_grad()
-    def _predict(self, data_batch: Any) -> Any:
-        """Let every model predict on a batch; the outputs of the first are returned."""
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Let every model predict on one batch; hooks see the outputs of the first."""
+        self.runner.call_hook(f'before_{self.part}_iter', batch_idx=idx, data_batch=data_batch)
         first = None
-        for name, evaluator in self.evaluators.items():
+        for name, evaluator in self.evaluator.evaluators.items():
             with unwrap(self.runner.model).predicting_on(name), autocast(enabled=self.fp16):
                 outputs = self.runner.model.val_step(data_batch)
             evaluator.process(data_samples=outputs, data_batch=data_batch)
             first = outputs if first is None else first
-        return first
-
-    def _metrics(self) -> dict[str, float]:
-        """Metrics of all models, as ``teacher/coco/bbox_mAP``."""
-        metrics = {}
-        for name, evaluator in self.evaluators.items():
-            found = evaluator.evaluate(len(self.dataloader.dataset))
-            left_out = [key for key in _coco_scores(evaluator) if key not in found]
-            if left_out:
-                told = f'the {name} detects nothing at all on these images: it scores 0'
-                print_log(told, 'current', logging.WARNING)
-            found.update(dict.fromkeys(left_out, 0.0))
-            metrics.update({f'{name}/{key}': value for key, value in found.items()})
-        return metrics
+        self.runner.call_hook(
+            f'after_{self.part}_iter', batch_idx=idx, data_batch=data_batch, outputs=first
+        )
 
 
 @LOOPS.register_module()
@@ -86,6 +104,8 @@ class SemiSupervisedValLoop(_ScoresModels, ValLoop):
         ValueError: If ``models`` names something else, or ``save_best`` a metric that will not be.
     """
 
+    part = 'val'
+
     def __init__(
         self,
         runner: Runner,
@@ -97,26 +117,6 @@ class SemiSupervisedValLoop(_ScoresModels, ValLoop):
         super().__init__(runner, dataloader, Evaluator([]), fp16)
         self._set_models(models, evaluator)
         _check_save_best(runner, models)
-
-    def run(self) -> dict[str, float]:
-        """Validate once; returns the metrics."""
-        self.runner.call_hook('before_val')
-        self.runner.call_hook('before_val_epoch')
-        self.runner.model.eval()
-        for idx, data_batch in enumerate(self.dataloader):
-            self.run_iter(idx, data_batch)
-        metrics = self._metrics()
-        self.runner.call_hook('after_val_epoch', metrics=metrics)
-        self.runner.call_hook('after_val')
-        return metrics
-
-    def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Predict on one batch."""
-        self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
-        outputs = self._predict(data_batch)
-        self.runner.call_hook(
-            'after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
-        )
 
 
 @LOOPS.register_module()
@@ -135,6 +135,8 @@ class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
         ValueError: If ``models`` names something else.
     """
 
+    part = 'test'
+
     def __init__(
         self,
         runner: Runner,
@@ -145,26 +147,6 @@ class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
     ) -> None:
         super().__init__(runner, dataloader, Evaluator([]), fp16)
         self._set_models(models, evaluator)
-
-    def run(self) -> dict[str, float]:
-        """Test once; returns the metrics."""
-        self.runner.call_hook('before_test')
-        self.runner.call_hook('before_test_epoch')
-        self.runner.model.eval()
-        for idx, data_batch in enumerate(self.dataloader):
-            self.run_iter(idx, data_batch)
-        metrics = self._metrics()
-        self.runner.call_hook('after_test_epoch', metrics=metrics)
-        self.runner.call_hook('after_test')
-        return metrics
-
-    def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Predict on one batch."""
-        self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
-        outputs = self._predict(data_batch)
-        self.runner.call_hook(
-            'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
-        )
 
 
 def _coco_scores(evaluator: Evaluator) -> Iterator[str]:

@@ -9,7 +9,8 @@ from typing import Any
 from mmengine.logging import print_log
 
 from ssod.data.coco_json import read_coco, write_beside, write_json
-from ssod.data.labeled_images import LabeledSplits, coco_of, image_root, look_for_labeled
+from ssod.data.folder import look_into
+from ssod.data.labeled_images import LabeledSplits, coco_of, image_root
 from ssod.data.voc import read_voc
 from ssod.data.yolo import has_names, read_yolo
 
@@ -66,7 +67,7 @@ def read_labels(path: str | Path) -> LabeledSplits:
         file = _data_yaml(yamls)
     if file is not None:
         return read_yolo(file)
-    content = look_for_labeled(path)
+    content = look_into(path)
     if any(file.suffix.lower() == '.xml' for file in content.others):
         return read_voc(path, content)
     raise ValueError(

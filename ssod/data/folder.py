@@ -86,10 +86,7 @@ def look_into(root: Path) -> FolderContent:
         PermissionError: If it cannot be looked into.
     """
     if not root.is_dir():
-        raise FileNotFoundError(
-            f'UnlabeledFolder: data_root {root} is no folder; give one that holds the '
-            f'unlabelled images'
-        )
+        raise FileNotFoundError(f'{root} is no folder; give one that holds images')
     content = FolderContent([], [], [], [])
     seen: set[str] = set()
 
@@ -114,14 +111,12 @@ def look_into(root: Path) -> FolderContent:
     for paths in content:
         paths.sort(key=str)
     if root in content.unreadable:
-        raise PermissionError(
-            f'UnlabeledFolder: data_root {root} cannot be looked into; check its permissions'
-        )
+        raise PermissionError(f'{root} cannot be looked into; check its permissions')
     if not content.images:
         found = Counter(path.suffix or 'no extension' for path in content.others)
         others = ', '.join(f'{n} with {suffix}' for suffix, n in found.most_common(3))
         raise FileNotFoundError(
-            f'UnlabeledFolder: no image in {root} or its sub-folders; looked for '
+            f'no image in {root} or its sub-folders; looked for '
             f'{", ".join(EXTENSIONS)}, found {f"files: {others}" if others else "no file"}'
         )
     return content

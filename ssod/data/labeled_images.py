@@ -8,7 +8,6 @@ from typing import Any
 
 from PIL import Image
 
-from ssod.data.folder import FolderContent, look_into
 from ssod.data.load_image import exif_of, printable, turn_of
 
 DIGITS = 4
@@ -63,19 +62,6 @@ class LabeledSplits:
     classes: Sequence[str]
     splits: dict[str, list[LabeledImage]]
     remarks: list[str] = field(default_factory=list)
-
-
-def look_for_labeled(folder: Path) -> FolderContent:
-    """Find images and other files in a folder and its sub-folders.
-
-    Raises:
-        FileNotFoundError: If there is no image.
-        PermissionError: If the folder cannot be looked into.
-    """
-    try:
-        return look_into(folder)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(str(error).removeprefix('UnlabeledFolder: ')) from None
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from ssod.data.folder import EXTENSIONS
+from ssod.data.folder import EXTENSIONS, look_into
 from ssod.data.labeled_images import (
     Box,
     Corners,
@@ -20,7 +20,6 @@ from ssod.data.labeled_images import (
     clip,
     image_size,
     leave_out_empty,
-    look_for_labeled,
     read_lines,
 )
 
@@ -196,7 +195,7 @@ def _place(settings: Mapping[str, Any], place: str, split: str, file: Path) -> P
 
 
 def _found(path: Path) -> Iterable[Path]:
-    return look_for_labeled(path).images if path.is_dir() else _listed(path)
+    return look_into(path).images if path.is_dir() else _listed(path)
 
 
 def _listed(file: Path) -> Iterator[Path]:

@@ -99,7 +99,7 @@ def test_a_link_into_a_folder_that_cannot_be_entered(tmp_path, monkeypatch):
 
 
 def test_a_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'data_root .*gone is no folder'):
+    with pytest.raises(FileNotFoundError, match=r'gone is no folder; give one that holds images'):
         UnlabeledFolder(str(tmp_path / 'gone'))
 
 

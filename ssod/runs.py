@@ -299,6 +299,16 @@ class _Runner(Runner):
     def dump_config(self) -> None:
         """Left to :meth:`load_or_resume`."""
 
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = 'cpu',
+    ) -> None:
+        """Go on from a checkpoint, read into the CPU's memory; an optimizer's counts stay there."""
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+
     def load_or_resume(self) -> None:
         """Load weights; if they fit, a training writes its config."""
         super().load_or_resume()

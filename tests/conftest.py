@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Before anything counts the GPUs: a test says the same on every machine.
+os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ssod import runs
 from ssod.own_data import OwnData
@@ -317,6 +318,16 @@ def test_mmengines_own_resume_goes_on_as_ours_does(digits_cfg):
     (place / 'iter_1.pth').touch()
     runner = runs.build_runner(digits_cfg, ['train'])
     assert (runner._resume, runner._load_from) == (True, str(place / 'iter_1.pth'))
+
+
+def test_a_checkpoint_is_read_into_the_memory_of_the_cpu(digits_cfg, monkeypatch):
+    # An optimizer that is not fused would ask a GPU for its counts, one tensor after the other.
+    read = []
+    monkeypatch.setattr(Runner, 'load_checkpoint', lambda *given, **named: read.append(named) or {})
+    runner = runs.build_runner(digits_cfg, ['train'])
+    with pytest.raises(KeyError):
+        runner.resume('iter_1.pth')
+    assert read == [dict(map_location='cpu')]
 
 
 def test_what_is_scored():

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Train through Slurm.
-#   [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS='...'] \
+#   [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [MASTER_PORT=...] [SRUN_ARGS='...'] \
 #       tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
 set -euo pipefail
 if [ $# -lt 3 ]; then
@@ -9,6 +9,8 @@ if [ $# -lt 3 ]; then
 fi
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
+# Jobs that share a node must not meet at one port.
+export MASTER_PORT=${MASTER_PORT:-$((20000 + RANDOM % 10000))}
 # SRUN_ARGS is a list of words.
 # shellcheck disable=SC2086
 exec srun --partition="$1" --job-name="$2" \

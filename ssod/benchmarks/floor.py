@@ -41,7 +41,11 @@ class Floor:
         with self._wrapper.optim_context(self._model):
             losses = self._student.loss(*joint)
         total, _ = self._student.parse_losses(losses)
-        self._wrapper.update_params(total)
+        # As the class has them: those of the training's own wrapper are guarded.
+        kind = type(self._wrapper)
+        kind.backward(self._wrapper, total)
+        kind.step(self._wrapper)
+        self._wrapper.zero_grad()
 
 
 def _ready(trainer: Trainer) -> tuple[Batch, Batch]:

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.distributed import init_process_group
@@ -47,6 +48,9 @@ def rank_seconds(bench: Bench, path: Path, rounds: int, steps: int = 4) -> dict[
     on_cpu = torch.cuda.device_count() < 2
     seconds: dict[str, list[float]] = {name: [] for name in GROUPS}
     with ExitStack() as stack:
+        if on_cpu:
+            # Before the processes begin, for what they import looks for GPUs.
+            stack.enter_context(patch.dict(os.environ, CUDA_VISIBLE_DEVICES=''))
         groups = {
             name: _begin(stack, sizes, on_cpu, bench, path, start, threshold)
             for name, sizes in GROUPS.items()
@@ -99,7 +103,6 @@ def _open(
         OMP_NUM_THREADS='1',
     )
     if on_cpu:
-        os.environ['CUDA_VISIBLE_DEVICES'] = ''
         init_process_group('gloo')
     _TRAINERS.append(bench.trainer(path, start, threshold, 'pytorch'))
 

@@ -68,6 +68,9 @@ class _ScoresModels:
                 _name_files(of_model, name)
             evaluators[name] = self.runner.build_evaluator(of_model)
             evaluators[name].dataset_meta = self.dataloader.dataset.metainfo
+            for metric in evaluators[name].metrics:
+                # Through the group: machines may share no folder for results to meet in.
+                metric.collect_device = 'gpu'
         self.evaluator = _EachModels(evaluators)
 
     @torch.no_grad()

@@ -8,8 +8,14 @@ non-maximum suppression moves apart by level or class are multiples of 32.
 from typing import Any
 
 import torch
+from mmcv.ops import MultiScaleDeformableAttention
 from mmdet.models import DeformableDETR
-from mmdet.models.dense_heads import DETRHead, TOODHead
+from mmdet.models.dense_heads import (
+    AutoAssignHead,
+    DETRHead,
+    FreeAnchorRetinaHead,
+    TOODHead,
+)
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.dense_heads.gfl_head import Integral
 from mmdet.models.layers.transformer import ConditionalDetrTransformerDecoder
@@ -34,6 +40,8 @@ def keep_places_precise(model: nn.Module) -> None:
             teller.register_forward_hook(_widen)
         if type(part) is Integral:
             part.__class__ = PreciseIntegral
+        if isinstance(part, TOODHead | AutoAssignHead | FreeAnchorRetinaHead):
+            part.loss_by_feat = _PreciseLosses(part)
 
 
 class PreciseIntegral(Integral):
@@ -54,8 +62,24 @@ class PrecisePlacesHook(Hook):
         keep_places_precise(runner.model)
 
 
+class _PreciseLosses:
+    """A head's losses outside autocast, which on GPUs refuses those that take probabilities.
+
+    Args:
+        head: The head; a copy of it, made with this, has its own.
+    """
+
+    def __init__(self, head: BaseDenseHead) -> None:
+        self.head = head
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the losses; what they are of is float32 already."""
+        with torch.autocast(next(self.head.parameters()).device.type, enabled=False):
+            return type(self.head).loss_by_feat(self.head, *args, **kwargs)
+
+
 def _telling_places(part: nn.Module) -> list[nn.Module]:
-    """The submodules of a part whose outputs become places of boxes; most parts have none."""
+    """The submodules of a part whose outputs have to be float32; most parts have none."""
     if isinstance(part, TOODHead):
         # It looks boxes up at offsets, in the offsets' type.
         return [part, part.reg_offset_module]
@@ -65,6 +89,9 @@ def _telling_places(part: nn.Module) -> list[nn.Module]:
         # One for all layers, or one for each, which may be the same.
         branches = [part.fc_reg] if hasattr(part, 'fc_reg') else part.reg_branches
         return list(dict.fromkeys(branches))
+    # Its operator computes in the type of its values; of bfloat16 mmcv has none.
+    if isinstance(part, MultiScaleDeformableAttention):
+        return [part.value_proj]
     # Points from which others are reckoned.
     if isinstance(part, DeformableDETR) and not part.as_two_stage:
         return [part.reference_points_fc]

@@ -54,6 +54,12 @@ def test_both_are_scored_in_one_pass(trained):
     assert metrics.batches == 1
 
 
+def test_scores_meet_through_the_group_of_processes(scored_cfg):
+    loop = Runner.from_cfg(scored_cfg).val_loop
+    metrics = [m for e in loop.evaluator.evaluators.values() for m in e.metrics]
+    assert [metric.collect_device for metric in metrics] == ['gpu', 'gpu']
+
+
 def test_test_gives_the_validations_last_scores(trained):
     cfg, metrics = trained
     cfg = copy.deepcopy(cfg)

@@ -1,9 +1,13 @@
 """Boxes and points in float32, whatever autocast computes the rest in."""
 
+import copy
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
+from mmcv.ops import MultiScaleDeformableAttention
+from mmdet.models.dense_heads import TOODHead
 from mmdet.models.dense_heads.gfl_head import Integral
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -53,6 +57,45 @@ def test_points_that_boxes_are_reckoned_from(name):
     references = seen[0][0] if isinstance(seen[0], list) else seen[0]
     assert references.dtype == torch.float32
     assert (references != references.bfloat16()).float().mean() > 0.5
+
+
+def test_losses_of_probabilities_are_outside_autocast():
+    # A GPU's autocast refuses binary cross entropy of probabilities.
+    head = MODELS.build(get_config('mmdet::tood/tood_r50_fpn_1x_coco.py').model.bbox_head)
+    holder, seen = nn.ModuleList([head]), []
+    keep_places_precise(holder)
+    copied = copy.deepcopy(holder)[0]
+
+    def losses(*given):
+        seen.append((*given, torch.is_autocast_enabled('cpu')))
+
+    with (
+        mock.patch.object(TOODHead, 'loss_by_feat', losses),
+        torch.autocast('cpu', dtype=torch.bfloat16),
+    ):
+        head.loss_by_feat('maps')
+        copied.loss_by_feat('others')
+        assert torch.is_autocast_enabled('cpu')
+    # A copy's losses are its own.
+    assert [given[0] is of for given, of in zip(seen, (head, copied), strict=True)] == [True, True]
+    assert [given[1:] for given in seen] == [('maps', False), ('others', False)]
+
+
+def test_what_attention_samples_is_float32():
+    attention = MultiScaleDeformableAttention(embed_dims=8, num_heads=2, num_levels=1, num_points=2)
+    seen = []
+    attention.value_proj.register_forward_hook(lambda _, __, given: seen.append(given.dtype))
+    keep_places_precise(attention)
+    attention.value_proj.register_forward_hook(lambda _, __, given: seen.append(given.dtype))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        attention(
+            torch.randn(3, 1, 8),
+            value=torch.randn(16, 1, 8),
+            reference_points=torch.rand(1, 3, 1, 2),
+            spatial_shapes=torch.tensor([[4, 4]]),
+            level_start_index=torch.tensor([0]),
+        )
+    assert seen == [torch.bfloat16, torch.float32]
 
 
 def detr(name):

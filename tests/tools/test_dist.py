@@ -354,6 +354,17 @@ def test_slurm(tmp_path):
     assert {'--gres=gpu:8', '--ntasks=16', '--ntasks-per-node=8', '--time=9', '--quiet'} <= {*words}
 
 
+def test_slurm_jobs_meet_at_ports_of_their_own(tmp_path):
+    (tmp_path / 'srun').write_text('#!/bin/sh\necho "$MASTER_PORT"\n')
+    (tmp_path / 'srun').chmod(0o755)
+    env = {'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
+    call = ['slurm_train.sh', 'gpu', 'job', 'c.py']
+    ports = {int(*printed(*call, **env)) for _ in range(8)}
+    assert len(ports) > 1
+    assert min(ports) >= 20000 and max(ports) < 30000
+    assert printed(*call, **env, MASTER_PORT='7') == ['7']
+
+
 @pytest.mark.parametrize(
     ('script', 'arguments'),
     [('dist_train.sh', ['c.py']), ('dist_test.sh', ['c.py', 'x.pth'])],

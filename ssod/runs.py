@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed import destroy_process_group, init_process_group, is_initialized
@@ -31,6 +32,9 @@ BACKENDS = {
 }
 """Where a run's scalars can go beside its own folder: the package, and mmengine's class for it."""
 
+TIMEOUT = 3600
+"""Seconds that ranks wait for the first one, which checks data, downloads and scores; NCCL's own
+ten minutes are too few."""
 CONFIGS = ('.json', '.py', '.yaml', '.yml')
 """What the name of a config ends with."""
 
@@ -283,6 +287,8 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
             init_process_group('gloo')
             # A rank that leaves without a word makes the others abort.
             atexit.register(destroy_process_group)
+    if 'timeout' not in ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}):
+        cfg.merge_from_dict({'env_cfg.dist_cfg.timeout': TIMEOUT})
     # One name is one object, and a second run in a process would write where the first one did.
     cfg.get('visualizer', {}).pop('name', None)
     runner = _Runner.from_cfg(cfg)
@@ -310,9 +316,19 @@ class _Runner(Runner):
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
 
     def load_or_resume(self) -> None:
-        """Load weights; if they fit, a training writes its config."""
+        """Load weights; if they fit, a training writes its config.
+
+        Raises:
+            ValueError: If processes go on at different iterations.
+        """
         super().load_or_resume()
         if self.trains:
+            begun = all_gather_object(self.iter)
+            if len(set(begun)) > 1:
+                raise ValueError(
+                    f'{self.work_dir}: ranks would go on at different iterations, {begun}; give '
+                    f'each machine the checkpoint, and name it with --resume FILE'
+                )
             super().dump_config()
 
 

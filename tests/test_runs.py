@@ -330,6 +330,21 @@ def test_a_checkpoint_is_read_into_the_memory_of_the_cpu(digits_cfg, monkeypatch
     assert read == [dict(map_location='cpu')]
 
 
+def test_ranks_that_would_go_on_apart_are_refused(digits_cfg, monkeypatch):
+    # As where the work directory is on one machine alone.
+    monkeypatch.setattr(runs, 'all_gather_object', lambda iteration: [iteration, 40])
+    runner = runs.build_runner(digits_cfg, ['train'])
+    with pytest.raises(ValueError, match=r'different iterations, \[0, 40\]; give each machine'):
+        runner.train()
+    assert not list(Path(digits_cfg.work_dir).glob('*.py'))
+
+
+@pytest.mark.parametrize(('own', 'seconds'), [({}, 3600), ({'timeout': 60}, 60)])
+def test_ranks_wait_for_each_other(digits_cfg, own, seconds):
+    digits_cfg.env_cfg.dist_cfg = dict(backend='nccl', **own)
+    assert runs.build_runner(digits_cfg, ['train']).cfg.env_cfg.dist_cfg.timeout == seconds
+
+
 def test_what_is_scored():
     cfg = Config.fromfile(CONFIG)
     runs.set_scored(cfg, None)

@@ -285,7 +285,7 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
         ),
         (
             'mmdet::tridentnet/tridentnet_r50-caffe_1x_coco.py',
-            'TridentFasterRCNN has features of three images',
+            'TridentFasterRCNN makes three sets of features',
         ),
         (
             'mmdet::guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py',

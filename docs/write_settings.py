@@ -21,6 +21,7 @@ from ssod import api, schedules
 from ssod.data.scenes import DigitsScenes
 from ssod.files import write_whole
 from ssod.models.box_jitter import BoxJitter
+from ssod.models.class_verifier import ClassVerifier
 from ssod.models.consistency import Consistency
 from ssod.teachers.limits import Limits
 
@@ -34,8 +35,8 @@ All that can stand in a config under a name of ssod, with its type and default; 
 """
 TOPICS = {
     'The model': (
-        '`model`, with `consistency` and `box_jitter` in it.',
-        'SemiSupervisedDetector Consistency BoxJitter TwoStreamPreprocessor',
+        '`model`, with `consistency`, `verifier` and `box_jitter` in it.',
+        'SemiSupervisedDetector Consistency ClassVerifier BoxJitter TwoStreamPreprocessor',
     ),
     'Teachers': (
         '`default_hooks.teacher`.',
@@ -90,7 +91,7 @@ REGISTRIES = [kinds for kinds in vars(registry).values() if isinstance(kinds, Re
 GIVEN = {'runner', 'dataloader', 'evaluator', 'dataset', 'init_cfg'}
 """What the runner hands over, or any module of mmengine takes."""
 UPSTREAM = ('mmengine', 'mmdet', 'mmcv')
-INNER = (Consistency, BoxJitter, Limits, DigitsScenes)
+INNER = (Consistency, ClassVerifier, BoxJitter, Limits, DigitsScenes)
 """Settings within settings, which are in no registry."""
 
 SECTION = re.compile(r'^(Args|Attributes|Raises|Returns):\n((?:    .*\n|\n)*)', re.MULTILINE)

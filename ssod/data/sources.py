@@ -59,6 +59,21 @@ class ImageSources(ConcatDataset):
         known = zip(self.datasets, self._unlabeled, strict=True)
         return [dataset for dataset, unlabeled in known if unlabeled]
 
+    def labeled_draws(self, seed: int, views: int) -> Iterator[Draw]:
+        """Each labelled image some times, with another view each time.
+
+        Args:
+            seed: Of order and views; no sampler draws the same.
+            views: How many times.
+        """
+        starts = [0, *self.cumulative_sizes[:-1]]
+        known = zip(starts, self.cumulative_sizes, self._unlabeled, strict=True)
+        places = [p for start, end, unlabeled in known if not unlabeled for p in range(start, end)]
+        rng = np.random.default_rng(seed)
+        for view in range(views):
+            for place in rng.permutation(places).tolist():
+                yield Draw(place, (seed, view, place, len(self)))
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Load one image as its views."""
         if isinstance(index, Draw):

@@ -1,6 +1,6 @@
 """The consistency loss: student and teacher should say the same of the same regions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,10 +15,14 @@ from ssod.losses.consistency import (
     foreground,
     mean_over_regions,
 )
+from ssod.models.class_verifier import verified
 from ssod.models.features import Features
 from ssod.models.regions import boxes_of_class, region_head, share_inside
 from ssod.schedules import build_schedule
 from ssod.strict import strict_settings
+
+Verify = Callable[[list[Tensor]], list[Tensor]]
+"""For the regions (N, 4) of each image, the logarithms (N, K) of their classes' probabilities."""
 
 
 @strict_settings
@@ -57,9 +61,19 @@ class Consistency:
         self.head = region_head(detector)
 
     def regions(
-        self, teacher: BaseDetector, features: Features, samples: list[DetDataSample]
+        self,
+        teacher: BaseDetector,
+        features: Features,
+        samples: list[DetDataSample],
+        verify: Verify | None = None,
     ) -> list[InstanceData]:
         """The teacher's regions of each image, with its opinion.
+
+        Args:
+            teacher: Proposes and judges them.
+            features: Its own.
+            samples: The weak views'.
+            verify: Says of which class regions are; ``None`` if the teacher alone does.
 
         Returns:
             For each image ``priors`` (N, 4) and the share of each that is inside the view,
@@ -68,9 +82,12 @@ class Consistency:
         """
         regions = self.head.propose(teacher, features, samples, self.num_regions)
         opinions = self.head.evaluate(teacher, features, regions)
-        for region, sample, (logits, boxes) in zip(regions, samples, opinions, strict=True):
-            region.visible = share_inside(region.priors, sample.img_shape)
+        which = verify([region.priors for region in regions]) if verify else None
+        for i, (region, (logits, boxes)) in enumerate(zip(regions, opinions, strict=True)):
+            region.visible = share_inside(region.priors, samples[i].img_shape)
             logits = logits.chunk(2, dim=1)[0] if self.head.two_heads else logits
+            if which is not None:
+                logits = verified(logits, which[i], self.head.softmax)
             classes = logits[:, :-1] if self.head.softmax else logits
             region.logits = logits
             region.labels = classes.argmax(dim=1)

@@ -100,6 +100,7 @@ def localize_checkpoints(model: Any) -> Any:
 
 
 _BRANCHES = ('student.', 'teacher.')
+_VERIFIER = 'verifier.'
 
 
 @HOOKS.register_module()
@@ -168,7 +169,16 @@ def _fit_pair(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """What each can take of its own, and what to tell the user: nothing if all fits as it is."""
     fitted = {key: value for key, value in given.items() if not key.startswith(_BRANCHES)}
+    own, its = (
+        {key: value.shape for key, value in state.items() if key.startswith(_VERIFIER)}
+        for state in (model.state_dict(), given)
+    )
     messages = []
+    if own != its:
+        messages.append(f'it has {"another" if own and its else "a" if its else "no"} verifier')
+        # One that has learnt nothing yet is as good as it was built.
+        fitted = {key: value for key, value in fitted.items() if key not in its}
+        fitted |= {key: model.state_dict()[key] for key in own}
     for branch in _BRANCHES:
         name = branch.rstrip('.')
         theirs = {k.removeprefix(branch): v for k, v in given.items() if k.startswith(branch)}

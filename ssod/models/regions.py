@@ -44,12 +44,14 @@ class RegionHead(metaclass=ABCMeta):
     """How one kind of detector is asked about regions.
 
     Attributes:
+        num_classes: K, without the background.
         softmax: Whether class logits make one softmax, background last, or sigmoids.
         two_heads: Whether there are two classifiers, see
             :class:`~ssod.models.two_heads.TwoHeadBBoxHead`; the teacher then speaks by the first
             and the student answers by the second.
     """
 
+    num_classes: int
     softmax: bool
     two_heads = False
 
@@ -121,7 +123,10 @@ class TwoStageRegions(RegionHead):
     softmax = True
 
     def __init__(self, roi_head: Any) -> None:
-        self.two_heads = isinstance(roi_head.bbox_head, TwoHeadBBoxHead)
+        head = roi_head.bbox_head
+        first: Any = head[0] if isinstance(head, nn.ModuleList) else head
+        self.num_classes = first.num_classes
+        self.two_heads = isinstance(head, TwoHeadBBoxHead)
 
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
@@ -163,6 +168,7 @@ class DenseRegions(RegionHead):
 
     def __init__(self, detector: BaseDetector) -> None:
         head = detector.bbox_head
+        self.num_classes = head.num_classes
         self.softmax = head.cls_out_channels != head.num_classes
         self.sides = torch.tensor([s[0] * self.SIDE for s in head.prior_generator.strides])
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from ssod.data.branches import Branch
 from ssod.losses.named import Losses, named, with_factors
 from ssod.models.box_jitter import BoxJitter
 from ssod.models.box_weights import weighted_boxes
+from ssod.models.class_verifier import ClassVerifier
 from ssod.models.consistency import Consistency
 from ssod.models.depthwise import quicken_depthwise
 from ssod.models.features import Features, given_features, images
@@ -56,11 +58,15 @@ class SemiSupervisedDetector(BaseDetector):
             predictions tell how sure they are of their place; ``None`` if no selector asks for it.
         consistency: Settings of :class:`~ssod.models.consistency.Consistency`, α among them;
             ``None`` for no consistency loss.
+        verifier: Settings of a :class:`~ssod.models.class_verifier.ClassVerifier`, who says of
+            which class the consistency loss's regions are; its ``backbone`` is the detector's where
+            none is given, as pretrained. ``None`` if the teacher says so itself.
         predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:
         ValueError: If a setting is unknown or has no such value, the consistency loss does not know
-            the detector's kind of head, or whole batches are resized after the teacher spoke.
+            the detector's kind of head or is missing for the verifier, or whole batches are resized
+            after the teacher spoke.
     """
 
     training: bool
@@ -76,6 +82,7 @@ class SemiSupervisedDetector(BaseDetector):
         pseudo_factors: Mapping[str, float] | None = None,
         box_jitter: Mapping[str, Any] | None = None,
         consistency: Mapping[str, Any] | None = None,
+        verifier: Mapping[str, Any] | None = None,
         predict_on: str = 'teacher',
     ) -> None:
         super().__init__(data_preprocessor)
@@ -101,11 +108,25 @@ class SemiSupervisedDetector(BaseDetector):
                 del self.pseudo_factors[name]
         self.box_jitter = None if box_jitter is None else BoxJitter(self.student, **box_jitter)
         self.consistency = None if consistency is None else Consistency(self.student, **consistency)
+        self.verifier = None if verifier is None else self._build_verifier(detector, verifier)
         if self.consistency or type(self).hand_over is not SemiSupervisedDetector.hand_over:
             refuse_resizing(self.data_preprocessor.data_preprocessor)
         self.predict_on = predict_on
         self.step = 0
         """Iterations since the teacher began; a hook counts them."""
+
+    def _build_verifier(
+        self, detector: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> ClassVerifier:
+        if self.consistency is None:
+            raise ValueError(
+                'model.verifier says of which class the regions of the consistency loss are, but '
+                'model.consistency is None; set one, or verifier=None'
+            )
+        backbone = settings.get('backbone', detector.get('backbone'))
+        return ClassVerifier(
+            **{**settings, 'backbone': backbone}, num_classes=self.consistency.head.num_classes
+        )
 
     def train(self, mode: bool = True) -> 'SemiSupervisedDetector':
         """Set the student's mode; the teacher stays in eval mode whatever the loop says.
@@ -125,8 +146,9 @@ class SemiSupervisedDetector(BaseDetector):
             OSError: If pretrained weights do not exist or cannot be downloaded; says where from and
                 where to.
         """
-        localize_checkpoints(self.student)
-        self.student.init_weights()
+        pretrained = [self.student, *([self.verifier.backbone] if self.verifier else [])]
+        for model in pretrained:
+            localize_checkpoints(model).init_weights()
         self.teacher.load_state_dict(self.student.state_dict())
         self._is_init = True
 
@@ -228,10 +250,14 @@ class SemiSupervisedDetector(BaseDetector):
         predictions = [sample.pred_instances for sample in predicted]
         if self.box_jitter is not None:
             self.box_jitter.mark(self.teacher, features, samples, predictions)
-        return predictions, self.notes(features, samples, predictions)
+        return predictions, self.notes(inputs, features, samples, predictions)
 
     def notes(
-        self, features: Features, samples: list[DetDataSample], predictions: list[InstanceData]
+        self,
+        inputs: Tensor,
+        features: Features,
+        samples: list[DetDataSample],
+        predictions: list[InstanceData],
     ) -> list[Any] | None:
         """What the teacher tells of each weak view beside its boxes.
 
@@ -239,6 +265,7 @@ class SemiSupervisedDetector(BaseDetector):
         with :meth:`hand_over`, and may write into ``predictions`` what its selector wants to know.
 
         Args:
+            inputs: (B, 3, H, W), the weak views.
             features: The teacher's.
             samples: The weak views'.
             predictions: Of each image, before the selector.
@@ -248,7 +275,8 @@ class SemiSupervisedDetector(BaseDetector):
         """
         if self.consistency is None:
             return None
-        return list(self.consistency.regions(self.teacher, features, samples))
+        verify = partial(self.verifier, inputs) if self.verifier else None
+        return list(self.consistency.regions(self.teacher, features, samples, verify))
 
     def hand_over(self, note: Any, strong: DetDataSample, matrix: Tensor) -> None:
         """Put a note into the sample of the strong view, where the losses find it.

@@ -109,10 +109,14 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         self.box_jitter = BoxJitter(self.student, **(box_jitter or {}))
 
     def notes(
-        self, features: Features, samples: list[DetDataSample], predictions: list[InstanceData]
+        self,
+        inputs: Tensor,
+        features: Features,
+        samples: list[DetDataSample],
+        predictions: list[InstanceData],
     ) -> list[Any]:
         """The teacher's features, beside the regions of the consistency loss if there is one."""
-        regions = super().notes(features, samples, predictions) or [None] * len(samples)
+        regions = super().notes(inputs, features, samples, predictions) or [None] * len(samples)
         views = [WeakView(features, i, sample.img_shape) for i, sample in enumerate(samples)]
         return list(zip(views, regions, strict=True))
 

@@ -18,6 +18,7 @@ from ssod.data.sampler import SourceRatioSampler
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
 from ssod.pseudo_labels.projection import project_instances, view_to_view
 from ssod.pseudo_labels.selectors import Selector, check, restore, state_of
+from ssod.teachers.verifier import fit_verifier
 
 
 class TeacherHook(Hook, metaclass=ABCMeta):
@@ -70,6 +71,8 @@ class TeacherHook(Hook, metaclass=ABCMeta):
     def before_train(self, runner: Runner) -> None:
         """Check the loop, the batch and the selector, and watch for the optimizer's real steps.
 
+        A verifier of classes, if there is one, learns those of the labelled images.
+
         Raises:
             ValueError: If one of them does not suit.
         """
@@ -93,8 +96,11 @@ class TeacherHook(Hook, metaclass=ABCMeta):
             self.updates = 0
         else:
             restore(self.selector, self._selector_state)
-        check(self.selector, unwrap(runner.model))
-        self.start(unwrap(runner.model))
+        model = unwrap(runner.model)
+        check(self.selector, model)
+        if model.verifier is not None and runner.iter == 0:
+            fit_verifier(runner, model, model.verifier)
+        self.start(model)
         # The optimizer itself is asked, for it does not step at every iteration: not while
         # gradients accumulate, and not where a gradient scaler met an infinite gradient.
         runner.optim_wrapper.optimizer.register_step_post_hook(self._saw_step)

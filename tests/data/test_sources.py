@@ -60,6 +60,17 @@ def test_draws_are_numbered_over_all_ranks(sources):
     assert keys(0, 1, 4) == [(9, 0, 0), (9, 1, 0), (9, 0, 1), (9, 1, 1)]
 
 
+def test_labelled_images_are_drawn_some_times_each_with_other_views(sources):
+    draws = list(sources.labeled_draws(seed=4, views=3))
+    assert [sorted(map(int, draws[i : i + 2])) for i in (0, 2, 4)] == [[0, 1]] * 3
+    assert len({draw.key for draw in draws}) == 6
+    assert not same(sources[draws[0]], sources[next(d for d in draws[2:] if d == draws[0])])
+    again, other = (list(sources.labeled_draws(seed, 3)) for seed in (4, 5))
+    assert [draw.key for draw in again] == [draw.key for draw in draws]
+    assert not {draw.key for draw in other} & {draw.key for draw in draws}
+    assert all(sources[draw]['inputs']['labeled'] is not None for draw in draws)
+
+
 @pytest.mark.parametrize('num_workers', [1, 4])
 def test_the_same_batches_from_any_number_of_workers(digits_cfg, num_workers):
     def batches(count):

@@ -223,6 +223,47 @@ def test_a_checkpoint_that_must_fit(
         )
 
 
+class VerifiedPair(Pair):
+    """One with something that is neither the student's nor the teacher's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verifier = nn.Linear(1, 3, bias=False)
+        self.verifier.weight.data.fill_(7.0)
+
+
+# What a checkpoint of a verified or a plain pair brings to the other, and what is told.
+@pytest.mark.parametrize(
+    ('source', 'target', 'told'),
+    [(Pair, VerifiedPair, 'it has no verifier'), (VerifiedPair, Pair, 'it has a verifier')],
+)
+def test_a_verifier_more_or_less(source: type[Pair], target: type[Pair], told: str) -> None:
+    checkpoint = {'state_dict': {k: v + 1 for k, v in source().state_dict().items()}}
+    run = runner(target())
+    PretrainedDetectorHook().after_load_checkpoint(run, checkpoint)
+    state = checkpoint['state_dict']
+    assert state.keys() == run.model.state_dict().keys()
+    assert state['student.body'].item() == 51
+    assert state['teacher.body'].item() == 61
+    # It has not learnt anything yet, and is left as it began.
+    assert 'verifier.weight' not in state or state['verifier.weight'].eq(7.0).all()
+    assert run.logger == [f'pretrained detector: {told}']
+    # A run does not go on with another model than it began with.
+    run._resume = True
+    with pytest.raises(ValueError, match=told):
+        PretrainedDetectorHook().after_load_checkpoint(run, {'state_dict': source().state_dict()})
+
+
+def test_a_verifier_of_other_classes_is_left_as_it_began() -> None:
+    given = VerifiedPair()
+    given.verifier = nn.Linear(1, 5, bias=False)
+    checkpoint = {'state_dict': given.state_dict()}
+    run = runner(VerifiedPair())
+    PretrainedDetectorHook().after_load_checkpoint(run, checkpoint)
+    assert run.logger == ['pretrained detector: it has another verifier']
+    assert checkpoint['state_dict']['verifier.weight'].flatten().tolist() == [7.0] * 3
+
+
 def test_models_without_a_student_are_left_alone() -> None:
     checkpoint = {'state_dict': dict(TENSORS)}
     PretrainedDetectorHook().after_load_checkpoint(runner(Detector(0.0)), checkpoint)

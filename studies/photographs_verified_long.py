@@ -1,0 +1,13 @@
+# And with three times the iterations?
+_base_ = './photographs_verified.py'
+data = dict(_delete_=True, voc2007_s320=dict(percents=[10], size=192))
+methods = dict(
+    _delete_=True,
+    supervised=dict(
+        config='configs/supervised_fasterrcnn_small.py',
+        settings={'default_hooks.teacher.burn_in': 3600},
+    ),
+    mean_teacher=_base_.methods.mean_teacher,
+)
+seeds = [1]
+settings = {'train_cfg.max_iters': 3600, 'param_scheduler.1.milestones': [3000]}

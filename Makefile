@@ -6,7 +6,8 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.stamp
 LOCK := requirements/lock.txt
 PIP := $(RUN) -m pip --disable-pip-version-check install --no-deps
-# Test processes at once; each computes on one core.
+# Test processes at once; each computes on one core. Tests of one file stay together in one process
+# as long as another is not idle, so that what they share is made once (worksteal).
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -25,7 +26,7 @@ compare: $(READY)  ## mean teacher against supervised training alone, over seeds
 	$(RUN) tools/compare.py $(ARGS)
 
 test: $(READY)  ## run the tests
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: $(READY)  ## ruff and mypy
 	$(RUN) -m ruff format --check

@@ -90,7 +90,8 @@ def main() -> None:
         elif not args.table:
             failed = train(composer, results, args.jobs)
         sum_up(composer, results)
-    sys.exit(failed > 0)
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == '__main__':

@@ -28,6 +28,7 @@ train_cfg = dict(max_iters=3, val_interval=3)
 model = dict(detector=dict(test_cfg=dict(rcnn=dict(score_thr=0.01))))
 default_hooks = dict(checkpoint=dict(interval=3), logger=dict(interval=1))
 """
+SEED_5 = ['--seeds', '5', '--recipes', 'stac_fasterrcnn', 'mt_fasterrcnn']
 BURN_IN = {'mt': 1, 'supervised': 3, 'stac': 0}
 
 
@@ -41,13 +42,8 @@ def compared(bench):
         text = SMALL.format(root=ROOT, name=name)
         text += f"default_hooks['teacher'] = dict(burn_in={burn_in})\n"
         (bench.place / 'configs' / name).write_text(text)
-    return bench, compare(bench, 'first.txt')
-
-
-def compare(bench, log):
-    recipes = ['stac_fasterrcnn', 'mt_fasterrcnn']
-    command = [sys.executable, 'tools/compare.py', '--seeds', 5, '--recipes', *recipes]
-    return bench.run(*command, '--work-dir', 'out', log=log)
+    command = [sys.executable, 'tools/compare.py', *SEED_5, '--work-dir', 'out']
+    return bench, bench.run(*command, log='first.txt')
 
 
 def test_each_recipe_has_its_baseline(compared):
@@ -71,44 +67,42 @@ def test_each_recipe_has_its_baseline(compared):
     assert len(table.splitlines()) == 4
 
 
-def test_what_is_done_is_not_done_again(compared):
+def test_what_is_done_is_not_done_again(compared, call, monkeypatch, capfd):
     bench, _ = compared
-    again = compare(bench, 'again.txt')
+    monkeypatch.chdir(bench.place)
+    call('compare', *SEED_5, '--work-dir', 'out')
+    again = capfd.readouterr().out
     assert 'Iter(train)' not in again
     assert (bench.place / 'out/compare.md').read_text() in again
 
 
-def test_an_unknown_recipe_is_refused(compared):
+def test_an_unknown_recipe_is_refused(compared, call, monkeypatch, capfd):
     bench, _ = compared
-    command = [sys.executable, 'tools/compare.py', '--recipes', 'mt_yolo']
-    assert bench.start(*command, log='unknown.txt').wait() == 2
-    printed = (bench.place / 'unknown.txt').read_text()
+    monkeypatch.chdir(bench.place)
+    with pytest.raises(SystemExit, match='2'):
+        call('compare', '--recipes', 'mt_yolo')
+    printed = capfd.readouterr().err
     assert "invalid choice: 'mt_yolo'" in printed
     assert 'supervised' not in printed.split('choose from')[1]
 
 
-def test_runs_in_which_no_teacher_began(compared):
+def test_options_that_trained_nothing_may_be_corrected(compared):
     bench, _ = compared
     command = [sys.executable, 'tools/compare.py', '--seeds', 6, '--work-dir', 'short']
+    wrong = [*command, '--cfg-options', 'train_cfg.max_iter=1']
+    assert bench.start(*wrong, log='typo.txt').wait() == 1
+    assert 'train_cfg' in (bench.place / 'typo.txt').read_text()
     printed = bench.run(*command, '--cfg-options', 'train_cfg.max_iters=1', log='short.txt')
+    assert json.loads((bench.place / 'short/options.json').read_text()) == ['train_cfg.max_iters=1']
+    # In one iteration no teacher begins, and there is nothing to compare.
     assert printed.splitlines()[-1].startswith('| mean | - | ')
     assert printed.splitlines()[-1].endswith(' | - | - |')
 
 
-def test_options_that_trained_nothing_may_be_corrected(compared):
+def test_runs_of_other_options_are_not_taken_over(compared, call, monkeypatch, capfd):
     bench, _ = compared
-    command = [sys.executable, 'tools/compare.py', '--seeds', 6, '--work-dir', 'typo']
-    wrong = [*command, '--cfg-options', 'train_cfg.max_iter=1']
-    assert bench.start(*wrong, log='typo.txt').wait() == 1
-    assert 'train_cfg' in (bench.place / 'typo.txt').read_text()
-    bench.run(*command, '--cfg-options', 'train_cfg.max_iters=1', log='right.txt')
-    assert json.loads((bench.place / 'typo/options.json').read_text()) == ['train_cfg.max_iters=1']
-
-
-def test_runs_of_other_options_are_not_taken_over(compared):
-    bench, _ = compared
-    command = [sys.executable, 'tools/compare.py', '--work-dir', 'out']
-    command += ['--cfg-options', 'train_cfg.max_iters=7']
-    assert bench.start(*command, log='other.txt').wait() == 2
-    told = (bench.place / 'other.txt').read_text()
+    monkeypatch.chdir(bench.place)
+    with pytest.raises(SystemExit, match='2'):
+        call('compare', '--work-dir', 'out', '--cfg-options', 'train_cfg.max_iters=7')
+    told = capfd.readouterr().err
     assert 'out has runs without --cfg-options; give the same, or another --work-dir' in told

@@ -34,6 +34,9 @@ settings = {{
 }}
 """
 
+OPTIONS = ['cells.py', '--data-root', 'sets']
+OPTIONS += ['--cfg-options', 'model.detector.backbone.weights=None']
+
 
 def write_part(root, part, count):
     names = [f'{part}{i}.png' for i in range(count)]
@@ -62,9 +65,7 @@ def studied(bench):
 
 
 def study(bench, log, *options):
-    command = [sys.executable, ROOT / 'tools/study.py', 'cells.py', '--data-root', 'sets']
-    weights = ['--cfg-options', 'model.detector.backbone.weights=None']
-    return bench.run(*command, *options, *weights, log=log)
+    return bench.run(sys.executable, ROOT / 'tools/study.py', *options, *OPTIONS, log=log)
 
 
 def test_a_study(studied):
@@ -86,13 +87,15 @@ def test_a_study(studied):
     assert 'EMATeacherHook' not in log
 
 
-def test_what_is_done_is_not_done_again(studied):
+def test_what_is_done_is_not_done_again(studied, call, monkeypatch, capfd):
     bench, _ = studied
+    monkeypatch.chdir(bench.place)
     lines = (bench.place / 'cells.jsonl').read_text()
-    assert '3 runs, 0 of them to do' in study(bench, 'again.txt')
+    call('study', *OPTIONS)
+    assert '3 runs, 0 of them to do' in capfd.readouterr().out
     assert (bench.place / 'cells.jsonl').read_text() == lines
-    table = study(bench, 'table.txt', '--table')
-    assert (bench.place / 'cells.md').read_text() in table
+    call('study', '--table', *OPTIONS)
+    assert (bench.place / 'cells.md').read_text() in capfd.readouterr().out
 
 
 def test_the_images_kept_aside(studied):

@@ -15,7 +15,7 @@ model = dict(
     consistency=dict(
         weight=dict(_delete_=True, type='sigmoid', end=2.0, steps=100), kind='kl', num_regions=96
     ),
-    verifier=dict(scale=5 / 3),
+    verifier=dict(scale=1.25),
 )
 default_hooks = dict(
     teacher=dict(burn_in=1200, decay=dict(decay=two_phases)), checkpoint=dict(interval=400)

@@ -69,7 +69,8 @@ def validation_size(cfg: Config) -> tuple[int, int] | None:
 def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
     """Make the images of all data sets larger or smaller, in training and scoring alike.
 
-    The mosaics of MixPL's hook too.
+    The mosaics of MixPL's hook too; the verifier's images stay as large as they are, unless the
+    teacher's come to be larger.
 
     Args:
         cfg: The config; it is changed.
@@ -89,6 +90,10 @@ def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
         if 'mosaic_sides' in part:
             # Of height and width alike.
             part.mosaic_sides = _scaled(part.mosaic_sides, [math.sqrt(math.prod(factors))] * 2)
+    verifier = cfg.get('model', {}).get('verifier')
+    if verifier:
+        before = verifier.get('scale', 1.0)
+        verifier.scale = max(min(before, 1.0), before / math.sqrt(math.prod(factors)))
 
 
 def made_sizes(part: ConfigDict) -> list[tuple[int, int]]:

@@ -47,6 +47,22 @@ def test_mosaics_are_scaled_with_the_images():
     assert tuple(cfg.default_hooks.mixpl.mosaic_sides) == (50, 100)
 
 
+# The verifier's image stays as large as it is, and is never smaller than the teacher's, unless that
+# was wanted.
+@pytest.mark.parametrize(
+    ('scale', 'factor', 'expected'),
+    [(1.25, 0.5, 2.5), (1.25, 1.0, 1.25), (1.25, 4.0, 1.0), (0.5, 2.0, 0.5), (0.5, 0.25, 2.0)],
+)
+def test_the_verifier_sees_images_of_one_size(scale, factor, expected):
+    cfg = config()
+    cfg.model = dict(verifier=dict(scale=scale))
+    scale_sizes(cfg, (factor, factor))
+    assert cfg.model.verifier.scale == expected
+    cfg.model = dict(verifier=None)
+    scale_sizes(cfg, (factor, factor))
+    assert cfg.model.verifier is None
+
+
 def test_what_is_no_crop_has_no_size():
     assert absolute_crop(config(dict(type='Resize', scale=(2, 1)))) is None
 

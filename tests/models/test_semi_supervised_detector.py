@@ -371,3 +371,29 @@ def test_boxes_count_as_much_as_their_weights():
     half = losses_of(model, data)
     torch.testing.assert_close(half['pseudo_loss_bbox'], full['pseudo_loss_bbox'] / 2)
     torch.testing.assert_close(half['sup_loss_bbox'], full['sup_loss_bbox'])
+
+
+@pytest.mark.parametrize('name', ['mt_fasterrcnn', 'supervised_fcos'])
+def test_the_verifier_says_which_and_the_teacher_whether(name):
+    model = digits_model(consistency=dict(kind='kl', num_regions=12), verifier=dict(scale=2.0))
+    model.detector = Config.fromfile(f'configs/{name}_digits10pct.py').model.detector
+    detector = build(model)
+    # Whatever it is shown, class 4 has 0.7 and the others have what is left.
+    left = torch.tensor(0.3 / 9)
+    detector.verifier.classifier.weight.zero_()
+    detector.verifier.classifier.bias.copy_(left.log())
+    detector.verifier.classifier.bias[4] = torch.tensor(0.7).log()
+    weak = pop_branch(batch(), 'weak')
+    _, verified = detector.teach(copy.deepcopy(weak))
+    detector.verifier = None
+    _, plain = detector.teach(weak)
+    for ours, before in zip(verified, plain, strict=True):
+        assert torch.equal(ours.priors, before.priors)
+        assert ours.labels.eq(4).all()
+        if detector.consistency.head.softmax:
+            told, object_ = ours.logits.softmax(1), 1 - before.logits.softmax(1)[:, -1]
+            torch.testing.assert_close(told[:, -1], 1 - object_)
+        else:
+            told, object_ = ours.logits.sigmoid(), before.logits.sigmoid().amax(1)
+        torch.testing.assert_close(told[:, 4], 0.7 * object_)
+        torch.testing.assert_close(told[:, 3], left * object_)

@@ -47,8 +47,8 @@ class ClassVerifier(nn.Module):
 
     A detector that knows a few images by heart mistakes the classes of others, which the features
     that it began with still tell apart. So these are asked again, in a larger image: the teacher
-    says whether a region holds an object, the verifier of which class it would be. After "Label,
-    Verify, Correct" (Kaul et al. 2022, section 3.2), which asks the nearest neighbours of a box.
+    alone says whether a region holds an object, the verifier too of which class it would be. After
+    "Label, Verify, Correct" (Kaul et al. 2022, section 3.2), which asks a box's nearest neighbours.
 
     Args:
         backbone: Config of a backbone that begins with pretrained weights; the model gives the
@@ -194,7 +194,10 @@ def jittered(boxes: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def verified(logits: Tensor, which: Tensor, softmax: bool) -> Tensor:
-    """A teacher's logits with the verifier's classes: the object's probability is shared out anew.
+    """A teacher's logits with the verifier heard: an object's probability is shared out anew.
+
+    Among the classes the shares are the geometric mean of both distributions, so that whoever is
+    surer says more.
 
     Args:
         logits: (N, K) with sigmoids, (N, K + 1) with a softmax, the background's last.
@@ -205,9 +208,9 @@ def verified(logits: Tensor, which: Tensor, softmax: bool) -> Tensor:
     Returns:
         Logits of the same shape; float32.
     """
+    spoken = logits.float().log_softmax(dim=1) if softmax else F.logsigmoid(logits.float())
+    classes = spoken[:, :-1] if softmax else spoken
+    shares = ((classes.log_softmax(dim=1) + which) / 2).log_softmax(dim=1)
     if softmax:
-        spoken = logits.float().log_softmax(dim=1)
-        whether = spoken[:, :-1].logsumexp(dim=1, keepdim=True)
-        return torch.cat([whether + which, spoken[:, -1:]], dim=1)
-    whether = F.logsigmoid(logits.float()).amax(dim=1, keepdim=True)
-    return torch.logit((whether + which).exp(), eps=1e-6)
+        return torch.cat([classes.logsumexp(dim=1, keepdim=True) + shares, spoken[:, -1:]], dim=1)
+    return torch.logit((classes.amax(dim=1, keepdim=True) + shares).exp(), eps=1e-6)

@@ -58,9 +58,9 @@ class SemiSupervisedDetector(BaseDetector):
             predictions tell how sure they are of their place; ``None`` if no selector asks for it.
         consistency: Settings of :class:`~ssod.models.consistency.Consistency`, α among them;
             ``None`` for no consistency loss.
-        verifier: Settings of a :class:`~ssod.models.class_verifier.ClassVerifier`, who says of
-            which class the consistency loss's regions are; its ``backbone`` is the detector's where
-            none is given, as pretrained. ``None`` if the teacher says so itself.
+        verifier: Settings of a :class:`~ssod.models.class_verifier.ClassVerifier`, who says, too,
+            of which class the consistency loss's regions are; its ``backbone`` is the detector's
+            where none is given, as pretrained. ``None`` if the teacher alone says so.
         predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:

@@ -151,15 +151,17 @@ def logs(*probabilities: float) -> Tensor:
 @pytest.mark.parametrize(
     ('softmax', 'teacher', 'which', 'taught'),
     [
-        # An object with 0.8: shared out as the verifier says.
-        (True, [0.6, 0.2, 0.2], [0.1, 0.9], [0.08, 0.72, 0.2]),
-        # The background stays what it is, even where no class is sure.
+        # An object with 0.8, shared out as √(0.75 · 0.1) to √(0.25 · 0.9): as 1 to √3.
+        (True, [0.6, 0.2, 0.2], [0.1, 0.9], [0.8 / (1 + 3**0.5), 0.8 * 3**0.5 / (1 + 3**0.5), 0.2]),
+        # Where both are of one mind nothing changes, nor ever the background.
         (True, [0.05, 0.05, 0.9], [0.5, 0.5], [0.05, 0.05, 0.9]),
-        # Of sigmoids the likeliest says whether it is an object.
-        (False, [0.6, 0.2], [0.25, 0.75], [0.15, 0.45]),
+        # Who is sure outvotes who is not: √(0.99 · 0.5) to √(0.01 · 0.5).
+        (True, [0.495, 0.005, 0.5], [0.5, 0.5], [0.454328, 0.045672, 0.5]),
+        # Of sigmoids the likeliest says whether it is an object; √(0.75 · 0.25) for each class.
+        (False, [0.6, 0.2], [0.25, 0.75], [0.3, 0.3]),
     ],
 )
-def test_the_teacher_says_whether_and_the_verifier_which(softmax, teacher, which, taught):
+def test_the_teacher_says_whether_and_both_say_which(softmax, teacher, which, taught):
     spoken = logs(*teacher) if softmax else torch.logit(torch.tensor([teacher]))
     told = verified(spoken, logs(*which), softmax)
     probabilities = told.softmax(dim=1) if softmax else told.sigmoid()

@@ -163,16 +163,15 @@ class ClassVerifier(nn.Module):
     def _features(self, inputs: Tensor, boxes: list[Tensor]) -> Tensor:
         """Features (N, C) of all images' regions; float32."""
         height, width = inputs.shape[-2:]
-        size = tuple(
-            round(side * self.scale / STRIDE) * STRIDE or STRIDE for side in (height, width)
-        )
-        enlarged = F.interpolate(inputs, size, mode='bilinear', align_corners=False)
-        factors = inputs.new_tensor([size[1] / width, size[0] / height]).repeat(2)
-        regions = [b.float() * factors.float() for b in boxes]
-        maps = self.backbone(enlarged)[-MAPS:]
+        rows, columns = (max(1, round(x * self.scale / STRIDE)) * STRIDE for x in (height, width))
+        enlarged = F.interpolate(inputs, (rows, columns), mode='bilinear', align_corners=False)
+        regions = [b.float().clone() for b in boxes]
+        for region in regions:
+            region[:, 0::2] *= columns / width
+            region[:, 1::2] *= rows / height
         pooled = [
-            roi_align(m.float(), regions, 1, m.shape[-1] / size[1], POINTS, aligned=True)
-            for m in maps
+            roi_align(m.float(), regions, 1, m.shape[-1] / columns, POINTS, aligned=True)
+            for m in self.backbone(enlarged)[-MAPS:]
         ]
         return torch.cat([p.flatten(1) for p in pooled], dim=1)
 

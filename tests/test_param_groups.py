@@ -2,6 +2,7 @@
 
 import torch
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.optim.optimizer import default_constructor
 from torch import nn
 
 PARAMWISE = dict(custom_keys=dict(backbone=dict(lr_mult=0.25)), bias_decay_mult=0.0)
@@ -34,6 +35,18 @@ def test_one_group_for_each_setting():
         (0.4, 0.1): ['neck.weight', 'head.weight'],
         (0.4, 0.0): ['neck.bias', 'head.bias'],
     }
+
+
+def test_frozen_parts_are_not_logged_by_each_parameter(monkeypatch):
+    logged = []
+    monkeypatch.setattr(
+        default_constructor, 'print_log', lambda text, *_, **__: logged.append(text)
+    )
+    optimizer(model(), 'DefaultOptimWrapperConstructor')
+    assert any('frozen.weight is skipped' in text for text in logged)
+    logged.clear()
+    optimizer(model(), 'MergedGroupsConstructor')
+    assert not any('frozen' in text for text in logged)
 
 
 def test_steps_are_those_of_single_groups():

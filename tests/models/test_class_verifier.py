@@ -151,15 +151,15 @@ def logs(*probabilities: float) -> Tensor:
 @pytest.mark.parametrize(
     ('softmax', 'teacher', 'which', 'taught'),
     [
-        # An object with 0.8; the teacher's shares 0.75 and 0.25 weigh 0.75⁶ = 0.178, so that it is
-        # shared out as 0.75^0.178 · 0.1^0.822 to 0.25^0.178 · 0.9^0.822.
-        (True, [0.6, 0.2, 0.2], [0.1, 0.9], [0.1332, 0.6668, 0.2]),
+        # An object with 0.8; the teacher's shares 0.75 and 0.25 weigh 0.75²⁰ = 0.003, so that it is
+        # shared out as 0.75^0.003 · 0.1^0.997 to 0.25^0.003 · 0.9^0.997.
+        (True, [0.6, 0.2, 0.2], [0.1, 0.9], [0.080756, 0.719244, 0.2]),
         # Where both are of one mind nothing changes, nor ever the background.
         (True, [0.05, 0.05, 0.9], [0.5, 0.5], [0.05, 0.05, 0.9]),
-        # A sure teacher is hardly contradicted: 0.99⁶ = 0.941.
-        (True, [0.495, 0.005, 0.5], [0.01, 0.99], [0.4915, 0.0085, 0.5]),
+        # A sure teacher is hardly contradicted: 0.99²⁰ = 0.818.
+        (True, [0.495, 0.005, 0.5], [0.01, 0.99], [0.474453, 0.025547, 0.5]),
         # Of sigmoids the likeliest says whether it is an object.
-        (False, [0.6, 0.2], [0.25, 0.75], [0.198085, 0.401915]),
+        (False, [0.6, 0.2], [0.25, 0.75], [0.150785, 0.449215]),
     ],
 )
 def test_the_teacher_says_whether_and_both_say_which(softmax, teacher, which, taught):

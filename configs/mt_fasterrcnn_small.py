@@ -8,14 +8,13 @@ _base_ = [
 
 two_phases = dict(_delete_=True, type='stepwise', values=[0.95, 0.99], milestones=[300])
 # Regions learn the teacher's whole distribution, for half of its confident boxes are wrong; these
-# teach proposals alone. Which class a region has, pretrained features of a larger image say, too.
+# teach proposals alone.
 model = dict(
     pseudo_weight=dict(_delete_=True, type='sigmoid', end=1.0, steps=200),
     pseudo_factors=dict(loss_cls=0.0, loss_bbox=0.0),
     consistency=dict(
         weight=dict(_delete_=True, type='sigmoid', end=2.0, steps=100), kind='kl', num_regions=96
     ),
-    verifier=dict(scale=1.25),
 )
 default_hooks = dict(
     teacher=dict(burn_in=1200, decay=dict(decay=two_phases)), checkpoint=dict(interval=400)

@@ -4,6 +4,5 @@ _base_ = './mt_fasterrcnn_small.py'
 train_dataloader = dict(
     batch_size=2, sampler=dict(source_ratio=[1]), dataset=dict(datasets=[_base_.labeled])
 )
-model = dict(verifier=None)
 auto_scale_lr = dict(base_batch_size=2)
 default_hooks = dict(teacher=dict(burn_in=_base_.train_cfg.max_iters))

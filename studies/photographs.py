@@ -22,18 +22,12 @@ methods = dict(
     mean_teacher=dict(
         config='configs/mt_fasterrcnn_small.py', settings={'default_hooks.teacher.burn_in': 0}
     ),
-    # The teacher says itself of which class a region is.
-    unverified=dict(
-        config='configs/mt_fasterrcnn_small.py',
-        settings={'default_hooks.teacher.burn_in': 0, 'model.verifier': None},
-    ),
     # Confident boxes teach everything, and nothing else does.
     boxes_alone=dict(
         config='configs/mt_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'model.consistency': None,
-            'model.verifier': None,
             'model.pseudo_factors': None,
         },
     ),

@@ -4,6 +4,6 @@ data = dict(_delete_=True, voc2007_s320=dict(percents=[10], size=320))
 methods = dict(
     _delete_=True,
     supervised=_base_.methods.supervised,
-    unverified=_base_.methods.unverified,
+    mean_teacher=_base_.methods.mean_teacher,
 )
 seeds = [1]

@@ -7,7 +7,7 @@ methods = dict(
         config='configs/supervised_fasterrcnn_small.py',
         settings={'default_hooks.teacher.burn_in': 3600},
     ),
-    unverified=_base_.methods.unverified,
+    mean_teacher=_base_.methods.mean_teacher,
 )
 seeds = [1]
 settings = {'train_cfg.max_iters': 3600, 'param_scheduler.1.milestones': [3000]}

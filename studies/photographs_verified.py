@@ -1,4 +1,4 @@
-# What does the verifier of classes bring, to the teacher and over mmdet's own?
+# What does the verifier of classes bring?
 _base_ = './photographs.py'
 data = dict(
     _delete_=True,
@@ -8,9 +8,10 @@ data = dict(
 methods = dict(
     _delete_=True,
     supervised=_base_.methods.supervised,
+    verified=dict(
+        config='configs/mt_verified_fasterrcnn_small.py',
+        settings={'default_hooks.teacher.burn_in': 0},
+    ),
     mean_teacher=_base_.methods.mean_teacher,
-    unverified=_base_.methods.unverified,
-    mmdet_semi_base_tuned=_base_.methods.mmdet_semi_base_tuned,
-    mmdet_soft_teacher_tuned=_base_.methods.mmdet_soft_teacher_tuned,
 )
 seeds = [1, 2]

@@ -26,7 +26,7 @@ ENOUGH_BOXES = 20_000
 """No more labelled boxes are learnt from."""
 SURENESS = 20
 """A teacher that gives its likeliest class 0.99 counts four times as much as the verifier, one that
-gives it 0.9 an eighth as much."""
+gives it 0.9 a seventh as much."""
 UNSEEN = -20.0
 """Logit of a class of which there is no labelled box."""
 

@@ -158,9 +158,7 @@ def table(rows: Sequence[Row], baseline: str) -> str:
 
 
 def lead_table(study: Study, found: Sequence[Result]) -> str:
-    """A Markdown table of what one method is ahead of those after it, on each data set.
-
-    It is the first one beside the baseline of which a run is finished.
+    """A Markdown table of what the study's first method is ahead of its others, on each data set.
 
     A lead is that of its teacher over the other's of the same data set, budget and seed. Budgets
     count alike, with however many seeds each was run. There is no interval: runs of one data set
@@ -173,8 +171,7 @@ def lead_table(study: Study, found: Sequence[Result]) -> str:
     Returns:
         The table; empty if no two methods beside the baseline were run on the same.
     """
-    done = {result.method for result in found}
-    ours, *others = [m.name for m in study.methods[1:] if m.name in done] or ['']
+    ours, *others = [method.name for method in study.methods[1:]] or ['']
     scores = {
         method: {(r.data, r.percent, r.seed): r.teacher for r in found if r.method == method}
         for method in (ours, *others)

@@ -1,7 +1,6 @@
 """What results say together."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -94,18 +93,6 @@ def test_leads(study_file):
         '| eager | cells | +1.0 | 3 | 2 |',
         '| eager | scenes | +7.0 | 1 | 1 |',
         '| eager | all | +3.0 | 4 | 3 |',
-    ]
-
-
-def test_leads_of_the_first_method_that_was_run(study_file):
-    study = read_study(study_file)
-    baseline, *methods = study.methods
-    untried = replace(methods[0], name='untried')
-    study = replace(study, methods=[baseline, untried, *methods])
-    found = [result('teacher', 1, 23.0), result('eager', 1, 21.0)]
-    assert lead_table(study, found).splitlines()[::2] == [
-        '| | data | lead of teacher | runs of both | of these ahead |',
-        '| eager | cells | +2.0 | 1 | 1 |',
     ]
 
 

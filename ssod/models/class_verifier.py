@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
@@ -24,6 +25,8 @@ JITTER = 0.12
 """How far labelled boxes are moved and stretched at most, in their sides, for a teacher's are."""
 ENOUGH_BOXES = 20_000
 """No more labelled boxes are learnt from."""
+STRENGTH = 0.01
+"""C of the logistic regression, the inverse of what its weights cost."""
 SURENESS = 20
 """A teacher that gives its likeliest class 0.99 counts four times as much as the verifier, one that
 gives it 0.9 a seventh as much."""
@@ -58,11 +61,9 @@ class ClassVerifier(nn.Module):
             detector's where there is none.
         num_classes: K; the model gives it.
         scale: How many times the sides of the teacher's view the image has that is looked at.
-        strength: C of the logistic regression, the inverse of what its weights cost. All classes
-            count the same, however many boxes they have.
 
     Raises:
-        ValueError: If ``scale`` or ``strength`` is not positive.
+        ValueError: If ``scale`` is not positive.
     """
 
     def __init__(
@@ -70,14 +71,11 @@ class ClassVerifier(nn.Module):
         backbone: Mapping[str, Any],
         num_classes: int,
         scale: float = 1.0,
-        strength: float = 0.01,
     ) -> None:
         super().__init__()
-        for name, value in (('scale', scale), ('strength', strength)):
-            if not value > 0:
-                raise ValueError(f'verifier: {name} is {value}, but must be positive')
+        if not scale > 0:
+            raise ValueError(f'verifier: scale is {scale}, but must be positive')
         self.scale = scale
-        self.strength = strength
         self.backbone: nn.Module = MODELS.build(dict(backbone))
         self.backbone.eval()
         self.classifier = nn.Linear(self._count_features(), num_classes)
@@ -133,19 +131,20 @@ class ClassVerifier(nn.Module):
         right = None
         if aside.any():
             self._regress(x[~aside], y[~aside])
-            right = _mean_recall(y[aside], self._classify(x[aside]))
+            true, told = y[aside], self._classify(x[aside])
+            right = float(recall_score(true, told, labels=np.unique(true), average='macro'))
         self._regress(x, y)
         return right
 
     def _regress(self, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
-        """Let the classifier tell classes (N,) by features (N, C)."""
+        """Let the classifier tell classes (N,) by features (N, C); all classes count the same."""
         mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
         weight = np.zeros((self.classifier.out_features, x.shape[1]))
         bias = np.full(len(weight), UNSEEN)
         seen = np.unique(y)
         bias[seen] = 0.0
         if len(seen) > 1:
-            model = LogisticRegression(C=self.strength, class_weight='balanced', max_iter=300)
+            model = LogisticRegression(C=STRENGTH, class_weight='balanced', max_iter=300)
             model.fit((x - mean) / deviation, y)
             rows, biases = model.coef_, model.intercept_
             if len(seen) == 2:  # One row says how much more likely the second is.
@@ -181,11 +180,6 @@ class ClassVerifier(nn.Module):
         """C: how many channels the maps have together."""
         maps = self.backbone(torch.zeros(1, 3, 2 * STRIDE, 2 * STRIDE))[-MAPS:]
         return sum(m.shape[1] for m in maps)
-
-
-def _mean_recall(truth: NDArray[np.int64], told: NDArray[np.int64]) -> float:
-    """The share of right labels, as a mean over the true ones."""
-    return float(np.mean([(told[truth == label] == label).mean() for label in np.unique(truth)]))
 
 
 def jittered(boxes: Tensor, generator: torch.Generator) -> Tensor:

@@ -388,8 +388,7 @@ def test_the_teacher_says_whether_and_the_verifier_too_which(name):
     _, verified = detector.teach(copy.deepcopy(weak))
     detector.verifier = None
     _, plain = detector.teach(weak)
-    softmax = detector.consistency.head.softmax
-    activate = partial(torch.softmax, dim=1) if softmax else torch.sigmoid
+    activate = partial(torch.softmax, dim=1) if detector.consistency.head.softmax else torch.sigmoid
     for ours, before in zip(verified, plain, strict=True):
         assert torch.equal(ours.priors, before.priors)
         told, said = activate(ours.logits), activate(before.logits)

@@ -1,11 +1,13 @@
-"""The lines of a run's log: how far it is and how well it does, each in one line."""
+"""What a run writes down: how far it is and how well it does, each in one line; and by whom."""
 
 import datetime
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from mmdet.registry import LOG_PROCESSORS
+from mmdet.registry import HOOKS, LOG_PROCESSORS
+from mmengine.dist import master_only
+from mmengine.hooks import LoggerHook
 from mmengine.runner import LogProcessor, Runner
 
 from ssod.strict import strict_settings
@@ -61,6 +63,26 @@ class ShortLogProcessor(LogProcessor):
         if mode == 'val' and not self.by_epoch:
             line = f'{line.partition("]")[0]}]  {scores_line(values)}'
         return values, line
+
+
+@HOOKS.register_module()
+@strict_settings
+class RankZeroLoggerHook(LoggerHook):
+    """mmengine's ``LoggerHook``, of which rank 0 alone writes the file of a test's scores.
+
+    In mmengine all ranks write that one file at the same time, and what is in it then may be the
+    lines of two.
+    """
+
+    @master_only
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Log the scores and write them to ``<timestamp>.json``.
+
+        Args:
+            runner: The runner.
+            metrics: The scores.
+        """
+        super().after_test_epoch(runner, metrics)
 
 
 def training_line(

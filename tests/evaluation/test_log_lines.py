@@ -1,10 +1,12 @@
 """What a run's log says in one line."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from mmdet.registry import LOG_PROCESSORS
+from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
 
 from ssod.evaluation.log_lines import MODELS, scores_line, training_line
@@ -80,6 +82,22 @@ def test_the_lines_of_a_run(scored_cfg, capfd):
     assert len(re.findall(r'Iter\(val\) \[1/1\]  ' + '  '.join(scores) + '\n', log)) == 2
     # COCO's tables do not say of whom they are.
     assert 'Average Precision' not in capfd.readouterr().out
+
+
+def test_rank_0_alone_writes_the_scores_of_a_test(monkeypatch, scored_cfg):
+    runner = Runner.from_cfg(scored_cfg)
+    scores = runner.test()
+    (path,) = Path(runner.log_dir).glob('*.json')
+    written = json.loads(path.read_text())
+    assert {name: written[name] for name in scores} == scores
+    path.unlink()
+    (logger,) = (hook for hook in runner.hooks if isinstance(hook, LoggerHook))
+    with monkeypatch.context() as patch:
+        patch.setattr('mmengine.dist.utils.get_rank', lambda group=None: 1)
+        logger.after_test_epoch(runner, scores)
+    assert not path.exists()
+    logger.after_test_epoch(runner, scores)
+    assert path.exists()
 
 
 def test_a_setting_that_does_not_exist():

@@ -91,10 +91,13 @@ model = dict(
 model['detector']['test_cfg']['max_per_img'] = 5
 """
 
-# Chooses regions at random; of each image as many as it may, so that all ranks have as many.
+# Chooses regions at random; of each image as many as it may, so that all ranks have as many. Its
+# verifier learns on rank 0.
 FASTER_RCNN = """
 small = dict(sampler=dict(num=16))
 model = dict(
+    consistency=dict(_delete_=True, kind='kl', num_regions=16),
+    verifier=dict(),
     detector=dict(
         backbone=dict(norm_eval=True),
         train_cfg=dict(rpn=small, rcnn=small),

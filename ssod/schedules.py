@@ -111,6 +111,22 @@ def build_schedule(setting: 'float | Mapping[str, Any]') -> Schedule:
         raise ValueError(f'schedule {kind!r}: {error}; it takes {", ".join(known)}') from None
 
 
+def weight_schedule(name: str, setting: 'float | Mapping[str, Any]') -> Schedule:
+    """Make the schedule of a weight of losses, λ or α.
+
+    Args:
+        name: What the setting is called, for the message.
+        setting: As for :func:`build_schedule`.
+
+    Raises:
+        ValueError: As there, or if the weight is ever below 0.
+    """
+    for value in values_of(setting):
+        if not value >= 0:
+            raise ValueError(f'{name} is {value:g}, but what a loss counts must be at least 0')
+    return build_schedule(setting)
+
+
 def values_of(setting: 'float | Mapping[str, Any]') -> list[float]:
     """The values between which a schedule stays, in the order in which they come.
 

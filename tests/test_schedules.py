@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ssod.schedules import build_schedule, values_of
+from ssod.schedules import build_schedule, values_of, weight_schedule
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,16 @@ def test_values(setting, values):
 def test_refuses(setting, message):
     with pytest.raises(ValueError, match=message):
         build_schedule(setting)
+
+
+@pytest.mark.parametrize('setting', [-1, float('nan'), {'type': 'linear', 'end': -1.0, 'steps': 9}])
+def test_a_loss_does_not_count_less_than_nothing(setting):
+    with pytest.raises(ValueError, match='^pseudo_weight is (-1|nan), but .* must be at least 0$'):
+        weight_schedule('pseudo_weight', setting)
+
+
+def test_the_weight_of_a_loss():
+    assert weight_schedule('pseudo_weight', {'type': 'linear', 'end': 4, 'steps': 4})(3) == 3
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ssod.losses.consistency import (
 from ssod.models.class_verifier import verified
 from ssod.models.features import Features
 from ssod.models.regions import boxes_of_class, region_head, share_inside
-from ssod.schedules import build_schedule
+from ssod.schedules import weight_schedule
 from ssod.strict import strict_settings
 
 Verify = Callable[[list[Tensor]], list[Tensor]]
@@ -54,7 +54,7 @@ class Consistency:
     ) -> None:
         if kind not in ('mse', 'kl'):
             raise ValueError(f"consistency: kind is {kind!r}, but must be 'mse' or 'kl'")
-        self.weight = build_schedule(weight)
+        self.weight = weight_schedule('consistency: weight', weight)
         self.kind = kind
         self.num_regions = num_regions
         self.box_weight = box_weight

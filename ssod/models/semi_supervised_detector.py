@@ -34,7 +34,7 @@ from ssod.models.proposals import give_proposals
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
 from ssod.models.two_stream_preprocessor import refuse_resizing
-from ssod.schedules import build_schedule
+from ssod.schedules import weight_schedule
 from ssod.strict import strict_settings
 
 
@@ -97,7 +97,7 @@ class SemiSupervisedDetector(BaseDetector):
         # A recipe with a loss of its own has its own pass of the heads.
         own_loss = type(self).pseudo_loss is not SemiSupervisedDetector.pseudo_loss
         self._parts_at_once = is_faster_rcnn(self.student) and not own_loss
-        self.pseudo_weight = build_schedule(pseudo_weight)
+        self.pseudo_weight = weight_schedule('pseudo_weight', pseudo_weight)
         self.pseudo_factors = dict(pseudo_factors or {})
         self._proposals_alone = self._parts_at_once and learns_proposals_alone(
             self.student, self.pseudo_factors

@@ -125,6 +125,24 @@ def test_what_is_a_faster_rcnn(name, known):
     assert is_faster_rcnn(MODELS.build(detector)) is known
 
 
+@pytest.mark.parametrize(
+    ('name', 'factors', 'alone'),
+    [
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), True),
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0.1), False),
+        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', dict(loss_cls=0), False),
+        # Masks have a loss as well; a cascade calls its losses otherwise; no proposals at all.
+        ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), False),
+        ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), False),
+        ('retinanet/retinanet_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), False),
+    ],
+)
+def test_who_learns_proposals_alone(name, factors, alone):
+    cfg = get_config(f'mmdet::{name}.py').model
+    cfg.backbone.init_cfg = None
+    assert learns_proposals_alone(MODELS.build(cfg), factors) is alone
+
+
 def test_a_head_with_more_losses_does_not_learn_proposals_alone():
     heads = dict(DIGITS.roi_head.bbox_head, type='TwoHeadBBoxHead')
     two = build(dict(DIGITS, roi_head=dict(DIGITS.roi_head, bbox_head=heads)))

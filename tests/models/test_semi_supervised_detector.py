@@ -11,13 +11,11 @@ from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
 from mmengine.structures import InstanceData
 
 from ssod.data.branches import pop_branch, put_branch
 from ssod.models.class_verifier import SURENESS
 from ssod.models.features import given_features
-from ssod.models.losses_of_parts import learns_proposals_alone
 from ssod.teachers import EMATeacherHook
 
 FLIP = np.array([[-1, 0, 64], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
@@ -286,9 +284,17 @@ def test_predicting_on():
         model.predict_on = 'techer'
 
 
-def test_unknown_settings_are_refused():
-    with pytest.raises(ValueError, match="did you mean 'pseudo_weight'"):
-        MODELS.build(digits_model(pseudo_wieght=1.0))
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (dict(pseudo_wieght=1.0), "did you mean 'pseudo_weight'"),
+        (dict(pseudo_weight=-1), '^pseudo_weight is -1, but'),
+        (dict(consistency=dict(weight=-1)), '^consistency: weight is -1, but'),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(digits_model(**wrong))
 
 
 def test_given_features_are_forgotten_after_an_error():
@@ -336,24 +342,6 @@ def test_regions_without_a_loss_are_not_looked_at():
     # The classes of the pseudo-boxes are still there for whoever looks.
     strong = [s for s in data['data_samples']['strong'] if s is not None]
     assert any(s.gt_instances.labels.any() for s in strong)
-
-
-@pytest.mark.parametrize(
-    ('name', 'factors', 'alone'),
-    [
-        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), True),
-        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0.1), False),
-        ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', dict(loss_cls=0), False),
-        # Masks have a loss as well; a cascade calls its losses otherwise; no proposals at all.
-        ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), False),
-        ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), False),
-        ('retinanet/retinanet_r50_fpn_1x_coco', dict(loss_cls=0, loss_bbox=0), False),
-    ],
-)
-def test_who_learns_proposals_alone(name, factors, alone):
-    cfg = get_config(f'mmdet::{name}.py').model
-    cfg.backbone.init_cfg = None
-    assert learns_proposals_alone(MODELS.build(cfg), factors) is alone
 
 
 def test_a_factor_of_no_loss_is_refused():

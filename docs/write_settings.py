@@ -73,7 +73,7 @@ TOPICS = {
         '`MergedGroupsConstructor`, the `constructor` of one; `Limits` are the `limits` of the '
         'watch.',
         'Bfloat16OptimWrapper MergedGroupsConstructor TeacherWatchHook Limits '
-        'PseudoLabelQualityHook SummaryHook ShortLogProcessor RankZeroLoggerHook '
+        'PseudoLabelQualityHook SummaryHook ShortLogProcessor LoggerHook '
         'PretrainedDetectorHook PrecisePlacesHook BrokenImagesHook WholeCheckpointHook SeedHook '
         'ShortHistoriesHook',
     ),

@@ -1,13 +1,12 @@
 """Scores of teacher and student, while training and at its end."""
 
 from ssod.evaluation.fast_coco import FastCocoMetric
-from ssod.evaluation.log_lines import RankZeroLoggerHook, ShortLogProcessor
+from ssod.evaluation.log_lines import ShortLogProcessor
 from ssod.evaluation.loops import SemiSupervisedTestLoop, SemiSupervisedValLoop
 from ssod.evaluation.summary import SummaryHook
 
 __all__ = [
     'FastCocoMetric',
-    'RankZeroLoggerHook',
     'SemiSupervisedTestLoop',
     'SemiSupervisedValLoop',
     'ShortLogProcessor',

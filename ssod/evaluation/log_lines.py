@@ -65,10 +65,9 @@ class ShortLogProcessor(LogProcessor):
         return values, line
 
 
-@HOOKS.register_module()
-@strict_settings
+@HOOKS.register_module(name='LoggerHook', force=True)
 class RankZeroLoggerHook(LoggerHook):
-    """mmengine's ``LoggerHook``, of which rank 0 alone writes the file of a test's scores.
+    """mmengine's ``LoggerHook``, whose place it takes: rank 0 alone writes a test's scores.
 
     In mmengine all ranks write that one file at the same time, and what is in it then may be the
     lines of two.

@@ -19,6 +19,6 @@ default_hooks = dict(
     histories=dict(type='ShortHistoriesHook'),
     broken_images=dict(type='BrokenImagesHook'),
     checkpoint=dict(type='WholeCheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=2),
-    logger=dict(type='RankZeroLoggerHook', interval=50, log_metric_by_epoch=False),
+    logger=dict(interval=50, log_metric_by_epoch=False),
 )
 log_processor = dict(type='ShortLogProcessor', by_epoch=False)

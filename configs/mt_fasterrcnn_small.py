@@ -6,7 +6,10 @@ _base_ = [
     './_base_/runtime/mean_teacher.py',
 ]
 
-two_phases = dict(_delete_=True, type='stepwise', values=[0.95, 0.99], milestones=[300])
+# The rate does not fall at the end: an average brings the teacher as much.
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].milestones = [1100]
+slower = dict(_delete_=True, type='stepwise', values=[0.95, 0.99, 0.995], milestones=[200, 500])
 # Regions learn the teacher's whole distribution, for half of its confident boxes are wrong; these
 # teach proposals alone.
 model = dict(
@@ -17,5 +20,5 @@ model = dict(
     ),
 )
 default_hooks = dict(
-    teacher=dict(burn_in=1200, decay=dict(decay=two_phases)), checkpoint=dict(interval=400)
+    teacher=dict(burn_in=1200, decay=dict(decay=slower)), checkpoint=dict(interval=400)
 )

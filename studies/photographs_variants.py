@@ -56,3 +56,7 @@ methods = dict(
     ),
 )
 seeds = [1]
+settings = {
+    'default_hooks.teacher.decay.decay.values': [0.95, 0.99],
+    'default_hooks.teacher.decay.decay.milestones': [300],
+}

@@ -10,7 +10,11 @@ methods = dict(
     supervised=_base_.methods.supervised,
     verified=dict(
         config='configs/mt_verified_fasterrcnn_small.py',
-        settings={'default_hooks.teacher.burn_in': 0},
+        settings={
+            'default_hooks.teacher.burn_in': 0,
+            'default_hooks.teacher.decay.decay.values': [0.95, 0.99],
+            'default_hooks.teacher.decay.decay.milestones': [300],
+        },
     ),
     mean_teacher=_base_.methods.mean_teacher,
 )

@@ -1,10 +1,6 @@
 # What does the verifier of classes bring?
 _base_ = './photographs.py'
-data = dict(
-    _delete_=True,
-    voc2007_s320=dict(percents=[10], size=192),
-    bccd=dict(percents=[10], size=192),
-)
+data = dict(voc2007_s320=dict(percents=[10, 5]))
 methods = dict(
     _delete_=True,
     supervised=_base_.methods.supervised,

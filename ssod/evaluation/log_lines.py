@@ -1,4 +1,4 @@
-"""What a run writes down: how far it is and how well it does, each in one line; and by whom."""
+"""What a run writes down: how far it is and how well it does, each in one line."""
 
 import datetime
 import re

@@ -1,5 +1,5 @@
 # Soft Teacher on small photographs.
-_base_ = './mt_fasterrcnn_small.py'
+_base_ = './mt_unverified_fasterrcnn_small.py'
 
 twice = dict(detector=_base_.model.detector, data_preprocessor=_base_.model.data_preprocessor)
 model = dict(

@@ -1,5 +1,5 @@
 # What the labels alone give on small photographs: a burn-in that never ends.
-_base_ = './mt_fasterrcnn_small.py'
+_base_ = './mt_unverified_fasterrcnn_small.py'
 
 train_dataloader = dict(
     batch_size=2, sampler=dict(source_ratio=[1]), dataset=dict(datasets=[_base_.labeled])

@@ -21,7 +21,7 @@ methods = dict(
         settings={'default_hooks.teacher.burn_in': 1200},
     ),
     mean_teacher=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'default_hooks.teacher.decay.decay.values': [0.95, 0.99],
@@ -30,7 +30,7 @@ methods = dict(
     ),
     # Confident boxes teach everything, and nothing else does.
     boxes_alone=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'default_hooks.teacher.decay.decay.values': [0.95, 0.99],

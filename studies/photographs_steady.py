@@ -10,15 +10,15 @@ methods = dict(
             'param_scheduler.1.milestones': [1000],
         },
     ),
-    mean_teacher=dict(
+    verified=dict(
         config='configs/mt_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'default_hooks.teacher.decay.decay.milestones': [300, 700],
         },
     ),
-    verified=dict(
-        config='configs/mt_verified_fasterrcnn_small.py',
+    mean_teacher=dict(
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'default_hooks.teacher.decay.decay.milestones': [300, 700],
@@ -26,7 +26,7 @@ methods = dict(
     ),
     # The labels alone, too, averaged.
     averaged=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'default_hooks.teacher.decay.decay.milestones': [300, 700],

@@ -6,14 +6,14 @@ methods = dict(
     supervised=_base_.methods.supervised,
     mean_teacher=_base_.methods.mean_teacher,
     half_the_weight=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'model.consistency.weight.end': 1.0,
         },
     ),
     twice_the_weight_of_half_the_regions=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'model.consistency.weight.end': 4.0,
@@ -21,7 +21,7 @@ methods = dict(
         },
     ),
     twice_the_unlabeled_images=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'train_dataloader.batch_size': 10,
@@ -29,22 +29,22 @@ methods = dict(
         },
     ),
     no_boxes=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={'default_hooks.teacher.burn_in': 0, 'model.pseudo_weight': 0.0},
     ),
     two_changes_of_colour=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'train_dataloader.dataset.datasets.1.pipeline.1.strong.3.aug_num': 2,
         },
     ),
     half_the_rate=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={'default_hooks.teacher.burn_in': 0, 'optim_wrapper.optimizer.lr': 0.00025},
     ),
     twice_the_rate=dict(
-        config='configs/mt_fasterrcnn_small.py',
+        config='configs/mt_unverified_fasterrcnn_small.py',
         settings={'default_hooks.teacher.burn_in': 0, 'optim_wrapper.optimizer.lr': 0.001},
     ),
     labels_at_twice_the_rate=dict(

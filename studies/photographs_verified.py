@@ -5,7 +5,7 @@ methods = dict(
     _delete_=True,
     supervised=_base_.methods.supervised,
     verified=dict(
-        config='configs/mt_verified_fasterrcnn_small.py',
+        config='configs/mt_fasterrcnn_small.py',
         settings={
             'default_hooks.teacher.burn_in': 0,
             'default_hooks.teacher.decay.decay.values': [0.95, 0.99],

@@ -60,7 +60,8 @@ class SemiSupervisedDetector(BaseDetector):
             ``None`` for no consistency loss.
         verifier: Settings of a :class:`~ssod.models.class_verifier.ClassVerifier`, who says, too,
             of which class the consistency loss's regions are; its ``backbone`` is the detector's
-            where none is given, as pretrained. ``None`` if the teacher alone says so.
+            where none is given, as pretrained. ``None`` if the teacher alone says so; who has one
+            class has none either.
         predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:
@@ -117,12 +118,14 @@ class SemiSupervisedDetector(BaseDetector):
 
     def _build_verifier(
         self, detector: Mapping[str, Any], settings: Mapping[str, Any]
-    ) -> ClassVerifier:
+    ) -> ClassVerifier | None:
         if self.consistency is None:
             raise ValueError(
                 'model.verifier says of which class the regions of the consistency loss are, but '
                 'model.consistency is None; set one, or verifier=None'
             )
+        if self.consistency.head.num_classes == 1:
+            return None
         backbone = settings.get('backbone', detector.get('backbone'))
         return ClassVerifier(
             **{**settings, 'backbone': backbone}, num_classes=self.consistency.head.num_classes

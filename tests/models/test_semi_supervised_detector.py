@@ -385,3 +385,10 @@ def test_the_teacher_says_whether_and_the_verifier_too_which(name):
         expected = (said[:, 4] / said[:, 3]) ** sure * 91 ** (1 - sure)
         torch.testing.assert_close(told[:, 4] / told[:, 3], expected, rtol=1e-3, atol=0)
         assert torch.equal(ours.labels, told[:, :10].argmax(1))
+
+
+def test_one_class_needs_no_verifier():
+    model = digits_model(consistency=dict(), verifier=dict())
+    assert build(model).verifier is not None
+    model.detector.roi_head.bbox_head.num_classes = 1
+    assert build(model).verifier is None

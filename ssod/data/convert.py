@@ -98,8 +98,8 @@ def convert(
 
     Args:
         path: See :func:`read_labels`.
-        out_dir: Where ``train.json``, ``val.json`` and ``test.json`` go, as far as there are such
-            splits; made if missing.
+        out_dir: Where ``train.json``, ``val.json``, ``test.json`` and ``trainval.json`` go, as far
+            as there are such splits; made if missing.
         overwrite: Whether files with other content may be replaced.
 
     Returns:

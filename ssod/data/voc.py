@@ -59,7 +59,8 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
     as VOC does. Pixels count from 1, unless a box of the data set begins below that. Classes are in
     alphabetical order.
 
-    The splits are the lists in ``ImageSets/Main``; where ``train.txt`` is missing,
+    The splits are the lists in ``ImageSets/Main``, and where ``trainval.txt`` is there beside
+    ``train.txt`` and ``val.txt``, both of these together; where ``train.txt`` is missing,
     ``trainval.txt`` without what is in ``val.txt``, or else what is in no list. Without lists, they
     are folders called ``train``, ``val`` (or ``valid``) and ``test``, at any depth, that an XML
     file or its image lies in; without those, all is ``train``.
@@ -280,10 +281,11 @@ def _splits(
 ) -> tuple[dict[str, list[LabeledImage]], list[str]]:
     """The images of each split, and remarks."""
     lists = {name: root / _MAIN / name for name in LISTS if (root / _MAIN / name).is_file()}
-    if 'train.txt' in lists:
-        lists.pop('trainval.txt', None)
     if not lists:
         return _by_folders(root, images), []
+    joined = {'train.txt', 'val.txt', 'trainval.txt'} <= lists.keys()
+    if 'train.txt' in lists:
+        lists.pop('trainval.txt', None)
     finder, remarks = _Listed(root, images), []
     listed = {name.removesuffix('.txt'): finder.files_in(file) for name, file in lists.items()}
     both = listed.pop('trainval', None)
@@ -294,6 +296,8 @@ def _splits(
         if rest:
             listed = {'train': rest, **listed}
             remarks.append(f'without train.txt, train is what is in no list: {len(rest)} images')
+    elif joined:
+        listed['trainval'] = [*listed['train'], *_without(listed['val'], listed['train'])]
     splits = {name: [images[file] for file in files] for name, files in listed.items()}
     splits, empty = leave_out_empty(splits, str(root / _MAIN))
     return splits, remarks + empty

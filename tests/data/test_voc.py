@@ -197,8 +197,12 @@ def stems(labels):
         ({'trainval': 'a\nb\n', 'test': 'c'}, {'train': 'ab', 'test': 'c'}),
         # What is scored on is not learnt from.
         ({'trainval': 'a\nb\n', 'val': 'b'}, {'train': 'a', 'val': 'b'}),
-        # Beside train.txt, it does not matter.
+        # Beside train.txt, what it lists does not matter; it is train and val.
         ({'train': 'a', 'trainval': 'a\nx'}, {'train': 'a'}),
+        (
+            {'train': 'b', 'val': 'a', 'trainval': 'x', 'test': 'c'},
+            {'train': 'b', 'val': 'a', 'test': 'c', 'trainval': 'ba'},
+        ),
         # Class lists, quotes, and what is listed twice.
         ({'train': '"a"\nb -1\nc  1\na'}, {'train': 'abc'}),
         # No list for training, with and without an image that is in no list.

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from ssod import export, runs
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.models import SemiSupervisedDetector
+from ssod.models.pretrained import VERIFIER
 from ssod.own_data import OwnData, use_folder
 from ssod.plain_detector import Whose, classes_and_palette
 from ssod.prediction import Predictions
@@ -150,10 +151,14 @@ def _trained(
 ) -> tuple[SemiSupervisedDetector, tuple[str, ...]]:
     """A model with the weights of a checkpoint, on the GPU if there is one, and its classes."""
     init_default_scope('mmdet')
+    if cfg.model.get('verifier'):
+        cfg.model.verifier = None  # It has no say in what is predicted.
     model: SemiSupervisedDetector = MODELS.build(cfg.model)
     content = load_checkpoint(str(checkpoint), 'cpu')
     # As everywhere, a file may hold weights alone.
-    load_weights(model, content.get('state_dict', content), checkpoint)
+    state = content.get('state_dict', content)
+    state = {key: value for key, value in state.items() if not key.startswith(VERIFIER)}
+    load_weights(model, state, checkpoint)
     # Refuses a config that calls the classes otherwise.
     classes = classes_and_palette(cfg, content, checkpoint)['classes']
     if isinstance(model, SemiSupervisedDetector):

@@ -21,7 +21,10 @@ def parse_args() -> argparse.Namespace:
         'labels', help='folder with the XML files of Pascal VOC, or a data.yaml of YOLO'
     )
     parser.add_argument(
-        '--out', required=True, metavar='DIR', help='folder for train.json, val.json, trainval.json and test.json'
+        '--out',
+        required=True,
+        metavar='DIR',
+        help='folder for train.json, val.json, trainval.json and test.json',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace files that are there')
     return parser.parse_args()

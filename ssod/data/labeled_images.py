@@ -55,7 +55,8 @@ class LabeledSplits:
 
     Args:
         classes: Their names, in the order of the labels.
-        splits: The images of ``train``, ``val``, ``test`` and ``trainval``, as far as there are any.
+        splits: The images of ``train``, ``val``, ``test`` and ``trainval``, as far as there are
+            any.
         remarks: What was understood in one way but might be meant in another, a line each.
     """
 

@@ -1,10 +1,12 @@
 """The labelled and unlabelled data sets of a run, side by side."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from mmdet.datasets import ConcatDataset
+from mmdet.datasets.transforms import MultiBranch
 from mmdet.registry import DATASETS
 from torch.utils.data import get_worker_info
 
@@ -30,7 +32,8 @@ class ImageSources(ConcatDataset):
     An unlabelled image that cannot be read is replaced by another of its source, and its path
     travels with that one as ``skipped`` in the data samples, for
     :class:`~ssod.data.broken_images.BrokenImagesHook` to count. A source is unlabelled if
-    :class:`~ssod.data.views.TwoViews` is in its pipeline, or in that of the data set inside it.
+    :class:`~ssod.data.views.TwoViews` is in its pipeline, or in that of the data set inside it, or
+    mmdet's ``MultiBranch`` with a branch ``weak``.
 
     Args:
         datasets: Configs of the data sets, in the order of the sampler's ``source_ratio``.
@@ -62,6 +65,9 @@ class ImageSources(ConcatDataset):
     def labeled_draws(self, seed: int, views: int) -> Iterator[Draw]:
         """Each labelled image some times, with another view each time.
 
+        Within a time the images come as their classes take turns, so that who takes but the first
+        ones has all classes.
+
         Args:
             seed: Of order and views; no sampler draws the same.
             views: How many times.
@@ -69,9 +75,15 @@ class ImageSources(ConcatDataset):
         starts = [0, *self.cumulative_sizes[:-1]]
         known = zip(starts, self.cumulative_sizes, self._unlabeled, strict=True)
         places = [p for start, end, unlabeled in known if not unlabeled for p in range(start, end)]
+        classes = {place: _classes_in(self.get_data_info(place)) for place in places}
         rng = np.random.default_rng(seed)
         for view in range(views):
+            before: Counter[int] = Counter()
+            turns = {}
             for place in rng.permutation(places).tolist():
+                turns[place] = min((before[label] for label in classes[place]), default=len(places))
+                before.update(classes[place])
+            for place in sorted(turns, key=lambda place: turns[place]):
                 yield Draw(place, (seed, view, place, len(self)))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -107,11 +119,21 @@ class ImageSources(ConcatDataset):
         return samples
 
 
+def _classes_in(info: Mapping[str, Any]) -> set[int]:
+    """The classes of an image's boxes, without those that are ignored."""
+    return {box['bbox_label'] for box in info.get('instances', ()) if not box.get('ignore_flag')}
+
+
 def _has_two_views(dataset: Any) -> bool:
-    """Whether a data set, or the one that it is around, gives the views of unlabelled images."""
+    """Whether a data set, or the one that it is around, gives views for teacher and student."""
     pipeline = getattr(dataset, 'pipeline', None) or ()
     # That of a data set around another one may be a plain list.
     transforms = getattr(pipeline, 'transforms', pipeline)
-    if any(isinstance(transform, TwoViews) for transform in transforms):
+    if any(isinstance(t, TwoViews) or 'weak' in _branches_of(t) for t in transforms):
         return True
     return hasattr(dataset, 'dataset') and _has_two_views(dataset.dataset)
+
+
+def _branches_of(transform: Any) -> Mapping[str, Any]:
+    """The branches of mmdet's ``MultiBranch``; of others none."""
+    return transform.branch_pipelines if isinstance(transform, MultiBranch) else {}

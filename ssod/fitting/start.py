@@ -2,15 +2,13 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
 from ssod.checkpoints import load_checkpoint
-from ssod.config_parts import dicts_in
 from ssod.fitting.given import Given
 from ssod.fitting.measures import Machine
-from ssod.models.pretrained import fetch_weights
+from ssod.models.pretrained import fetch_weights, weights_of
 
 
 def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
@@ -33,7 +31,8 @@ def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
         ConnectionError: If they cannot be downloaded and nothing may take their place.
     """
     asked = given.on(cfg)
-    detector, backbone = asked.get('load_from'), backbone_weights(asked.model)
+    model = asked.model.get('detector', asked.model)
+    detector, backbone = asked.get('load_from'), weights_of(model)
     instead = 'all random'
     if backbone is not None:
         instead = f'the backbone, {backbone}'
@@ -58,18 +57,8 @@ def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
     return told, logging.INFO
 
 
-def backbone_weights(model: Any) -> str | None:
-    """What the config of a model names as pretrained weights of a part."""
-    for part in dicts_in(model):
-        if part.get('type') == 'Pretrained' and part.get('checkpoint'):
-            return str(part.checkpoint)
-        if part.get('type') == 'TorchvisionBackbone' and part.get('weights'):
-            return f'{part.arch} {part.weights} of torchvision'
-    return None
-
-
 def _spare_backbone(cfg: Config, detector: Path) -> bool:
-    """Drop a backbone's weights that cannot be downloaded, if a detector's file has a backbone."""
+    """Begin with a detector's backbone where the backbone's own weights cannot be downloaded."""
     backbone = cfg.model.detector.get('backbone') or {}
     own = backbone.get('init_cfg') or {}
     if own.get('type') != 'Pretrained':
@@ -78,8 +67,8 @@ def _spare_backbone(cfg: Config, detector: Path) -> bool:
         fetch_weights(own['checkpoint'])
     except ConnectionError:
         content = load_checkpoint(str(detector), 'cpu')
-        names = ('backbone.', 'student.backbone.')
-        if any(key.startswith(names) for key in content.get('state_dict', content)):
-            backbone['init_cfg'] = None
-            return True
+        for name in ('backbone', 'student.backbone'):
+            if any(key.startswith(f'{name}.') for key in content.get('state_dict', content)):
+                own.update(checkpoint=str(detector), prefix=name)
+                return True
     return False

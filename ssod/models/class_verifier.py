@@ -13,6 +13,7 @@ from sklearn.metrics import recall_score
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from ssod.models.pretrained import weights_of
 from ssod.strict import strict_settings
 
 MAPS = 2
@@ -76,6 +77,7 @@ class ClassVerifier(nn.Module):
         if not scale > 0:
             raise ValueError(f'verifier: scale is {scale}, but must be positive')
         self.scale = scale
+        self.is_pretrained = weights_of(backbone) is not None
         self.backbone: nn.Module = MODELS.build(dict(backbone))
         self.backbone.eval()
         self.classifier = nn.Linear(self._count_features(), num_classes)
@@ -178,7 +180,8 @@ class ClassVerifier(nn.Module):
     @torch.no_grad()
     def _count_features(self) -> int:
         """C: how many channels the maps have together."""
-        maps = self.backbone(torch.zeros(1, 3, 2 * STRIDE, 2 * STRIDE))[-MAPS:]
+        # Dilated convolutions with reflected borders do not take much smaller images.
+        maps = self.backbone(torch.zeros(1, 3, 8 * STRIDE, 8 * STRIDE))[-MAPS:]
         return sum(m.shape[1] for m in maps)
 
 
@@ -199,7 +202,7 @@ def verified(logits: Tensor, which: Tensor, softmax: bool) -> Tensor:
         logits: (N, K) with sigmoids, (N, K + 1) with a softmax, the background's last.
         which: Logarithms (N, K) of the probabilities of the classes, see :class:`ClassVerifier`.
         softmax: Whether the logits make one softmax, or K sigmoids; there the likeliest class's
-            probability is the object's.
+            probability is the object's, and remains that of whichever class is likeliest then.
 
     Returns:
         Logits of the same shape; float32.
@@ -211,4 +214,5 @@ def verified(logits: Tensor, which: Tensor, softmax: bool) -> Tensor:
     shares = torch.lerp(which, own, sure).log_softmax(dim=1)
     if softmax:
         return torch.cat([classes.logsumexp(dim=1, keepdim=True) + shares, spoken[:, -1:]], dim=1)
+    shares -= shares.amax(dim=1, keepdim=True)
     return torch.logit((classes.amax(dim=1, keepdim=True) + shares).exp(), eps=1e-6)

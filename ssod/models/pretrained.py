@@ -25,6 +25,7 @@ from mmengine.runner.checkpoint import (
 )
 from torch import Tensor, nn
 
+from ssod.config_parts import dicts_in
 from ssod.models.class_rows import adapt_detector_checkpoint
 from ssod.strict import strict_settings
 
@@ -100,7 +101,18 @@ def localize_checkpoints(model: Any) -> Any:
 
 
 _BRANCHES = ('student.', 'teacher.')
-_VERIFIER = 'verifier.'
+VERIFIER = 'verifier.'
+"""What the names of a verifier's weights begin with; it has no say in what is predicted."""
+
+
+def weights_of(cfg: Any) -> str | None:
+    """What the config of a model or a part names as pretrained weights; ``None`` if nothing."""
+    for part in dicts_in(cfg):
+        if part.get('type') == 'Pretrained' and part.get('checkpoint'):
+            return str(part['checkpoint'])
+        if part.get('type') == 'TorchvisionBackbone' and part.get('weights'):
+            return f'{part["arch"]} {part["weights"]} of torchvision'
+    return None
 
 
 @HOOKS.register_module()
@@ -111,6 +123,7 @@ class PretrainedDetectorHook(Hook):
     A plain detector's (``load_from``) starts both: it is one of mmdet as it is, and what it does
     not have, both take from the student. One of a student and a teacher gives each its own. A class
     head for other classes is adapted (:func:`~ssod.models.class_rows.adapt_detector_checkpoint`).
+    A verifier goes on with a resumed run, and is the model's own in any other, which it learns in.
     Where nothing may start anew, in a test and when a run is resumed, whatever does not fit is an
     error. Runs whose model has no student are left alone.
     """
@@ -130,11 +143,18 @@ class PretrainedDetectorHook(Hook):
         classes = _classes_of(checkpoint.get('meta')), _classes_of_run(runner)
         is_pair = any(key.startswith(_BRANCHES) for key in given)
         fitted, messages = (_fit_pair if is_pair else _fit_plain)(model, given, classes)
-        if is_pair and not messages:
+        resumes = getattr(runner, '_resume', False)
+        mine, its = (_verifier_of(state) for state in (model.state_dict(), given))
+        if resumes and _shapes(mine) != _shapes(its):
+            messages.append(
+                f'it has {"another" if mine and its else "a" if its else "no"} verifier'
+            )
+        fitted |= its if resumes else mine
+        if is_pair and not messages and (resumes or not (mine or its)):
             return
         own = {key: v for key, v in model.state_dict().items() if key.startswith(_BRANCHES)}
         lacks = bool(own.keys() - fitted.keys()) or _lacks_classes(*classes)
-        if getattr(runner, '_resume', False) or (_is_test(runner) and lacks):
+        if resumes or (_is_test(runner) and lacks):
             raise ValueError(
                 f'the checkpoint is not of this model: {", ".join(messages[:2])}; take the config '
                 f'that it was trained with'
@@ -168,17 +188,9 @@ def _fit_pair(
     model: nn.Module, given: Mapping[str, Tensor], classes: _Classes
 ) -> tuple[dict[str, Tensor], list[str]]:
     """What each can take of its own, and what to tell the user: nothing if all fits as it is."""
-    fitted = {key: value for key, value in given.items() if not key.startswith(_BRANCHES)}
-    own, its = (
-        {key: value.shape for key, value in state.items() if key.startswith(_VERIFIER)}
-        for state in (model.state_dict(), given)
-    )
+    parts = (*_BRANCHES, VERIFIER)
+    fitted = {key: value for key, value in given.items() if not key.startswith(parts)}
     messages = []
-    if own != its:
-        messages.append(f'it has {"another" if own and its else "a" if its else "no"} verifier')
-        # One that has learnt nothing yet is as good as it was built.
-        fitted = {key: value for key, value in fitted.items() if key not in its}
-        fitted |= {key: model.state_dict()[key] for key in own}
     for branch in _BRANCHES:
         name = branch.rstrip('.')
         theirs = {k.removeprefix(branch): v for k, v in given.items() if k.startswith(branch)}
@@ -190,6 +202,14 @@ def _fit_pair(
         fitted.update({branch + key: value for key, value in adapted.items()})
         messages += [f'{name}: {message}' for message in told]
     return fitted, messages
+
+
+def _verifier_of(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if key.startswith(VERIFIER)}
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in state.items()}
 
 
 def _lacks_classes(source: Sequence[str] | None, target: Sequence[str] | None) -> bool:

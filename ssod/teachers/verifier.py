@@ -1,10 +1,16 @@
 """What the verifier of classes learns before the first iteration."""
 
+import time
 from collections.abc import Iterator
+from datetime import timedelta
+from itertools import islice
+from typing import Any
 
 import torch
 from mmengine.dist import broadcast, is_main_process
+from mmengine.logging import print_log
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from ssod.data.branches import Branch
 from ssod.data.sources import ImageSources
@@ -13,6 +19,10 @@ from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 
 VIEWS = 4
 """How many views of each labelled image it sees."""
+ENOUGH_VIEWS = 4_000
+"""No more views are loaded."""
+SILENCE = 30.0
+"""Seconds between two lines of the log that say how far it is."""
 
 
 def fit_verifier(runner: Runner, model: SemiSupervisedDetector, verifier: ClassVerifier) -> None:
@@ -35,9 +45,16 @@ def fit_verifier(runner: Runner, model: SemiSupervisedDetector, verifier: ClassV
         )
     if is_main_process():
         runner.logger.info('verifier: learns the classes of the labelled boxes')
+        if not verifier.is_pretrained:
+            runner.logger.warning(
+                'verifier: its backbone begins with no pretrained weights, and tells classes by '
+                'chance; name some in model.verifier.backbone, or set model.verifier=None'
+            )
+        loader = runner.train_dataloader
         with runner.optim_wrapper.optim_context(runner.model):
             right = verifier.fit(
-                _views(sources, model, runner.seed), torch.Generator().manual_seed(runner.seed)
+                _views(sources, model, runner.seed, loader.num_workers),
+                torch.Generator().manual_seed(runner.seed),
             )
         if right is not None:
             runner.logger.info(
@@ -50,14 +67,29 @@ def fit_verifier(runner: Runner, model: SemiSupervisedDetector, verifier: ClassV
 
 
 def _views(
-    sources: ImageSources, model: SemiSupervisedDetector, seed: int
+    sources: ImageSources, model: SemiSupervisedDetector, seed: int, num_workers: int
 ) -> Iterator[LabeledView]:
     """The labelled images as they are trained on, with their boxes."""
-    for draw in sources.labeled_draws(seed, VIEWS):
-        views = sources[draw]
+    draws = list(islice(sources.labeled_draws(seed, VIEWS), ENOUGH_VIEWS))
+    loader: DataLoader[dict[str, Any]] = DataLoader(
+        sources, batch_size=None, sampler=draws, num_workers=num_workers, collate_fn=_as_it_is
+    )
+    told = began = time.monotonic()
+    for number, (draw, views) in enumerate(zip(draws, loader, strict=True), 1):
+        if time.monotonic() - told > SILENCE:
+            told = time.monotonic()
+            left = timedelta(seconds=round((told - began) / number * (len(draws) - number)))
+            print_log(
+                f'verifier: has seen {number} of {len(draws)} views, {left} are left', 'current'
+            )
         branch = Branch(
             inputs=[views['inputs']['labeled']], data_samples=[views['data_samples']['labeled']]
         )
         inputs, (sample,) = model.data_preprocessor.stack(branch)
         truth = sample.gt_instances
         yield LabeledView(int(draw), inputs, truth.bboxes, truth.labels)
+
+
+def _as_it_is(sample: Any) -> Any:
+    """What a data worker hands on is one image's views."""
+    return sample

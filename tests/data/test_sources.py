@@ -71,6 +71,31 @@ def test_labelled_images_are_drawn_some_times_each_with_other_views(sources):
     assert all(sources[draw]['inputs']['labeled'] is not None for draw in draws)
 
 
+def test_the_first_labelled_images_have_all_classes(sources, monkeypatch):
+    # Class 1 is in one image of forty, and the ignored box of another teaches nothing.
+    boxes = {place: [dict(bbox_label=0, ignore_flag=0)] for place in range(40)}
+    boxes[17] = [dict(bbox_label=1, ignore_flag=0), dict(bbox_label=0, ignore_flag=0)]
+    boxes[5] = [dict(bbox_label=2, ignore_flag=1)]
+    monkeypatch.setattr(sources, 'cumulative_sizes', [40, 58])
+    monkeypatch.setattr(sources, 'get_data_info', lambda place: {'instances': boxes[place]})
+    for seed in range(5):
+        places = list(map(int, sources.labeled_draws(seed, views=2)))
+        for first in (places[:40], places[40:]):
+            assert sorted(first) == list(range(40))
+            assert 17 in first[:2]
+            assert first[-1] == 5
+
+
+def test_views_of_mmdets_own_branches_are_no_labelled_ones(digits_cfg):
+    views = dict(type='MultiBranch', branch_field=['labeled', 'weak', 'strong'])
+    branch = [dict(type='PackDetInputs', meta_keys=('img_id',))]
+    unlabeled = digits_cfg.train_dataloader.dataset.datasets[1]
+    unlabeled.pipeline = [dict(type='LoadImageFromFile'), dict(views, weak=branch, strong=branch)]
+    sources = DATASETS.build(digits_cfg.train_dataloader.dataset)
+    assert sources.num_unlabeled == 18
+    assert set(sources.labeled_draws(seed=4, views=3)) == {0, 1}
+
+
 @pytest.mark.parametrize('num_workers', [1, 4])
 def test_the_same_batches_from_any_number_of_workers(digits_cfg, num_workers):
     def batches(count):

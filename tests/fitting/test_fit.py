@@ -175,10 +175,14 @@ def test_the_start(cfg, fetched):
 
 
 @pytest.mark.parametrize(
-    ('keys', 'spared'),
-    [(['backbone.x', 'neck.x'], True), (['student.backbone.x'], True), (['neck.x'], False)],
+    ('keys', 'prefix'),
+    [
+        (['backbone.x', 'neck.x'], 'backbone'),
+        (['student.backbone.x'], 'student.backbone'),
+        (['neck.x'], None),
+    ],
 )
-def test_a_backbone_that_the_detector_has(cfg, fetched, tmp_path, keys, spared):
+def test_a_backbone_that_the_detector_has(cfg, fetched, tmp_path, keys, prefix):
     own = cfg.model.detector.backbone.init_cfg
     file = tmp_path / 'detector.pth'
     torch.save({'state_dict': dict.fromkeys(keys, torch.zeros(1))}, file)
@@ -188,8 +192,10 @@ def test_a_backbone_that_the_detector_has(cfg, fetched, tmp_path, keys, spared):
     assert (told, own.checkpoint) == (f'start weights: the detector {file}', fetched[-1])
     own.checkpoint = 'http://nowhere/resnet.pth'
     told, _ = start.fit_start(cfg, Given({}), Machine())
-    assert told.endswith(', as http://nowhere/resnet.pth is not to be had') is spared
-    assert (cfg.model.detector.backbone.init_cfg is None) is spared
+    assert told.endswith(', as http://nowhere/resnet.pth is not to be had') is (prefix is not None)
+    # So has the verifier, whose backbone begins as this one does.
+    assert own.get('prefix') == prefix
+    assert own.checkpoint == ('http://nowhere/resnet.pth' if prefix is None else str(file))
 
 
 def test_the_users_start_is_not_replaced(cfg, fetched):

@@ -157,8 +157,9 @@ def logs(*probabilities: float) -> Tensor:
         (True, [0.05, 0.05, 0.9], [0.5, 0.5], [0.05, 0.05, 0.9]),
         # A sure teacher is hardly contradicted: 0.99²⁰ = 0.818.
         (True, [0.495, 0.005, 0.5], [0.01, 0.99], [0.474453, 0.025547, 0.5]),
-        # Of sigmoids the likeliest says whether it is an object.
-        (False, [0.6, 0.2], [0.25, 0.75], [0.150785, 0.449215]),
+        # Of sigmoids the likeliest says whether it is an object, before and after.
+        (False, [0.6, 0.2], [0.25, 0.75], [0.201398, 0.6]),
+        (False, [0.6, 0.2], [0.75, 0.25], [0.6, 0.2]),
     ],
 )
 def test_the_teacher_says_whether_and_both_say_which(softmax, teacher, which, taught):
@@ -172,3 +173,8 @@ def test_a_certain_sigmoid_stays_finite():
     told = verified(torch.tensor([[200.0, -200.0]]), torch.tensor([[0.0, -30.0]]), softmax=False)
     assert told.isfinite().all()
     assert told[0, 0].item() == pytest.approx(math.log((1 - 1e-6) / 1e-6), rel=1e-2)
+
+
+def test_it_knows_whether_its_backbone_is_pretrained(verifier):
+    assert not verifier.is_pretrained
+    assert ClassVerifier({**BACKBONE, 'weights': 'DEFAULT'}, num_classes=4).is_pretrained

@@ -1,7 +1,8 @@
 """The verifier of classes in real runs: when it learns, from what, and who is told."""
 
 import copy
-import logging
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -56,9 +57,13 @@ def train(cfg, **options):
     return runner, watch
 
 
-def test_it_learns_the_labelled_images_before_the_first_iteration(cfg, fits, caplog):
-    with caplog.at_level(logging.INFO, logger='mmengine'):
-        runner, watch = train(cfg)
+def log_of(runner):
+    """The lines of a run's log."""
+    return Path(runner.log_dir, f'{runner.timestamp}.log').read_text().splitlines()
+
+
+def test_it_learns_the_labelled_images_before_the_first_iteration(cfg, fits):
+    runner, watch = train(cfg)
     assert fits == [2 * lesson.VIEWS]
     weights = runner.model.verifier.classifier.weight
     assert weights.abs().sum() > 0
@@ -71,9 +76,35 @@ def test_it_learns_the_labelled_images_before_the_first_iteration(cfg, fits, cap
     assert seen <= known
 
 
-def test_what_it_learns_depends_on_the_seed_alone(cfg):
-    first, again = (train(cfg)[0].model.verifier.classifier.weight for _ in range(2))
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_what_it_learns_depends_on_the_seed_alone(cfg, num_workers):
+    loader = {
+        'train_dataloader.num_workers': num_workers,
+        'train_dataloader.persistent_workers': num_workers > 0,
+    }
+    first, again = (
+        train(cfg, **options)[0].model.verifier.classifier.weight for options in ({}, loader)
+    )
     assert torch.equal(first, again)
+
+
+def test_it_says_how_far_it_is_and_does_not_go_on_for_ever(cfg, fits, monkeypatch):
+    monkeypatch.setattr(lesson, 'SILENCE', 0.0)
+    monkeypatch.setattr(lesson, 'ENOUGH_VIEWS', 5)
+    runner, _ = train(cfg)
+    assert fits == [5]
+    told = [line for line in log_of(runner) if 'views' in line]
+    assert re.search(r'verifier: has seen 4 of 5 views, 0:00:\d\d are left$', told[-2])
+
+
+@pytest.mark.parametrize('pretrained', [False, True])
+def test_a_backbone_without_pretrained_weights_is_told(cfg, monkeypatch, pretrained):
+    monkeypatch.setattr(ClassVerifier, 'fit', lambda self, views, generator: None)
+    runner = Runner.from_cfg(cfg)
+    runner.model.verifier.is_pretrained = pretrained
+    runner.train()
+    told = any('begins with no pretrained weights' in line for line in log_of(runner))
+    assert told is not pretrained
 
 
 def test_a_resumed_run_keeps_what_it_learnt(cfg, fits):

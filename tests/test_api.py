@@ -90,6 +90,21 @@ def test_weights_alone_label_too(trained, digits, tmp_path):
     assert ours == theirs != []
 
 
+@pytest.mark.parametrize('whose', ['config', 'checkpoint'])
+def test_a_verifier_has_no_say_in_labels(trained, digits, tmp_path, whose):
+    place, _, _ = trained
+    cfg, content = Config.fromfile(place / CONFIG.name), load_checkpoint(place / 'iter_2.pth')
+    if whose == 'config':
+        cfg.model.verifier = dict(scale=1.0)
+    else:
+        content['state_dict']['verifier.classifier.bias'] = torch.zeros(10)
+    cfg.dump(tmp_path / 'mine.py')
+    torch.save(content, tmp_path / 'mine.pth')
+    given = dict(folder=digits / 'images/val', out=tmp_path / 'x.json', score_thr=0.01)
+    file = ssod.pseudo_label(tmp_path / 'mine.py', tmp_path / 'mine.pth', **given)
+    assert json.loads(file.read_text())['annotations']
+
+
 def test_thresholds(trained, digits):
     place, _, _ = trained
     rows = ssod.sweep_thresholds(place / CONFIG.name, place / 'iter_2.pth')

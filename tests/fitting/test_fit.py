@@ -209,6 +209,8 @@ def test_the_users_start_is_not_replaced(cfg, fetched):
 
 def test_a_random_start_is_said(cfg, fetched):
     cfg.model.detector.backbone.init_cfg = None
+    # The verifier's weights start no detector.
+    cfg.model.verifier = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='x.pth')))
     told, level = start.fit_start(cfg, Given({}), Machine())
     assert level == logging.WARNING
     assert told.startswith('start weights: all random, for the config names none; ')

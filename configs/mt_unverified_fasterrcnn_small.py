@@ -1,4 +1,4 @@
-# Mean teacher on small photographs who alone says of which class a region is.
+# Mean teacher on small photographs, without a verifier of classes.
 _base_ = [
     './_base_/models/mt_faster-rcnn_mobilenetv2_small.py',
     './_base_/datasets/semi_small.py',

@@ -84,6 +84,18 @@ def add_own_data(parser: argparse.ArgumentParser) -> None:
         '--unlabeled', type=Path, metavar='DIR', help='folder of unlabelled images, or a COCO JSON'
     )
     own.add_argument(
+        '--unlabeled-images',
+        type=Path,
+        metavar='DIR',
+        help='folder of what a JSON --unlabeled names; as --images',
+    )
+    own.add_argument(
+        '--truth',
+        type=Path,
+        metavar='JSON',
+        help='boxes of the unlabelled images, to measure pseudo-boxes by; nothing learns from them',
+    )
+    own.add_argument(
         '--val',
         type=Path,
         metavar='LABELS',
@@ -109,8 +121,16 @@ def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnDa
     given = {'labeled': args.labeled, 'images': images, 'unlabeled': args.unlabeled}
     missing = [f'--{name}' for name, value in given.items() if value is None]
     if not missing:
-        val_images = args.val_images or others
-        return OwnData(args.labeled, images, args.unlabeled, args.val, val_images, others)
-    if len(missing) < len(given) or args.val or args.val_images:
+        return OwnData(
+            args.labeled,
+            images,
+            args.unlabeled,
+            val=args.val,
+            val_images=args.val_images or others,
+            unlabeled_images=args.unlabeled_images or others,
+            truth=args.truth,
+        )
+    rest = (args.val, args.val_images, args.unlabeled_images, args.truth)
+    if len(missing) < len(given) or any(rest):
         parser.error(f'own data need {missing[0]} too')
     return None

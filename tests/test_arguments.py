@@ -63,6 +63,10 @@ def test_own_data():
     assert parsed(*given) == OwnData(json, images, folder)
     more = ['--val', 'd.json', '--val-images', 'e']
     assert parsed(*given, *more) == OwnData(json, images, folder, Path('d.json'), Path('e'))
+    more = ['--unlabeled-images', 'f', '--truth', 'g.json']
+    assert parsed(*given, *more) == OwnData(
+        json, images, folder, unlabeled_images=Path('f'), truth=Path('g.json')
+    )
 
 
 @pytest.mark.parametrize('labels', ['voc', 'yolo/data.yaml'])
@@ -75,6 +79,8 @@ def test_voc_and_yolo_know_their_images(labels):
 def test_voc_beside_a_json_of_other_images():
     data = parsed('--labeled', 'voc', '--images', 'b', '--unlabeled', 'c.json', '--val', 'd.json')
     assert (data.images, data.val_images, data.unlabeled_images) == (Path('voc'), *[Path('b')] * 2)
+    given = ['--labeled', 'voc', '--images', 'b', '--unlabeled', 'c.json']
+    assert parsed(*given, '--unlabeled-images', 'd').unlabeled_images == Path('d')
 
 
 @pytest.mark.parametrize(
@@ -86,6 +92,8 @@ def test_voc_beside_a_json_of_other_images():
         (['--unlabeled', 'c'], '--labeled'),
         (['--val', 'a.json'], '--labeled'),
         (['--val-images', 'a'], '--labeled'),
+        (['--unlabeled-images', 'a'], '--labeled'),
+        (['--truth', 'a.json'], '--labeled'),
     ],
 )
 def test_they_go_together(capsys, arguments, missing):

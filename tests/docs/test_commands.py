@@ -117,8 +117,11 @@ class Checker:
         for config in (given.get('config'), *given.get('configs', [])):
             config = config and config_of(str(config))
             if config is not None:
-                for key in given.get('cfg_options') or ():
+                options = given.get('cfg_options') or {}
+                for key in options:
                     assert knows(read(config), key), f'{config} has no {key}'
+                if any(key.startswith('default_hooks.teacher.') for key in options):
+                    check_teacher(config, options)
                 if given.get('detector'):
                     runs.load_config(config, detector=given['detector'])
         if given.get('checkpoint'):
@@ -214,6 +217,13 @@ def check_checkpoint(path):
         assert int(number[1]) <= last and int(number[1]) % interval == 0, f'no run writes {path}'
 
 
+def check_teacher(config, options):
+    """A config's teacher takes the options, with what the config says besides."""
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(options)
+    registry.HOOKS.build(cfg.default_hooks.teacher)
+
+
 def knows(cfg, key):
     """Whether a config has a setting, or it belongs to a class that takes it."""
     node = cfg
@@ -269,6 +279,12 @@ def test_commands_of_a_block(block, monkeypatch, tmp_path):
             'default_hooks.teacher.burnin=9',
             'has no default_hooks.teacher.burnin',
         ),
+        # Options that do not go with what the config says besides.
+        (
+            'python tools/train.py configs/mt_fasterrcnn_small.py --cfg-options '
+            'default_hooks.teacher.decay.decay.values=[0.9,0.99]',
+            'stepwise schedule: 2 milestones need 3 values, got 2',
+        ),
         (
             'python tools/test.py CONFIG work_dirs/mt_fasterrcnn_digits10pct/iter_1501.pth',
             'no run writes',
@@ -281,7 +297,8 @@ def test_commands_of_a_block(block, monkeypatch, tmp_path):
 )
 def test_a_wrong_command_is_noticed(command, message, monkeypatch, tmp_path):
     ((env, words),) = commands(command)
-    with pytest.raises((AssertionError, pytest.fail.Exception), match=re.escape(message)):
+    wrong = (AssertionError, ValueError, pytest.fail.Exception)
+    with pytest.raises(wrong, match=re.escape(message)):
         Checker(monkeypatch, tmp_path).check(env, words)
 
 

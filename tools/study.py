@@ -11,6 +11,8 @@ Examples:
 """
 
 import argparse
+import contextlib
+import signal
 import sys
 import time
 from pathlib import Path
@@ -50,16 +52,17 @@ def train(composer: Composer, results: Results, jobs: int) -> int:
     total, todo = len(composer.study.runs()), len(left(composer, results))
     print(f'{composer.study.file}: {total} runs, {todo} of them to do', flush=True)
     began, failed = time.monotonic(), 0
-    ended = train_all(composer, results, Path(__file__).with_name('train.py'), jobs)
-    for done, (run, result) in enumerate(ended, 1):
-        place = f'[{done}/{todo}] {run.name}'
-        if result is None:
-            failed += 1
-            print(f'{place}: failed, see {composer.place(run) / LOG}', flush=True)
-            continue
-        scores = f'student {result.student}, teacher {result.teacher} ({result.seconds:.0f} s)'
-        rest = f'; {remaining(done, todo, began)} left' if done < todo else ''
-        print(f'{place}: {scores}{rest}', flush=True)
+    tool = Path(__file__).with_name('train.py')
+    with contextlib.closing(train_all(composer, results, tool, jobs)) as ended:
+        for done, (run, result) in enumerate(ended, 1):
+            place = f'[{done}/{todo}] {run.name}'
+            if result is None:
+                failed += 1
+                print(f'{place}: failed, see {composer.place(run) / LOG}', flush=True)
+                continue
+            scores = f'student {result.student}, teacher {result.teacher} ({result.seconds:.0f} s)'
+            rest = f'; {remaining(done, todo, began)} left' if done < todo else ''
+            print(f'{place}: {scores}{rest}', flush=True)
     return failed
 
 
@@ -78,6 +81,8 @@ def sum_up(composer: Composer, results: Results) -> None:
 
 def main() -> None:
     args = parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     with errors_in_one_line():
         study = read_study(args.study)
         work_dir = args.work_dir or Path('work_dirs') / args.study.stem

@@ -4,10 +4,12 @@ import itertools
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import IO
 
 from ssod.runs import build_runner
 from ssod.studies.compose import Composer
@@ -24,9 +26,10 @@ def train_all(
 ) -> Iterator[tuple[Run, Result | None]]:
     """Train what is not done yet.
 
-    A run that was interrupted goes on from its last checkpoint. A run that fails does not keep the
-    others from being trained, but for those that start from its weights; one that ends without
-    scores has failed.
+    All configs are made before the first training. A run that was interrupted goes on from its last
+    checkpoint; whoever closes the iterator interrupts those that are at work. A run that fails does
+    not keep the others from being trained, but for those that start from its weights; one that ends
+    without scores has failed.
 
     Args:
         composer: Makes the configs.
@@ -39,14 +42,18 @@ def train_all(
     """
     futures: dict[Future[int], Run] = {}
     begun: dict[str, Future[int]] = {}
-    pool = ThreadPoolExecutor(jobs)
+    runs = left(composer, results)
+    for run in runs:
+        place = composer.place(run)
+        place.mkdir(parents=True, exist_ok=True)
+        composer.config(run).dump(place / 'config.py')
+    trainings, pool = _Trainings(train_tool), ThreadPoolExecutor(jobs)
     try:
-        # Configs are written here, for what they name is made only once.
-        for run in _written(composer, left(composer, results)):
+        for run in runs:
             # In the order of the runs: who waits for a start waits for one that is at work.
             start = composer.study.start_of(run)
             first = begun.get(start.name) if start else None
-            future = pool.submit(_train, composer.place(run), train_tool, first)
+            future = pool.submit(trainings.train, composer.place(run), first)
             futures[future], begun[run.name] = run, future
         for future in as_completed(futures):
             run = futures[future]
@@ -56,7 +63,9 @@ def train_all(
             yield run, result
     finally:
         # Whoever interrupts one training does not want the next.
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        trainings.stop()
+        pool.shutdown()
 
 
 def left(composer: Composer, results: Results) -> list[Run]:
@@ -87,26 +96,34 @@ def score_held_out(
         Each run with its result.
 
     Raises:
-        FileNotFoundError: If a checkpoint is gone.
-        ValueError: If there are no scores.
+        FileNotFoundError: If a checkpoint is gone; nothing is scored then.
+        ValueError: If runs are left to train, or there are no scores.
     """
-    for run in composer.study.runs():
-        settings = composer.digest(run)
-        known = trained.find(run, settings)
-        if known is None or results.find(run, settings) is not None:
-            continue
-        place = composer.place(run)
-        checkpoint = composer.weights(run)
-        if not checkpoint.is_file():
-            raise FileNotFoundError(
-                f'{checkpoint} does not exist and cannot be scored; remove the run from '
-                f'{trained.path} and train it again'
-            )
+    runs = composer.study.runs()
+    known = [(run, trained.find(run, composer.digest(run))) for run in runs]
+    ended = [(run, result) for run, result in known if result is not None]
+    if len(ended) < len(runs):
+        raise ValueError(
+            f'{trained.path}: {len(runs) - len(ended)} of {len(runs)} runs are left to be trained; '
+            f'what is kept aside is scored once, at the end: train them, or take them out of '
+            f'{composer.study.file}'
+        )
+    todo = [(run, done) for run, done in ended if results.find(run, done.settings) is None]
+    files = [composer.weights(run) for run, _ in todo]
+    gone = [file for file in files if not file.is_file()]
+    if gone:
+        raise FileNotFoundError(
+            f'{gone[0]} does not exist and cannot be scored, nor can {len(gone) - 1} others; put '
+            f'the work directory of the trainings there, or remove the runs from {trained.path} '
+            f'and train them again'
+        )
+    for (run, done), checkpoint in zip(todo, files, strict=True):
         cfg = composer.config(run, held_out=True)
-        cfg.load_from, cfg.work_dir = str(checkpoint), str(place / 'held_out')
+        cfg.load_from = str(checkpoint)
+        cfg.work_dir = str(composer.place(run) / 'held_out')
         # mmdet's own loop returns no scores, but logs them.
         build_runner(cfg).val()
-        result = _result(run, Path(cfg.work_dir), settings, known.seconds)
+        result = _result(run, Path(cfg.work_dir), done.settings, done.seconds)
         results.add(result)
         yield run, result
 
@@ -119,23 +136,43 @@ def remaining(
     return f'{seconds / 3600:.1f} h' if seconds >= 3600 else f'{seconds / 60:.0f} min'
 
 
-def _written(composer: Composer, runs: list[Run]) -> Iterator[Run]:
-    for run in runs:
-        place = composer.place(run)
-        place.mkdir(parents=True, exist_ok=True)
-        composer.config(run).dump(place / 'config.py')
-        yield run
+class _Trainings:
+    """Trainings in processes of their own, which end with the study.
 
+    Args:
+        tool: ``tools/train.py``.
+    """
 
-def _train(place: Path, train_tool: Path, start: Future[int] | None) -> int:
-    if start and start.result() != 0:
-        (place / LOG).write_text('what it starts from was not trained\n', encoding='utf-8')
-        return 1
-    command = [sys.executable, str(train_tool), str(place / 'config.py')]
-    with (place / LOG).open('a', encoding='utf-8') as log:
-        return subprocess.run(
-            [*command, '--work-dir', str(place), '--resume'], stdout=log, stderr=log
-        ).returncode
+    def __init__(self, tool: Path) -> None:
+        self._tool = tool
+        self._at_work: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def train(self, place: Path, start: Future[int] | None) -> int:
+        """Train in a folder with its config, once its start is; returns the exit status."""
+        if start and start.result() != 0:
+            (place / LOG).write_text('what it starts from was not trained\n', encoding='utf-8')
+            return 1
+        command = [sys.executable, str(self._tool), str(place / 'config.py')]
+        with (place / LOG).open('a', encoding='utf-8') as log:
+            process = self._begin([*command, '--work-dir', str(place), '--resume'], log)
+            return process.wait() if process else 1
+
+    def stop(self) -> None:
+        """End those that are at work, and begin no other."""
+        with self._lock:
+            self._stopped = True
+            for process in self._at_work:
+                process.terminate()
+
+    def _begin(self, command: list[str], log: IO[str]) -> 'subprocess.Popen[bytes] | None':
+        with self._lock:
+            if self._stopped:
+                return None
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._at_work.add(process)
+            return process
 
 
 def _noted(composer: Composer, run: Run) -> Result | None:

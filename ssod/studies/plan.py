@@ -1,6 +1,6 @@
 """What a study trains: read from one small file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ def read_study(path: str | Path) -> Study:
 
     Raises:
         FileNotFoundError: If the file, or the config of a method, does not exist.
-        ValueError: If a name or a setting is unknown, or one is missing.
+        ValueError: If a name or a setting is unknown, is there twice, or is missing.
     """
     path = Path(path)
     if not path.is_file():
@@ -161,6 +161,13 @@ def read_study(path: str | Path) -> Study:
             raise ValueError(f'{path}: {name} is missing or empty; see ssod.studies.read_study')
     if START in content['methods']:
         raise ValueError(f'{path}: no method can have the name {START!r}; choose another')
+    seeds = content['seeds']
+    if not (isinstance(seeds, list | tuple) and all(type(s) is int and s >= 0 for s in seeds)):
+        raise ValueError(f'{path}: seeds is {seeds!r}, but must be a list of whole numbers')
+    _refuse_twice(f'{path}: seeds', seeds)
+    for name in ('data', 'methods'):
+        if not isinstance(content[name], Mapping):
+            raise ValueError(f'{path}: {name} is {content[name]!r}, but must be a dict')
     start = content.get(START)
     return Study(
         file=path,
@@ -169,7 +176,7 @@ def read_study(path: str | Path) -> Study:
             _method(f'{path}: methods.{name}', name, given)
             for name, given in content['methods'].items()
         ),
-        seeds=tuple(content['seeds']),
+        seeds=tuple(seeds),
         settings=content.get('settings', {}),
         start=_method(f'{path}: {START}', START, start) if start else None,
     )
@@ -177,13 +184,23 @@ def read_study(path: str | Path) -> Study:
 
 def _data(path: Path, name: str, given: Mapping[str, Any]) -> DataSource:
     check_keys(f'{path}: data.{name}', given, DataSource.__dataclass_fields__.keys() - {'name'})
-    percents = tuple(given.get('percents', ()))
-    wrong = [p for p in percents if not 0 < p < 100]
-    if wrong or not percents:
+    percents = given.get('percents', ())
+    numbers = percents if isinstance(percents, list | tuple) else ()
+    right = [type(p) in (int, float) and 0 < p < 100 for p in numbers]
+    if not right or not all(right):
         raise ValueError(
-            f'{path}: data.{name}.percents is {list(percents)}; give shares between 0 and 100'
+            f'{path}: data.{name}.percents is {percents!r}; give a list of shares between 0 and 100'
         )
-    return DataSource(name, **{**given, 'percents': percents})
+    # As they are written in the names of runs.
+    _refuse_twice(f'{path}: data.{name}.percents', [f'{p:g}' for p in numbers])
+    return DataSource(name, **{**given, 'percents': tuple(numbers)})
+
+
+def _refuse_twice(where: str, values: Sequence[Any]) -> None:
+    """Refuse what would count one run as two."""
+    twice = [value for number, value in enumerate(values) if value in values[:number]]
+    if twice:
+        raise ValueError(f'{where} has {twice[0]} twice; remove one')
 
 
 def _method(where: str, name: str, given: str | Mapping[str, Any]) -> Method:

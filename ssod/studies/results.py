@@ -1,6 +1,7 @@
 """Results of a study: one JSON line for each finished run, and what they say together."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from statistics import mean, stdev
 
 from scipy.stats import t as student_t
 
+from ssod.files import write_whole
 from ssod.studies.plan import START, Run, Study
 
 LEVEL = 0.95
@@ -52,24 +54,51 @@ class Results:
     """The results in a file; each is added as one line as soon as there is one.
 
     Args:
-        path: The file; what is in it counts as done.
+        path: The file; what is in it counts as done, but for a last line that was not written to
+            its end.
+
+    Raises:
+        ValueError: If another line is no result, or two are of the same run and differ.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else []
-        known = [self._read(number, line) for number, line in enumerate(lines, 1)]
-        self._known = {result.key: result for result in known}
+        self._known: dict[tuple[str, float, str, int, str], Result] = {}
+        for number, line in enumerate(self._whole_lines(), 1):
+            if line.strip():
+                result = self._read(number, line)
+                other = self._known.setdefault(result.key, result)
+                if other != result:
+                    raise ValueError(
+                        f'{path}, line {number}: another result of a run that is there already; '
+                        f'remove one'
+                    )
 
     def find(self, run: Run, settings: str) -> Result | None:
         """The result of a run with these settings; ``None`` if it was not finished yet."""
         return self._known.get((run.data.name, run.percent, run.method.name, run.seed, settings))
 
     def add(self, result: Result) -> None:
-        """Add a line."""
-        self._known[result.key] = result
+        """Add a line, which lasts through a power cut."""
+        text = self._text()
+        if text and not text.endswith('\n'):
+            write_whole(self.path, ''.join(f'{x}\n' for x in self._whole_lines()).encode())
         with self.path.open('a', encoding='utf-8') as file:
             file.write(json.dumps(asdict(result)) + '\n')
+            file.flush()
+            os.fsync(file.fileno())
+        self._known[result.key] = result
+
+    def _text(self) -> str:
+        return self.path.read_text(encoding='utf-8') if self.path.exists() else ''
+
+    def _whole_lines(self) -> list[str]:
+        *lines, last = self._text().split('\n')
+        try:
+            json.loads(last)
+        except ValueError:  # Empty, or torn.
+            return lines
+        return [*lines, last]
 
     def _read(self, number: int, line: str) -> Result:
         try:

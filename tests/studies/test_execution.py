@@ -1,5 +1,7 @@
 """The runs of a study."""
 
+import time
+
 import pytest
 
 from ssod.studies.compose import Composer
@@ -98,13 +100,26 @@ def test_a_run_without_a_summary_has_failed(composer, tmp_path):
 
 def test_an_interrupted_study_begins_nothing_more(composer, tmp_path):
     train = tool(tmp_path)
-    train.write_text('import time\ntime.sleep(1)\n' + train.read_text())
+    # The first one ends, the others would go on for an hour.
+    train.write_text(
+        train.read_text() + "if 'supervised' not in str(place):\n    import time; time.sleep(3600)"
+    )
     trainings = train_all(composer, Results(tmp_path / 'results.jsonl'), train)
-    next(trainings)
+    run, result = next(trainings)
+    assert (run.method.name, result.student) == ('supervised', 20.0)
+    began = time.monotonic()
     trainings.close()
+    assert time.monotonic() - began < 60
     begun = [run for run in composer.study.runs() if (composer.place(run) / LOG).exists()]
     # The one that ended, and at most one that had begun meanwhile.
     assert len(begun) in (1, 2)
+
+
+def test_nothing_is_trained_where_a_config_cannot_be_made(composer, data_root, tmp_path):
+    (data_root / 'scenes/train.json').unlink()
+    with pytest.raises(FileNotFoundError, match=r'scenes/train\.json'):
+        next(train_all(composer, Results(tmp_path / 'results.jsonl'), tool(tmp_path)))
+    assert not list((tmp_path / 'work').rglob(LOG))
 
 
 def test_a_start_comes_before_what_needs_it(started_study_file, data_root, tmp_path):
@@ -146,15 +161,20 @@ def test_the_time_left(done, total, seconds, expected):
 
 def test_only_what_was_trained_is_held_out(composer, tmp_path):
     trained, results = (Results(tmp_path / f'{name}.jsonl') for name in ('trained', 'held_out'))
-    assert list(score_held_out(composer, trained, results)) == []
-    run = composer.study.runs()[0]
-    done = Result('cells', 25, 'supervised', 1, composer.digest(run), 1.0, 1.0, 1.0, 1.0, 1.0)
-    trained.add(done)
+    with pytest.raises(ValueError, match=r'trained.jsonl: 6 of 6 runs are left to be trained; '):
+        list(score_held_out(composer, trained, results))
+    done = [
+        Result(run.data.name, 25, run.method.name, 1, composer.digest(run), *[1.0] * 5)
+        for run in composer.study.runs()
+    ]
+    for result in done:
+        trained.add(result)
     with pytest.raises(
         FileNotFoundError,
-        match=r'supervised/1-\w+/iter_2.pth does not exist and .*trained.jsonl',
+        match=r'supervised/1-\w+/iter_2.pth does not exist and .* 5 others; .*trained.jsonl',
     ):
         list(score_held_out(composer, trained, results))
     # What has been scored once is not scored again.
-    results.add(done)
+    for result in done:
+        results.add(result)
     assert list(score_held_out(composer, trained, results)) == []

@@ -1,6 +1,7 @@
 """What results say together."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -108,6 +109,35 @@ def test_results_stay(study_file, tmp_path):
     assert again.find(run, 'b') is None
     again.add(result('supervised', 1, 30.0, settings='b'))
     assert [json.loads(line)['student'] for line in path.read_text().splitlines()] == [20.0, 30.0]
+
+
+def test_a_last_line_that_was_not_written_to_its_end(study_file, tmp_path):
+    path = tmp_path / 'results.jsonl'
+    first, second, third = (result('supervised', seed, 20.0) for seed in (1, 2, 3))
+    Results(path).add(first)
+    whole = path.read_text()
+    # Torn, it does not count, and the next one takes its place; an empty line is none.
+    path.write_text(f'{whole}\n{whole[:30]}')
+    results = Results(path)
+    results.add(second)
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)['seed'] for line in lines if line] == [1, 2]
+    # Whole, it does.
+    path.write_text(path.read_text().rstrip('\n'))
+    Results(path).add(third)
+    runs = [replace(read_study(study_file).runs()[0], percent=50, seed=seed) for seed in (1, 2, 3)]
+    assert all(Results(path).find(run, '0') for run in runs)
+
+
+def test_two_results_of_one_run_are_refused(tmp_path):
+    path = tmp_path / 'results.jsonl'
+    Results(path).add(result('supervised', 1, 20.0))
+    line = path.read_text()
+    path.write_text(line * 2)
+    Results(path)  # Copied twice is the same.
+    path.write_text(line + line.replace('20.0', '21.0'))
+    with pytest.raises(ValueError, match=r'line 2: another result of a run that is there already'):
+        Results(path)
 
 
 def test_a_torn_line_is_named(tmp_path):

@@ -1,7 +1,10 @@
 """A study from the command line: ours and mmdet's own, trained, summed up, and held out."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -96,6 +99,25 @@ def test_what_is_done_is_not_done_again(studied, call, monkeypatch, capfd):
     assert (bench.place / 'cells.jsonl').read_text() == lines
     call('study', '--table', *OPTIONS)
     assert (bench.place / 'cells.md').read_text() in capfd.readouterr().out
+
+
+def test_who_ends_a_study_ends_its_trainings(studied):
+    bench, _ = studied
+    text = STUDY.replace("'train_cfg.max_iters': 2", "'train_cfg.max_iters': 100_000")
+    (bench.place / 'long.py').write_text(text)
+    tool = [sys.executable, ROOT / 'tools/study.py', 'long.py', *OPTIONS[1:]]
+    process = bench.start(*tool, log='long.txt')
+    works = bench.place / 'work_dirs/long'
+    until = time.monotonic() + 120
+    while not list(works.rglob('train.log')):
+        assert process.poll() is None, (bench.place / 'long.txt').read_text()
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    training = ['pgrep', '-f', 'work_dirs/long/cells']
+    assert subprocess.run(training, capture_output=True, check=False).returncode == 0
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert subprocess.run(training, capture_output=True, check=False).returncode == 1
 
 
 def test_the_images_kept_aside(studied):

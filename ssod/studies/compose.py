@@ -97,9 +97,13 @@ class Composer:
         cfg.train_cfg.val_interval = cfg.train_cfg.max_iters
         cfg.default_hooks.checkpoint.max_keep_ckpts = 1
         cfg.merge_from_dict({'randomness.seed': run.seed})
-        start = self.study.start_of(run)
-        cfg.load_from = str(self.weights(start) if start else self._initialized(run))
+        cfg.load_from = str(self.begins_with(run))
         return cfg
+
+    def begins_with(self, run: Run) -> Path:
+        """The checkpoint that a run begins with; one that is not trained is made if missing."""
+        start = self.study.start_of(run)
+        return self.weights(start) if start else self._initialized(run)
 
     def _data(self, run: Run, held_out: bool) -> OwnData:
         source = run.data

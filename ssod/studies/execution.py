@@ -1,5 +1,6 @@
 """Runs of a study: trained in processes of their own, scored, and noted."""
 
+import hashlib
 import itertools
 import json
 import subprocess
@@ -123,7 +124,7 @@ def score_held_out(
         cfg.work_dir = str(composer.place(run) / 'held_out')
         # mmdet's own loop returns no scores, but logs them.
         build_runner(cfg).val()
-        result = _result(run, Path(cfg.work_dir), done.settings, done.seconds)
+        result = _result(run, Path(cfg.work_dir), done.settings, done.seconds, done.begun)
         results.add(result)
         yield run, result
 
@@ -180,14 +181,19 @@ def _noted(composer: Composer, run: Run) -> Result | None:
     place = composer.place(run)
     try:
         seconds = json.loads((place / 'summary.json').read_text())['seconds']
-        return _result(run, place, composer.digest(run), seconds)
+        return _result(run, place, composer.digest(run), seconds, _hash(composer.begins_with(run)))
     except (OSError, ValueError) as error:
         with (place / LOG).open('a', encoding='utf-8') as log:
             log.write(f'error: {error}\n')
         return None
 
 
-def _result(run: Run, place: Path, settings: str, seconds: float) -> Result:
+def _hash(checkpoint: Path) -> str:
+    """The beginning of a file's SHA-256; empty if it is gone."""
+    return hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:8] if checkpoint.exists() else ''
+
+
+def _result(run: Run, place: Path, settings: str, seconds: float, begun: str) -> Result:
     """The last scores that were logged.
 
     Raises:
@@ -211,5 +217,6 @@ def _result(run: Run, place: Path, settings: str, seconds: float) -> Result:
         seed=run.seed,
         settings=settings,
         seconds=seconds,
+        begun=begun,
         **points,
     )

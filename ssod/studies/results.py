@@ -31,6 +31,7 @@ class Result:
         student_50: mAP of the student at an overlap of 0.5.
         teacher_50: The same of the teacher.
         seconds: Wall clock of the training.
+        begun: The beginning of the SHA-256 of the checkpoint that it began with; empty if unknown.
     """
 
     data: str
@@ -43,6 +44,7 @@ class Result:
     student_50: float
     teacher_50: float
     seconds: float
+    begun: str = ''
 
     @property
     def key(self) -> tuple[str, float, str, int, str]:
@@ -141,7 +143,11 @@ def rows_of(study: Study, found: Sequence[Result]) -> list[Row]:
     Args:
         study: The study.
         found: Results of finished runs.
+
+    Raises:
+        ValueError: If runs that are compared began with different weights.
     """
+    _check_same_weights(result for result in found if result.method != START)
     rows = []
     for data in study.data:
         for percent in data.percents:
@@ -155,6 +161,19 @@ def rows_of(study: Study, found: Sequence[Result]) -> list[Row]:
                     gains = tuple(r.teacher - base[r.seed] for r in own if r.seed in base)
                     rows.append(Row(data.name, percent, method.name, students, teachers, gains))
     return rows
+
+
+def _check_same_weights(found: Iterable[Result]) -> None:
+    """Refuse runs of one data set, budget and seed that began with different weights."""
+    known: dict[tuple[str, float, int], Result] = {}
+    for result in (result for result in found if result.begun):
+        first = known.setdefault((result.data, result.percent, result.seed), result)
+        if first.begun != result.begun:
+            raise ValueError(
+                f'{result.data}, {result.percent:g} %, seed {result.seed}: {first.method} began '
+                f'with the weights {first.begun}, {result.method} with {result.begun}, and they '
+                f'cannot be compared; remove the results of one, and train it from the same start'
+            )
 
 
 def half_width(values: Sequence[float]) -> float | None:

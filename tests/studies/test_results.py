@@ -48,6 +48,19 @@ def test_rows(study_file):
     assert rows[2].gain is None
 
 
+def test_runs_of_different_starts_are_not_compared(study_file):
+    study = read_study(study_file)
+    runs = [result('supervised', 1, 20.0), result('teacher', 1, 20.0, 22.0)]
+    same = [replace(run, begun='abc') for run in runs]
+    # Of older lines it is not known.
+    for found in (same, [runs[0], same[1]], [*same, replace(runs[0], seed=2, begun='def')]):
+        assert rows_of(study, found)[1].gains == (2.0,)
+    with pytest.raises(ValueError, match=r'cells, 50 %, seed 1: supervised began .*abc, teacher w'):
+        rows_of(study, [same[0], replace(runs[1], begun='def')])
+    # A start begins with other weights than what starts from it.
+    rows_of(study, [*same, replace(runs[0], method='start', begun='def')])
+
+
 def test_the_table(study_file):
     study = read_study(study_file)
     found = [

@@ -1,6 +1,7 @@
 """A study from the command line: ours and mmdet's own, trained, summed up, and held out."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,8 @@ def test_a_study(studied):
     rows = [json.loads(line) for line in (bench.place / 'cells.jsonl').read_text().splitlines()]
     assert [row['method'] for row in rows] == ['supervised', 'mean_teacher', 'mmdet']
     assert all((row['data'], row['percent'], row['seed']) == ('cells', 50, 1) for row in rows)
+    (begun,) = {row['begun'] for row in rows}
+    assert re.fullmatch('[0-9a-f]{8}', begun)
     assert '[3/3] cells/50pct/mmdet/1: student ' in printed
     table = (bench.place / 'cells.md').read_text()
     assert table in printed

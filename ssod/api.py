@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 
 from ssod import export, runs
 from ssod.checkpoints import load_checkpoint, load_weights
+from ssod.checks.before_run import check_data_of
 from ssod.models import SemiSupervisedDetector
 from ssod.models.pretrained import VERIFIER
 from ssod.own_data import OwnData, use_folder
@@ -142,6 +143,7 @@ def sweep_thresholds(
         ValueError: If they do not go together.
     """
     cfg = runs.load_config(config, options=options)
+    check_data_of(cfg, ['val'])
     labeler, _ = _trained(cfg, checkpoint, model)
     return sweep_validation(cfg, labeler)
 

@@ -20,6 +20,7 @@ from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
 from ssod.checks.settings import check_dicts_of, check_settings_of
+from ssod.config_parts import transforms_in
 from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
@@ -274,6 +275,8 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
             f'do'
         )
     check_settings_of(cfg)
+    if 'test' in parts:
+        _load_as_in_training(cfg.get('test_dataloader'))
     if cfg.get('resume') and cfg.get('load_from') is None:
         # MMEngine would take whatever the work directory's note says for a file.
         cfg.resume = False
@@ -295,6 +298,17 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
     check_data_of(cfg, parts)
     runner.trains = 'train' in parts
     return runner
+
+
+def _load_as_in_training(loader: Any) -> None:
+    """Let a test refuse the images that a training would refuse.
+
+    Configs name mmdet's ``LoadImageFromFile`` for it, which mmdet's own tools look for.
+    """
+    plain = {'type', 'backend_args', '_scope_'}
+    for step in (step for steps in transforms_in(loader) for step in steps):
+        if step.type == 'LoadImageFromFile' and step.keys() <= plain:
+            step.type = 'LoadImage'
 
 
 class _Runner(Runner):

@@ -112,6 +112,16 @@ def test_thresholds(trained, digits):
     assert sum(row.truths for row in rows) == len(labels)
 
 
+def test_thresholds_of_other_classes_are_refused(trained, digits, tmp_path):
+    place, _, _ = trained
+    content = json.loads((digits / 'annotations/labeled.json').read_text())
+    content['categories'].reverse()
+    (tmp_path / 'turned.json').write_text(json.dumps(content))
+    options = {'val_dataloader.dataset.ann_file': str(tmp_path / 'turned.json')}
+    with pytest.raises(ValueError, match=r'turned\.json: its categories come as 9, 8'):
+        ssod.sweep_thresholds(place / CONFIG.name, place / 'iter_2.pth', options=options)
+
+
 def test_a_published_detector_has_no_student(trained, tmp_path):
     place, _, _ = trained
     made = ssod.publish(place / CONFIG.name, place / 'iter_2.pth', tmp_path / 'published')

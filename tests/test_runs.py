@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ssod import runs
+from ssod.data.load_image import LoadImage
 from ssod.own_data import OwnData
 
 CONFIG = Path(__file__).parents[1] / 'configs/mt_fasterrcnn_digits10pct.py'
@@ -267,6 +268,17 @@ def test_only_a_training_that_begins_writes_its_config(scored_cfg, tmp_path):
     scored_cfg.train_cfg.max_iters = 1
     runs.build_runner(scored_cfg).train()
     assert written.exists()
+
+
+def test_a_test_reads_images_as_a_training_does(scored_cfg):
+    loader = scored_cfg.test_dataloader.dataset.pipeline[0]
+    loader.type = 'LoadImageFromFile'
+    runner = runs.build_runner(copy.deepcopy(scored_cfg), ['test'])
+    assert type(runner.test_dataloader.dataset.pipeline.transforms[0]) is LoadImage
+    # What ours cannot do is left to mmdet's.
+    loader.to_float32 = True
+    runner = runs.build_runner(scored_cfg, ['test'])
+    assert type(runner.test_dataloader.dataset.pipeline.transforms[0]) is not LoadImage
 
 
 def test_own_data_want_a_whole_config(tmp_path):

@@ -53,6 +53,17 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
     return findings
 
 
+def refuse_wrong_coco(content: Any, file: str, role: Role) -> None:
+    """Refuse a COCO JSON with what :func:`check_coco` finds an error.
+
+    Raises:
+        ValueError: Names the first one.
+    """
+    for finding in check_coco(content, file, role):
+        if finding.severity == 'error':
+            raise ValueError(str(finding))
+
+
 def _check_twice(entries: Entries, part: str, field: str, file: str) -> list[Finding]:
     counts = Counter(entry[field] for entry in entries)
     faults = [f'{n} {part} have the {field} {shown(value)}' for value, n in counts.items() if n > 1]

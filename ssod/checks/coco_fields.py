@@ -11,6 +11,7 @@ from ssod.data.coco_json import PARTS
 from ssod.data.data_sets import Role
 
 _NOT_IN_NAMES = re.compile(r'[\x00\ud800-\udfff]')  # The system takes no path with these.
+_NOT_IN_CLASSES = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff]')  # Nobody can draw these.
 _NUMBERS = frozenset({int, float})  # true and false are none.
 _FORMAT = 'write it as https://cocodataset.org/#format-data says'
 
@@ -22,6 +23,10 @@ def is_id(value: Any) -> bool:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value != '' and not _NOT_IN_NAMES.search(value)
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, str) and value != '' and not _NOT_IN_CLASSES.search(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -67,7 +72,7 @@ FIELDS: dict[str, dict[str, _Field]] = {
         'iscrowd': _FLAG,
         'ignore': _FLAG,
     },
-    'categories': {'id': _ID, 'name': _Field(_is_name, 'a name')},
+    'categories': {'id': _ID, 'name': _Field(_is_class, 'a name in one line')},
 }
 """What mmdet's ``CocoDataset`` reads of each entry, and what it must be."""
 

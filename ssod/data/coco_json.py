@@ -4,7 +4,7 @@ import contextlib
 import gc
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ def read_coco(path: str | Path, parts: tuple[str, ...] = PARTS) -> dict[str, Any
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
             raise ValueError(f'{path} is no COCO JSON: it has no list {part!r}')
     return content
+
+
+def in_order(ids: Iterable[Any]) -> list[Any]:
+    """Ids in their order, numbers before texts; one file may have both."""
+    return sorted(ids, key=lambda known: (isinstance(known, str), known))
 
 
 @contextlib.contextmanager

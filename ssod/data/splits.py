@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ssod.checks.coco_fields import refuse_wrong_fields
-from ssod.data.coco_json import read_coco, write_json
+from ssod.data.coco_json import in_order, read_coco, write_json
 
 Coco = dict[str, Any]
 
@@ -34,7 +34,7 @@ def draw_labeled(image_ids: list[int | str], percent: float, fold: int) -> set[i
             f'must be labelled and one not'
         )
     order = np.random.default_rng(fold).permutation(len(image_ids))
-    ordered = sorted(image_ids, key=lambda known: (isinstance(known, str), known))
+    ordered = in_order(image_ids)
     return {ordered[i] for i in order[:count]}
 
 

@@ -10,6 +10,8 @@ from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from numpy.typing import NDArray
 
+from ssod.data.coco_json import in_order
+
 ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 """The first of COCO's twelve figures, in their order, as mmdet names them."""
 
@@ -36,6 +38,12 @@ class FastCocoMetric(CocoMetric):
         if has_truth and not (others or limited):
             self._numbers = _numbers(self._coco_api.dataset)
             self._truth = hotcoco.COCO(_numbered(self._coco_api.dataset, self._numbers))
+        elif self._coco_api is not None:
+            # pycocotools wants them numbered from 1, and each a flag.
+            annotations = self._coco_api.dataset['annotations']
+            for number, annotation in enumerate(annotations, 1):
+                annotation.update(id=number, iscrowd=int(annotation.get('iscrowd', 0)))
+            self._coco_api.anns = dict(enumerate(annotations, 1))
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
         """Score all images; rounded to three digits, as by mmdet.
@@ -85,7 +93,7 @@ def _mean_precision(precision: Any) -> float:
 def _numbers(truth: Mapping[str, Any]) -> dict[str, dict[Any, int]]:
     """Numbers from 1 for the ids of images and categories, which may be text or huge, in order."""
     return {
-        part: {id_: i for i, id_ in enumerate(sorted(entry['id'] for entry in truth[part]), 1)}
+        part: {id_: i for i, id_ in enumerate(in_order(e['id'] for e in truth[part]), 1)}
         for part in ('images', 'categories')
     }
 

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import accumulate, pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,6 +19,7 @@ from mmengine.structures import InstanceData
 from rich.console import Console
 from rich.progress import track
 
+from ssod.checks.coco import refuse_wrong_coco
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.data_sets import data_sets_of
 from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
@@ -224,27 +226,31 @@ class StoredLabels:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no COCO JSON, has a class that the data set has not, or an image twice.
+        ValueError: If it is no COCO JSON, something in it is wrong, it has a class that the data
+            set has not, or an image twice.
     """
 
     def __init__(self, path: str | Path, classes: Sequence[str]) -> None:
         self.path = path
         content = read_coco(path)
+        images = content['images']
+        if images:
+            refuse_wrong_coco(content, str(path), 'labeled')
         label_of = _label_of_category(content['categories'], classes, path)
+        _check_names(images, path)
+        numbers = {image['id']: number for number, image in enumerate(images)}
         annotations = content['annotations']
-        annotations.sort(key=lambda a: a['image_id'])
+        annotations.sort(key=lambda a: numbers[a['image_id']])
         boxes = np.array([a['bbox'] for a in annotations], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         self._boxes = torch.from_numpy(boxes)
-        self._scores = torch.tensor([a.get('score', 1.0) for a in annotations])
+        scores = [1.0 if a.get('score') is None else float(a['score']) for a in annotations]
+        self._scores = torch.tensor(scores)
         self._labels = torch.tensor([label_of[a['category_id']] for a in annotations]).long()
-        images = content['images']
-        _check_names(images, path)
-        ids = np.array([a['image_id'] for a in annotations], np.int64)
-        wanted = np.array([image['id'] for image in images], np.int64)
-        starts, stops = (ids.searchsorted(wanted, side) for side in ('left', 'right'))
-        rows = zip(images, starts.tolist(), stops.tolist(), strict=True)
-        self._rows = {image['file_name']: slice(start, stop) for image, start, stop in rows}
+        counts = Counter(numbers[a['image_id']] for a in annotations)
+        ends = [0, *accumulate(counts[number] for number in range(len(images)))]
+        rows = zip(images, pairwise(ends), strict=True)
+        self._rows = {image['file_name']: slice(*row) for image, row in rows}
         info = content.get('info')
         root = info.get('images') if isinstance(info, dict) else None
         self._root = root if isinstance(root, str) and os.path.isabs(root) else None

@@ -15,6 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ssod.checks.coco import refuse_wrong_coco
+from ssod.checks.findings import some
 from ssod.data.coco_json import read_coco
 from ssod.data.sources import ImageSources
 from ssod.pseudo_labels.names import name_of
@@ -52,11 +54,15 @@ class HiddenTruth:
     Args:
         ann_file: COCO JSON.
         classes: Names of the data set's classes, in its order; others are left out.
+
+    Raises:
+        ValueError: If something in it is wrong, or it has no box of the classes.
     """
 
     def __init__(self, ann_file: str | Path, classes: Sequence[str]) -> None:
         self._ann_file = ann_file
         content = read_coco(ann_file)
+        refuse_wrong_coco(content, str(ann_file), 'labeled')
         names = {c['id']: c['name'] for c in content['categories']}
         self._labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
         self._ids = {PurePath(i['file_name']).as_posix(): i['id'] for i in content['images']}
@@ -65,6 +71,11 @@ class HiddenTruth:
             # A crowd is no box to be found.
             if annotation['category_id'] in self._labels and not annotation.get('iscrowd'):
                 self._annotations[annotation['image_id']].append(annotation)
+        if not self._annotations:
+            raise ValueError(
+                f'{ann_file}: has no box of the classes {some(classes)}, only of '
+                f'{some(list(names.values()))}; give the truth of these classes, or None'
+            )
 
     def check(self, paths: Iterable[str]) -> None:
         """Refuse a file that is not of some images.

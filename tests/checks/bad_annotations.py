@@ -209,6 +209,8 @@ BAD_ANNOTATIONS = [
      'error: labeled.json: 2 annotations have the id 1; give each a id of its own'),
     (put('categories', 1, id=1), 'json',
      'error: labeled.json: 2 categories have the id 1; give each a id of its own'),
+    (put('categories', 1, name='dog\n'), 'json',
+     "error: labeled.json: 'name' of categories[1] (id 2) is 'dog\\n'; it must be a name in one"),
     (put('categories', 1, name='cat'), 'json',
      "error: labeled.json: 2 categories have the name 'cat'; give each a name of its own"),
     # Each shows a part of the boxes of one image.

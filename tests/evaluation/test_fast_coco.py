@@ -129,6 +129,38 @@ def test_ids_of_all_kinds(tmp_path, kind, id_of):
     assert scores(FastCocoMetric(ann_file=str(path)), samples) == expected
 
 
+def test_texts_and_numbers_as_ids_of_one_file(tmp_path):
+    path = tmp_path / 'truth.json'
+    content = write_truth(path)
+    samples = detections(content, 0.05)
+    expected = scores(FastCocoMetric(ann_file=str(path)), samples)
+    images, categories = ({e['id']: e for e in content[part]} for part in ('images', 'categories'))
+    for entries, field in ((images, 'image_id'), (categories, 'category_id')):
+        entries[max(entries)]['id'] = 'last'
+        for annotation in content['annotations']:
+            annotation[field] = entries[annotation[field]]['id']
+    samples[-1]['img_id'] = 'last'
+    path.write_text(json.dumps(content))
+    assert scores(FastCocoMetric(ann_file=str(path)), samples) == expected
+
+
+def test_ap_of_each_class_where_pycocotools_would_stumble(tmp_path):
+    path = tmp_path / 'truth.json'
+    content = write_truth(path)
+    samples = detections(content, 0.05)
+    options = dict(ann_file=str(path), classwise=True)
+    expected = scores(CocoMetric(**options), samples)
+    assert {'coco/a_precision', 'coco/bbox_mAP'} <= expected.keys()
+    for annotation in content['annotations']:
+        annotation['id'] = f'{annotation["id"]}'
+        if not annotation['iscrowd']:
+            del annotation['iscrowd']
+    path.write_text(json.dumps(content))
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        scores(CocoMetric(**options), samples)
+    assert scores(FastCocoMetric(**options), samples) == expected
+
+
 def test_what_belongs_to_no_image_is_passed_over(tmp_path):
     path = tmp_path / 'truth.json'
     content = write_truth(path)

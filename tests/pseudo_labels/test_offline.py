@@ -240,12 +240,19 @@ def test_a_config_without_unlabelled_images_is_refused(cfg, tmp_path):
         label(cfg, tmp_path / 'labels.json', Predictor())
 
 
+SIZE = {'width': 64, 'height': 48}
+BOX = {'bbox': [1, 2, 3, 4], 'area': 12}
+
+
 def stored(tmp_path, **changes):
     content = {
-        'images': [{'id': 5, 'file_name': 'a/1.png'}, {'id': 3, 'file_name': '2.png'}],
+        'images': [
+            {'id': 5, 'file_name': 'a/1.png', **SIZE},
+            {'id': 3, 'file_name': '2.png', **SIZE},
+        ],
         'annotations': [
-            {'image_id': 5, 'category_id': 4, 'bbox': [1, 2, 3, 4], 'score': 0.5},
-            {'image_id': 5, 'category_id': 9, 'bbox': [0, 0, 8, 8]},
+            {'id': 1, 'image_id': 5, 'category_id': 4, **BOX, 'score': 0.5},
+            {'id': 2, 'image_id': 5, 'category_id': 9, 'bbox': [0, 0, 8, 8], 'area': 64},
         ],
         'categories': [{'id': 4, 'name': 'dog'}, {'id': 9, 'name': 'cat'}],
     }
@@ -288,9 +295,43 @@ def test_two_images_cannot_have_the_boxes_of_one(tmp_path):
 
 
 def test_a_name_that_is_there_twice_is_refused(tmp_path):
-    images = [{'id': i, 'file_name': name} for i, name in enumerate(['1.png', '2.png', '1.png'])]
+    names = ['1.png', '2.png', '1.png']
+    images = [{'id': i, 'file_name': name, **SIZE} for i, name in enumerate(names)]
     with pytest.raises(ValueError, match=r"labels\.json: 1 of file_name .* such as '1\.png'; make"):
         stored(tmp_path, images=images, annotations=[])
+
+
+def test_ids_may_be_texts(tmp_path):
+    # In the order of texts 10 comes before 9.
+    images = [{'id': str(i), 'file_name': f'{i}.png', **SIZE} for i in range(1, 13)]
+    given = [
+        {'id': f'{i}-{n}', 'image_id': str(i), 'category_id': 4, **BOX, 'score': i / 100}
+        for n in range(2)
+        for i in (12, 1, 10, 9, 3)
+    ]
+    found = stored(tmp_path, images=images, annotations=given)
+    for i in range(1, 13):
+        scores = found.of(f'{i}.png').scores
+        assert scores.tolist() == pytest.approx([i / 100] * 2 if i in (1, 3, 9, 10, 12) else [])
+
+
+def test_a_score_that_is_null_is_none(tmp_path):
+    box = {'id': 1, 'image_id': 5, 'category_id': 4, **BOX, 'score': None}
+    assert stored(tmp_path, annotations=[box]).of('a/1.png').scores.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'told'),
+    [
+        ({'category_id': 7}, r'annotations\[0\] \(id 1\) is of category 7, which is not there'),
+        ({'image_id': 6}, r'annotations\[0\] \(id 1\) is of image 6, which is not there'),
+        ({'bbox': []}, r"labels\.json: 'bbox' of annotations\[0\] \(id 1\) is \[\]"),
+    ],
+)
+def test_a_wrong_correction_is_refused(tmp_path, wrong, told):
+    box = {'id': 1, 'image_id': 5, 'category_id': 4, **BOX}
+    with pytest.raises(ValueError, match=told):
+        stored(tmp_path, annotations=[box | wrong])
 
 
 def test_an_unknown_class_is_refused(tmp_path):

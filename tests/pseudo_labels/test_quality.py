@@ -80,6 +80,28 @@ def truth_file(tmp_path):
     return str(path)
 
 
+@pytest.mark.parametrize(
+    ('part', 'wrong', 'told'),
+    [
+        ('annotations', {'bbox': []}, r"truth\.json: 'bbox' of annotations\[0\] \(id 1\) is \[\]"),
+        ('annotations', {'image_id': '1'}, 'is of image .1., which is not there; write ids as num'),
+        ('categories', {'name': 'Cat'}, None),
+    ],
+)
+def test_a_wrong_truth_is_refused_before_the_first_iteration(truth_file, part, wrong, told):
+    content = json.loads(Path(truth_file).read_text())
+    content[part][0].update(wrong)
+    Path(truth_file).write_text(json.dumps(content))
+    hook, runner = PseudoLabelQualityHook(truth_file), FakeRunner(f'wrong_{part}_{len(wrong)}')
+    if told is None:
+        hook.before_train(runner)  # The dog is left.
+        content['categories'][1]['name'] = 'Dog'
+        Path(truth_file).write_text(json.dumps(content))
+        told = 'has no box of the classes cat, dog, only of Cat, Dog; give the truth of these cl'
+    with pytest.raises(ValueError, match=told):
+        hook.before_train(runner)
+
+
 DOUBLE = [[2.0, 0, 0], [0, 2, 0], [0, 0, 1]]
 SAME = [[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]
 

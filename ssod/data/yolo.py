@@ -38,13 +38,18 @@ class _Counts:
 
     def __init__(self) -> None:
         self.without_file = 0
+        self.without_image = 0
         self.polygons = 0
         self.clipped = 0
 
     def remarks(self) -> list[str]:
         """What was understood otherwise than it stands there, a line each."""
+        names = ', '.join(EXTENSIONS)
         told = {
             'images without a label file, taken to have no object in them': self.without_file,
+            f'label files without an image (which end with {names}), passed over': (
+                self.without_image
+            ),
             'polygons, of which the boxes around them are left': self.polygons,
             'boxes that left their images, clipped': self.clipped,
         }
@@ -82,6 +87,7 @@ def read_yolo(file: Path) -> LabeledSplits:
                 _check_labels(paths, file)
             if paths or not missing:
                 splits[split] = [_labeled(path, classes, keypoints, counts) for path in paths]
+    counts.without_image = _without_image(image.path for s in splits.values() for image in s)
     splits, empty = leave_out_empty(splits, str(file))
     if not splits:
         raise ValueError(f'{file}: there is no train, val or test; name a folder of images')
@@ -248,6 +254,26 @@ def _label_file(path: Path) -> Path:
     """Where an image's labels are, or would be."""
     file, labels = _places(path)
     return file if labels.is_dir() else path.with_suffix('.txt')
+
+
+def _without_image(paths: Iterable[Path]) -> int:
+    """How many label files beside those of some images are of none of them.
+
+    Lists may leave images out on purpose; then it is as many as they do.
+    """
+    known = {os.path.abspath(_label_file(path)) for path in paths}
+    folders = {os.path.dirname(file) for file in known}
+    beside = {str(file) for folder in folders for file in Path(folder).glob('*.txt')}
+    return sum(_holds_labels(Path(file)) for file in beside - known)
+
+
+def _holds_labels(file: Path) -> bool:
+    """Whether a text file is one of labels, and no list of classes or images."""
+    try:
+        first = next((line.split() for line in read_lines(file) if line.strip()), [])
+        return len(first) >= _BOX and all(math.isfinite(float(text)) for text in first)
+    except ValueError:
+        return False
 
 
 def _places(path: Path) -> tuple[Path, Path]:

@@ -90,6 +90,25 @@ def test_what_is_worth_a_remark(yolo):
     ]
 
 
+def test_labels_of_what_is_not_named_like_an_image_are_told(yolo):
+    for name in ('b.jfif', 'c.gif'):
+        (yolo / 'images/train' / name).touch()
+        write(yolo / f'labels/train/{name[0]}.txt', '1 0.5 0.5 0.2 0.5')
+    # None of these holds boxes of an image: two lists, and an image without objects that is gone.
+    write(yolo / 'labels/train/classes.txt', 'a big cat sat down\n')
+    write(yolo / 'labels/train/ids.txt', '1 2\n')
+    write(yolo / 'labels/train/d.txt', '\n')
+    (remark,) = read_labels(yolo).remarks
+    assert remark.startswith('label files without an image (which end with .bmp, ')
+    assert remark.endswith('), passed over: 2')
+    # What another split has is not without one.
+    write(yolo / 'data.yaml', 'train: train.txt\nval: val.txt\nnames: [cat, dog]\n')
+    for split, name in (('train', 'a'), ('val', 'c')):
+        picture(yolo / f'images/train/{name}.jpg')
+        write(yolo / f'{split}.txt', f'images/train/{name}.jpg\n')
+    assert read_labels(yolo).remarks[0].endswith('), passed over: 1')
+
+
 @pytest.mark.parametrize(
     ('names', 'classes'),
     [

@@ -1,0 +1,22 @@
+# And what three times the iterations bring to the labels alone, and to the default.
+_base_ = './photographs_steady.py'
+data = dict(_delete_=True, voc2007_s320=dict(percents=[10], size=192))
+methods = dict(
+    _delete_=True,
+    supervised=dict(
+        config='configs/supervised_fasterrcnn_small.py',
+        settings={
+            'default_hooks.teacher.burn_in': 3600,
+            'param_scheduler.1.milestones': [3000],
+        },
+    ),
+    verified=dict(
+        config='configs/mt_fasterrcnn_small.py',
+        settings={
+            'default_hooks.teacher.burn_in': 0,
+            'default_hooks.teacher.decay.decay.values': [0.95, 0.99, 0.995, 0.998],
+            'default_hooks.teacher.decay.decay.milestones': [300, 700, 2000],
+        },
+    ),
+)
+settings = {'train_cfg.max_iters': 3600, 'param_scheduler.1.milestones': [3600]}

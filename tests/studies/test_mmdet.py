@@ -61,7 +61,7 @@ def test_a_study_of_the_house_is_fair(path):
         assert schedule(baseline)[1] == [None, [last * 5 // 6]]
         baseline, *others = others
         assert schedule(baseline)[1] == [None, [last]]
-    for cfg, method in zip(others, study.methods[-len(others) :], strict=True):
+    for cfg, method in zip(others, study.methods[len(study.methods) - len(others) :], strict=True):
         assert cfg.param_scheduler == baseline.param_scheduler, method.name
 
 

@@ -103,7 +103,9 @@ def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> 
     # A few unlabelled ones are skipped while training.
     few = data_set.role == 'unlabeled' and len(faults) < len(images)
     severity: Severity = 'warning' if few else 'error'
-    remedy = f'correct data_root and data_prefix of {data_set.where}, or get the images'
+    remedy = (
+        f'correct --images, or data_root and data_prefix of {data_set.where}, or get the images'
+    )
     if len(faults) < len(images):
         remedy = 'get the images, or take them out'
     return first_of(severity, file, faults, remedy)

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from ssod import export, runs
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.checks.before_run import check_data_of
+from ssod.evaluation.summary import SummaryHook
 from ssod.models import SemiSupervisedDetector
 from ssod.models.pretrained import VERIFIER
 from ssod.own_data import OwnData, use_folder
@@ -65,14 +66,20 @@ def train(
 
     Raises:
         OSError: If data, weights or the config do not exist.
-        ValueError: If a setting is wrong, data would crash the run or teach it something wrong, or
-            the package of a place in ``log_to`` is not installed.
+        ValueError: If a setting is wrong, data would crash the run or teach it something wrong, the
+            config has no ``SummaryHook``, or the package of a place in ``log_to`` is not installed.
     """
     cfg = runs.load_config(config, work_dir, options, detector=detector, data=data, fit=fit)
     runs.log_to(cfg, log_to)
     if resume:
         runs.set_resume(cfg, 'auto')
-    runs.build_runner(cfg).train()
+    runner = runs.build_runner(cfg)
+    if not any(isinstance(hook, SummaryHook) for hook in runner.hooks):
+        raise ValueError(
+            f'{cfg.filename}: has no SummaryHook, which sums a training up; give it '
+            f"default_hooks.summary=dict(type='SummaryHook')"
+        )
+    runner.train()
     summary: dict[str, Any] = json.loads(Path(cfg.work_dir, 'summary.json').read_text())
     return summary
 

@@ -183,7 +183,7 @@ def save_initialized(detector: Mapping[str, Any], seed: int, path: Path) -> None
 NOTE = 'last_checkpoint'
 """The file of a work directory in which mmengine notes its last checkpoint."""
 NONE_YET = 'none yet'
-"""What a run notes there that begins where another one ended, whose checkpoints are not its own."""
+"""What a new run notes there, in a folder with an earlier run's checkpoints: none is its own."""
 
 
 def latest_checkpoint(directory: str | Path) -> Path | None:

@@ -76,8 +76,8 @@ def predict(
         score_thr: Boxes of lower scores are left out, in [0, 1].
         batch_size: Images at once, at least 1; those of different sizes are padded to the largest,
             which can change what is found a little.
-        overwrite: Whether a ``predictions.json`` that is there may be replaced, and pictures; those
-            that it names are removed.
+        overwrite: Whether a ``predictions.json`` that is there may be replaced, and pictures; old
+            pictures that it names and that are not drawn anew are removed.
 
     Raises:
         FileExistsError: If there is one and it may not, or ``pictures`` has files that no

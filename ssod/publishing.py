@@ -219,7 +219,7 @@ def _imports(cfg: Config, needs: list[str]) -> list[str]:
 
 
 def _check_run_stays(files: Iterable[Path], run: Iterable[str | Path]) -> None:
-    """Refuse to write over what is published, from which alone the run can go on."""
+    """Refuse to overwrite the run's own config or checkpoint, without which it cannot go on."""
     real = {os.path.realpath(path) for path in run}
     for path in files:
         if os.path.realpath(path) in real:

@@ -33,6 +33,8 @@ BACKENDS = {
 }
 """Where a run's scalars can go beside its own folder: the package, and mmengine's class for it."""
 
+MMENGINES = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+"""Default hooks that MMEngine leaves out itself where a config has ``None``."""
 TIMEOUT = 3600
 """Seconds that ranks wait for the first one, which checks data, downloads and scores; NCCL's own
 ten minutes are too few."""
@@ -290,6 +292,9 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
             init_process_group('gloo')
             # A rank that leaves without a word makes the others abort.
             atexit.register(destroy_process_group)
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None and name not in MMENGINES]:
+        del hooks[name]
     if 'timeout' not in ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}):
         cfg.merge_from_dict({'env_cfg.dist_cfg.timeout': TIMEOUT})
     # One name is one object, and a second run in a process would write where the first one did.

@@ -50,6 +50,15 @@ def test_training(trained):
     assert (place / 'iter_2.pth').exists()
 
 
+def test_a_training_that_is_not_summed_up_is_refused(trained, tmp_path):
+    place, _, _ = trained
+    # Another run's, which would be taken for this one's.
+    (tmp_path / 'summary.json').write_text('{"teacher_mAP": 99.9}')
+    options = {'default_hooks.summary': None, 'experiment_name': 'unsummed'}
+    with pytest.raises(ValueError, match=r'has no SummaryHook, which sums a training up; give it'):
+        ssod.train(place / CONFIG.name, work_dir=str(tmp_path), options=options)
+
+
 def test_labels_of_a_folder(trained, digits):
     place, _, _ = trained
     config, checkpoint = place / CONFIG.name, place / 'iter_2.pth'

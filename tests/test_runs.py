@@ -281,6 +281,13 @@ def test_a_test_reads_images_as_a_training_does(scored_cfg):
     assert type(runner.test_dataloader.dataset.pipeline.transforms[0]) is not LoadImage
 
 
+def test_a_hook_that_is_none_is_left_out(digits_cfg):
+    digits_cfg.merge_from_dict({'default_hooks.watch': None, 'default_hooks.timer': None})
+    names = {type(hook).__name__ for hook in runs.build_runner(digits_cfg, ['train']).hooks}
+    assert 'EMATeacherHook' in names
+    assert not {'TeacherWatchHook', 'IterTimerHook'} & names
+
+
 def test_own_data_want_a_whole_config(tmp_path):
     config = tmp_path / 'published.py'
     Config(dict(model=dict(), default_hooks=dict())).dump(config)

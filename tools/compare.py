@@ -122,6 +122,8 @@ def main() -> None:
         help='config overrides',
     )
     args = parser.parse_args()
+    if len(set(args.seeds)) < len(args.seeds):
+        parser.error(f'--seeds {" ".join(map(str, args.seeds))} has a seed twice; remove one')
     with errors_in_one_line():
         before = options_of(args.work_dir, args.cfg_options)
     if before != args.cfg_options:

@@ -65,8 +65,8 @@ class ImageSources(ConcatDataset):
     def labeled_draws(self, seed: int, views: int) -> Iterator[Draw]:
         """Each labelled image some times, with another view each time.
 
-        Within a time the images come as their classes take turns, so that who takes but the first
-        ones has all classes.
+        Within each pass the images are in turns of their classes, so that the first ones have boxes
+        of all classes.
 
         Args:
             seed: Of order and views; no sampler draws the same.

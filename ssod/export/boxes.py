@@ -1,4 +1,4 @@
-"""What mmdet does with boxes after the network, in operators that no value leads elsewhere."""
+"""What mmdet does with boxes after the network, traceable: no control flow depends on data."""
 
 import math
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ SMALL = 32.0
 """Root of the area below which COCO calls an object small; detectors find far fewer of those."""
 
 VIEWS = ('scale', 'scales', 'pipeline', 'transforms', 'weak', 'strong', 'common')
-"""Who gives one of these says how large images are."""
+"""Settings with which a user says how large images are, so that it is not fitted."""
 
 Size = tuple[int, int]
 

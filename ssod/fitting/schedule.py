@@ -21,7 +21,7 @@ SHORTER, LONGER = 10, 3
 LEAST = 500
 """Iterations that a teacher needs to become better than its student, whatever the batch."""
 ENOUGH = 10_000
-"""Iterations below which images alone decide, however long the config's training is."""
+"""The config's schedule never asks for more iterations than this; beyond it images alone decide."""
 CPU_ITERATIONS = 3000
 """At most on a CPU: hours and not days."""
 
@@ -45,7 +45,7 @@ def iterations_for(images: Sequence[int], ratio: Sequence[int], step: int, own: 
         own: Iterations of that many images that the config's schedule amounts to.
 
     Returns:
-        A number of two digits.
+        Their number, rounded to two significant digits.
     """
     shares = [step * r / sum(ratio) for r in ratio]
     wanted = PASSES * max(n / share for n, share in zip(images, shares, strict=True))

@@ -25,7 +25,7 @@ class BoxJitter:
         detector: Has to be two-stage; of a cascade the first stage is asked.
         times: How often each box is moved, at least 2.
         scale: Standard deviation of the moves, as a share of the box's sides.
-        min_score: Boxes of lower scores are not asked about; they count as unsure without end.
+        min_score: Boxes of lower scores are not moved; their uncertainty is infinite.
 
     Raises:
         ValueError: If the detector is not two-stage, has a region head of a kind that cannot be

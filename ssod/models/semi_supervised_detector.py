@@ -58,10 +58,10 @@ class SemiSupervisedDetector(BaseDetector):
             predictions tell how sure they are of their place; ``None`` if no selector asks for it.
         consistency: Settings of :class:`~ssod.models.consistency.Consistency`, α among them;
             ``None`` for no consistency loss.
-        verifier: Settings of a :class:`~ssod.models.class_verifier.ClassVerifier`, who says, too,
-            of which class the consistency loss's regions are; its ``backbone`` is the detector's
-            where none is given, as pretrained. ``None`` if the teacher alone says so; who has one
-            class has none either.
+        verifier: Settings of a :class:`~ssod.models.class_verifier.ClassVerifier`, which has a say
+            in the class of each region of the consistency loss; its ``backbone`` is by default the
+            detector's, with the pretrained weights. With ``None`` the teacher decides alone, as it
+            does where there is one class.
         predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:

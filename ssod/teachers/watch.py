@@ -48,8 +48,8 @@ class TeacherWatchHook(Hook):
 
     An alarm is a warning in the log when it begins and again after every 50 windows, a line when it
     is over (not seen for a window), and ``alarm/<name>`` (1 or 0) in the run's scalars. What is
-    measured is there for each window as ``watch/<name>``; ``alarms``, how many there are, stands in
-    every line of the log.
+    measured is there for each window as ``watch/<name>``, and how many alarms there are as
+    ``alarms``; every line of the log names them.
 
     With several ranks, the figures are those of all; after a resumption within a window they lack
     the other ranks' iterations before it.

@@ -86,6 +86,12 @@ def test_an_unknown_recipe_is_refused(compared, call, monkeypatch, capfd):
     assert 'supervised' not in printed.split('choose from')[1]
 
 
+def test_a_seed_that_is_there_twice_is_refused(call, capfd):
+    with pytest.raises(SystemExit, match='2'):
+        call('compare', '--seeds', '0', '1', '0')
+    assert '--seeds 0 1 0 has a seed twice; remove one' in capfd.readouterr().err
+
+
 def test_options_that_trained_nothing_may_be_corrected(compared):
     bench, _ = compared
     command = [sys.executable, 'tools/compare.py', '--seeds', 6, '--work-dir', 'short']

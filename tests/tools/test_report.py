@@ -63,6 +63,14 @@ def test_views_of_own_data_leave_the_files_of_a_run_alone(
     assert sorted(p.name for p in run.iterdir()) == ['labeled.json', 'val.json', 'views.html']
 
 
+def test_no_program_is_executed_for_a_config(call, capsys, tmp_path):
+    (tmp_path / 'setup.py').write_text("raise RuntimeError('executed')")
+    with pytest.raises(SystemExit, match='1'):
+        call('report', tmp_path)
+    assert 'is not the folder of a run, which has logs or check' in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['setup.py']
+
+
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [

@@ -92,6 +92,11 @@ class Validated:
     mistakes: list[Picture]
 
 
+MADE_BY_RUNS = ('*/vis_data', '*/*.log', '*.pth', 'summary.json')
+"""What there is in the folder of a run; where there is none of it, no program is taken for a config
+and executed."""
+
+
 def write_report(
     work_dir: str | os.PathLike[str], path: str | os.PathLike[str] | None = None
 ) -> Path:
@@ -111,11 +116,15 @@ def write_report(
     Raises:
         FileNotFoundError: If ``work_dir`` is not a folder.
         OSError: If the page cannot be written.
-        ValueError: If ``path`` is not called ``.html``.
+        ValueError: If ``work_dir`` is not the folder of a run, or ``path`` not called ``.html``.
     """
-    run = read_run(work_dir)
-    path = Path(path or run.work_dir / 'report.html')
+    root = Path(work_dir)
+    path = Path(path or root / 'report.html')
     check_page(path)
+    is_run = any(next(root.glob(made), None) for made in MADE_BY_RUNS)
+    if not is_run and next(root.glob('*.py'), None):
+        raise ValueError(f'{root} is not the folder of a run, which has logs or checkpoints')
+    run = read_run(root)
     write_page(path, 'report.html', _content(run))
     return path
 

@@ -47,7 +47,7 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 
 def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
-    """Write a page, and never over anything else.
+    """Write a page, whole or not at all.
 
     Args:
         path: The page, see :func:`check_page`; its folder is made if missing.
@@ -62,7 +62,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
 
 
 def check_page(path: Path) -> None:
-    """Refuse a place for a page where something else may lie.
+    """Refuse a place for a page that is not called like one.
 
     Raises:
         ValueError: If it is not called ``.html``.

@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.registry import MODELS
+from mmdet.models import BaseDetector
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 from ssod import export, runs
-from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.checks.before_run import check_data_of
 from ssod.evaluation.summary import SummaryHook
-from ssod.models import SemiSupervisedDetector
-from ssod.models.pretrained import VERIFIER
 from ssod.own_data import OwnData, use_folder
-from ssod.plain_detector import Whose, classes_and_palette
+from ssod.plain_detector import Whose, load_detector
 from ssod.prediction import Predictions
 from ssod.prediction import predict as predict_on_inputs
 from ssod.pseudo_labels.offline import label_images
@@ -123,7 +119,7 @@ def pseudo_label(
         raise FileExistsError(f'{file} exists; remove it, or pass --overwrite')
     if folder is not None:
         use_folder(cfg, Path(folder))
-    labeler, classes = _trained(cfg, checkpoint, model)
+    labeler, classes = _labeler(cfg, checkpoint, model)
     label_images(cfg, labeler, classes, file, f'{model} of {checkpoint}', score_thr)
     return file
 
@@ -151,30 +147,16 @@ def sweep_thresholds(
     """
     cfg = runs.load_config(config, options=options)
     check_data_of(cfg, ['val'])
-    labeler, _ = _trained(cfg, checkpoint, model)
+    labeler, _ = _labeler(cfg, checkpoint, model)
     return sweep_validation(cfg, labeler)
 
 
-def _trained(
+def _labeler(
     cfg: Config, checkpoint: str | Path, whose: Whose
-) -> tuple[SemiSupervisedDetector, tuple[str, ...]]:
-    """A model with the weights of a checkpoint, on the GPU if there is one, and its classes."""
-    init_default_scope('mmdet')
-    if cfg.model.get('verifier'):
-        cfg.model.verifier = None  # It has no say in what is predicted.
-    model: SemiSupervisedDetector = MODELS.build(cfg.model)
-    content = load_checkpoint(str(checkpoint), 'cpu')
-    # As everywhere, a file may hold weights alone.
-    state = content.get('state_dict', content)
-    state = {key: value for key, value in state.items() if not key.startswith(VERIFIER)}
-    load_weights(model, state, checkpoint)
-    # Refuses a config that calls the classes otherwise.
-    classes = classes_and_palette(cfg, content, checkpoint)['classes']
-    if isinstance(model, SemiSupervisedDetector):
-        model.predict_on = whose
-    elif whose == 'student':
-        raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
-    return model.to('cuda' if torch.cuda.is_available() else 'cpu'), classes
+) -> tuple[BaseDetector, tuple[str, ...]]:
+    """The detector that labels, on the GPU if there is one, and its classes."""
+    detector, labels = load_detector(cfg, checkpoint, whose)
+    return detector.to('cuda' if torch.cuda.is_available() else 'cpu'), labels['classes']
 
 
 def predict(

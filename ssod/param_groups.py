@@ -30,6 +30,9 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
             module: Whose parameters.
             prefix: The module's name; empty for the model itself, of which the groups are merged.
             **kwargs: Passed on.
+
+        Raises:
+            ValueError: If a parameter belongs to several modules, without ``bypass_duplicate``.
         """
         if any(parameter.requires_grad for parameter in module.parameters()):
             super().add_params(params, module, prefix, **kwargs)
@@ -40,7 +43,15 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
 def _merged(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Groups by their settings, in the order in which these come."""
     merged: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
+    known: set[int] = set()
     for group in groups:
+        if any(id(parameter) in known for parameter in group['params']):
+            # In one group the optimizer would take several steps for it.
+            raise ValueError(
+                'optim_wrapper: a parameter belongs to several modules; set '
+                'paramwise_cfg.bypass_duplicate=True'
+            )
+        known.update(map(id, group['params']))
         settings = {name: value for name, value in group.items() if name != 'params'}
         found = merged.setdefault(tuple(sorted(settings.items())), {**settings, 'params': []})
         found['params'] += group['params']

@@ -1,5 +1,6 @@
 """Parameters in as few groups as there are settings."""
 
+import pytest
 import torch
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.optim.optimizer import default_constructor
@@ -65,3 +66,13 @@ def test_steps_are_those_of_single_groups():
 def test_one_group_where_all_have_the_same_settings():
     (group,) = optimizer(model(), 'MergedGroupsConstructor', None).param_groups
     assert len(group['params']) == 8
+
+
+def test_a_parameter_of_several_modules_takes_one_step():
+    shared = nn.Linear(2, 2)
+    module = nn.ModuleDict(dict(one=nn.Sequential(shared), two=nn.Sequential(shared)))
+    with pytest.raises(ValueError, match=r'several modules; set paramwise_cfg\.bypass_duplicate=T'):
+        optimizer(module, 'MergedGroupsConstructor')
+    paramwise = dict(PARAMWISE, bypass_duplicate=True)
+    groups = optimizer(module, 'MergedGroupsConstructor', paramwise).param_groups
+    assert sum(len(group['params']) for group in groups) == 2

@@ -105,13 +105,14 @@ class Consistency:
         Args:
             student: Judges the regions.
             features: Of the strong views.
-            samples: The strong views', with the teacher's ``regions`` in their pixels; those of a
-                size at which the detector does not look are left out.
+            samples: The strong views', with the teacher's ``regions`` in their pixels; those at
+                which the detector does not look are left out.
 
         Returns:
             ``loss_cls`` and ``loss_bbox``, both 0 where there are no regions.
         """
-        regions = [s.regions[self.head.comparable(s.regions)] for s in samples]
+        comparable = self.head.comparable
+        regions = [s.regions[comparable(s.regions, s.img_shape)] for s in samples]
         opinions = self.head.evaluate(student, features, regions)
         teacher = InstanceData.cat(regions)
         logits = torch.cat([logits for logits, _ in opinions])

@@ -67,8 +67,13 @@ class RegionHead(metaclass=ABCMeta):
     ) -> Opinions:
         """The detector's class logits and boxes for each region."""
 
-    def comparable(self, regions: InstanceData) -> Tensor:
-        """Which regions (N,) in a view the detector looks at as they are; here all."""
+    def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> Tensor:
+        """Which regions (N,) in a view the detector looks at as they are; here all.
+
+        Args:
+            regions: In the pixels of the view.
+            img_shape: Its height and width, without what is padded.
+        """
         return torch.ones(len(regions), dtype=torch.bool, device=regions.priors.device)
 
 
@@ -175,14 +180,20 @@ class DenseRegions(RegionHead):
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
     ) -> list[InstanceData]:
-        """See :class:`RegionHead`; ``anchors`` (N,) tells apart the priors of one cell."""
+        """See :class:`RegionHead`; ``anchors`` (N,) tells apart the priors of one cell.
+
+        Cells of what is padded are none of an image's, so that there may be fewer than ``count``.
+        """
         head = detector.bbox_head
         maps = head(features)[0]
         grid = _Grid(head, maps)
         scores = grid.flatten(maps, head.cls_out_channels)
         classes = scores[..., :-1] if self.softmax else scores
-        best = classes.amax(dim=2).topk(min(count, classes.shape[1]), dim=1).indices
-        return [grid.regions(index, self.SIDE) for index in best]
+        inside = torch.stack([grid.inside(sample.img_shape) for sample in samples])
+        best = classes.amax(dim=2).masked_fill(~inside, -torch.inf)
+        best = best.topk(min(count, best.shape[1]), dim=1).indices
+        kept = inside.gather(1, best)
+        return [grid.regions(i[k], self.SIDE) for i, k in zip(best, kept, strict=True)]
 
     def evaluate(
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
@@ -200,11 +211,16 @@ class DenseRegions(RegionHead):
             opinions.append((flat_logits[i, index], decoded[:, None]))
         return opinions
 
-    def comparable(self, regions: InstanceData) -> Tensor:
-        """See :class:`RegionHead`: those that are no further than a factor of √2 from a level's."""
+    def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> Tensor:
+        """See :class:`RegionHead`.
+
+        Those whose size is no further than a factor of √2 from a level's, and whose centre is
+        inside the view: there is no cell for others.
+        """
         sides = self.sides.to(regions.priors)
         factors = (_sides(regions.priors)[:, None] / sides).log2().abs().amin(dim=1)
-        return factors <= 0.5 + 1e-3
+        centres = (regions.priors[:, :2] + regions.priors[:, 2:]) / 2
+        return (factors <= 0.5 + 1e-3) & _inside(centres, img_shape)
 
 
 class _Grid:
@@ -223,6 +239,10 @@ class _Grid:
         # Where the prior of a level's first cell is, in strides: FCOS has it in the middle of the
         # cell, anchors are at its corner.
         self.offsets = self._centres(self.starts) / self.strides[:, None]
+
+    def inside(self, img_shape: tuple[int, int]) -> Tensor:
+        """Which predictions (N,) have their prior's centre in an image of some height and width."""
+        return _inside(self._centres(slice(None)), img_shape)
 
     def flatten(self, maps: list[Tensor], channels: int) -> Tensor:
         """Maps (B, A·``channels``, H, W) of each level as one (B, cells, ``channels``)."""
@@ -257,7 +277,7 @@ class _Grid:
             priors = self._centres(index)
         return head.bbox_coder.decode(priors, values)
 
-    def _centres(self, index: Tensor) -> Tensor:
+    def _centres(self, index: Tensor | slice) -> Tensor:
         """Centres (N, 2) in pixels of the priors of some predictions."""
         priors = self.priors[index]
         return (priors[:, :2] + priors[:, 2:]) / 2 if priors.shape[1] == 4 else priors[:, :2]
@@ -298,6 +318,13 @@ def share_inside(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
     inside = clip_boxes(boxes, img_shape)
     visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
     return visible / (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6)
+
+
+def _inside(points: Tensor, img_shape: tuple[int, int]) -> Tensor:
+    """Which points (N, 2) are in an image of some height and width, to a hundredth of a pixel."""
+    height, width = img_shape[:2]
+    (x, y), near = points.unbind(dim=1), 0.01
+    return (x > -near) & (y > -near) & (x < width - near) & (y < height - near)
 
 
 def _sides(boxes: Tensor) -> Tensor:

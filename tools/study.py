@@ -81,8 +81,8 @@ def sum_up(composer: Composer, results: Results) -> None:
 
 def main() -> None:
     args = parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    # As Ctrl-C does, it is to end the trainings too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with errors_in_one_line():
         study = read_study(args.study)
         work_dir = args.work_dir or Path('work_dirs') / args.study.stem

@@ -59,7 +59,8 @@ def train_all(
         for future in as_completed(futures):
             run = futures[future]
             result = _noted(composer, run) if future.result() == 0 else None
-            if result:
+            # A start that was gone has a line already; who begins with the new one tells so.
+            if result and results.find(run, result.settings) is None:
                 results.add(result)
             yield run, result
     finally:

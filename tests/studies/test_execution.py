@@ -1,5 +1,6 @@
 """The runs of a study."""
 
+import shutil
 import time
 
 import pytest
@@ -145,6 +146,16 @@ def test_a_start_comes_before_what_needs_it(started_study_file, data_root, tmp_p
         'scenes/25pct/start/1',
         'scenes/25pct/eager/1',
     }
+    # Its line stays as it is; two would contradict each other.
+    lines = results.path.read_text().splitlines()
+    for run in composer.study.runs():
+        shutil.rmtree(composer.place(run) / '1', ignore_errors=True)
+    train.write_text(train.read_text().replace('0.2)', '0.25)'))
+    list(train_all(composer, Results(results.path), train))
+    after = results.path.read_text().splitlines()
+    assert [line for line in after if '"start"' in line] == [x for x in lines if '"start"' in x]
+    assert len(after) > len(lines)
+    results.path.write_text(''.join(f'{line}\n' for line in lines))
     weights = composer.weights(runs['scenes/25pct/start/1'])
     weights.touch()
     again = [run.name for run in left(composer, Results(results.path))]

@@ -29,7 +29,7 @@ def stac_cfg(digits_cfg, digits):
     images = json.loads((digits / 'annotations/unlabeled.json').read_text())['images']
     boxes = [(i['id'], category, s) for i in images for category, s in ((4, 0.9), (5, 0.2))]
     annotations = [
-        dict(id=n, image_id=image, category_id=category, bbox=BOX, score=score)
+        dict(id=n, image_id=image, category_id=category, bbox=BOX, area=600.0, score=score)
         for n, (image, category, score) in enumerate(boxes)
     ]
     categories = [dict(id=digit + 1, name=str(digit)) for digit in range(10)]

@@ -2,6 +2,7 @@
 
 import atexit
 import copy
+import gc
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -291,7 +292,7 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
             # MMEngine would choose a GPU for each rank; a group that exists it leaves alone.
             init_process_group('gloo')
             # A rank that leaves without a word makes the others abort.
-            atexit.register(destroy_process_group)
+            atexit.register(_leave_group)
     hooks = cfg.get('default_hooks') or {}
     for name in [name for name, hook in hooks.items() if hook is None and name not in MMENGINES]:
         del hooks[name]
@@ -303,6 +304,12 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
     check_data_of(cfg, parts)
     runner.trains = 'train' in parts
     return runner
+
+
+def _leave_group() -> None:
+    """End the group with all that still holds it: Gloo's threads must not outlive Python."""
+    destroy_process_group()
+    gc.collect()
 
 
 def _load_as_in_training(loader: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ssod.checks.boxes import check_boxes
 from ssod.checks.coco_fields import check_fields, entry_name, shown
-from ssod.checks.findings import Finding, Severity, first_of
+from ssod.checks.findings import Finding, Severity, first_of, refuse_errors
 from ssod.data.data_sets import Role
 from ssod.data.load_image import MAX_PIXELS, MAX_RATIO
 
@@ -59,9 +59,7 @@ def refuse_wrong_coco(content: Any, file: str, role: Role) -> None:
     Raises:
         ValueError: Names the first one.
     """
-    for finding in check_coco(content, file, role):
-        if finding.severity == 'error':
-            raise ValueError(str(finding))
+    refuse_errors(check_coco(content, file, role))
 
 
 def _check_twice(entries: Entries, part: str, field: str, file: str) -> list[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ssod.checks.findings import Finding, first_of
+from ssod.checks.findings import Finding, first_of, refuse_errors
 from ssod.data.coco_json import PARTS
 from ssod.data.data_sets import Role
 
@@ -106,9 +106,7 @@ def refuse_wrong_fields(content: Any, file: Path) -> None:
     Raises:
         ValueError: If there is an error; the first one.
     """
-    for finding in check_fields(content, str(file), 'labeled'):
-        if finding.severity == 'error':
-            raise ValueError(str(finding))
+    refuse_errors(check_fields(content, str(file), 'labeled'))
 
 
 def entry_name(entries: Sequence[Any], part: str, place: int) -> str:

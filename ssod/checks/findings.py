@@ -1,6 +1,6 @@
 """What a check found, one line each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,6 +53,17 @@ def finding_of(problem: Exception | str, file: str, severity: Severity = 'error'
     """
     what, _, remedy = str(problem).removeprefix(f'{file} ').partition('; ')
     return Finding(severity, file, what, remedy or 'check the file')
+
+
+def refuse_errors(findings: Iterable[Finding]) -> None:
+    """Refuse what has an error.
+
+    Raises:
+        ValueError: Names the first one.
+    """
+    for finding in findings:
+        if finding.severity == 'error':
+            raise ValueError(str(finding))
 
 
 def some(names: Sequence[str], limit: int = 5) -> str:

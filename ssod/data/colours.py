@@ -78,7 +78,7 @@ def _by_channel(image: Image, table: Callable[[NDArray[np.int64]], Image | None]
     channels = list(cv2.split(image))
     for number, channel in enumerate(channels):
         counts = cv2.calcHist([channel], [0], None, [256], [0, 256])
-        values = table(counts[:, 0].astype(np.int64))
+        values = table(counts.ravel().astype(np.int64))
         if values is not None:
             channels[number] = cv2.LUT(channel, values)
     return np.asarray(cv2.merge(channels), np.uint8)

@@ -16,19 +16,19 @@ from torch import Tensor
 from ssod.ops.grouped_nms import grouped_nms, plain_nms
 from ssod.pseudo_labels.projection import clip_boxes_of_images
 
-Levels = list[Tensor]
-"""Something of each anchor, (B, N, ...) for each level."""
-Drawn = tuple[Tensor, SamplingResult]
-"""The numbers of an image's anchors that take part, and which of these are drawn."""
+Drawn = tuple[Tensor | None, SamplingResult]
+"""The numbers of an image's anchors that take part, ``None`` for all, and which of these are
+drawn."""
 
 
 @MODELS.register_module()
 class BatchedRPNHead(RPNHead):
     """mmdet's ``RPNHead`` with the same numbers in fewer steps.
 
-    mmdet goes through a batch image by image. Here only what looks at an image's own boxes does:
-    assigning and drawing anchors, and non-maximum suppression. Scores are sorted, boxes decoded and
-    targets encoded for all images together. ``weights`` (N,) of the true boxes, where they have
+    mmdet goes through a batch image by image and level by level. Here only what looks at an image's
+    own boxes does: assigning and drawing anchors, and non-maximum suppression. Scores are sorted,
+    boxes decoded and targets encoded for all images together, and the losses are those of all
+    levels together. ``weights`` (N,) of the true boxes, where they have
     some, weigh the anchors that are assigned to them.
     """
 
@@ -120,106 +120,144 @@ class BatchedRPNHead(RPNHead):
         scores, deltas, anchors = (torch.cat(part, dim=1) for part in parts[:3])
         return scores, deltas, anchors, torch.cat(parts[3])
 
-    def get_anchors(
+    def loss_by_feat(
         self,
-        featmap_sizes: list[tuple[int, int]],
-        batch_img_metas: list[dict[str, Any]],
-        device: torch.device | str = 'cuda',
-    ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
-        """Anchors and which of them are valid; see ``AnchorHead.get_anchors``.
-
-        Images that are padded to the same size share what is computed once.
-        """
-        anchors = self.prior_generator.grid_priors(featmap_sizes, device=device)
-        shapes = [tuple(meta['pad_shape']) for meta in batch_img_metas]
-        valid = {
-            shape: self.prior_generator.valid_flags(featmap_sizes, shape, device)
-            for shape in set(shapes)
-        }
-        return [anchors for _ in shapes], [valid[shape] for shape in shapes]
-
-    def get_targets(
-        self,
-        anchor_list: list[list[Tensor]],
-        valid_flag_list: list[list[Tensor]],
+        cls_scores: Sequence[Tensor],
+        bbox_preds: Sequence[Tensor],
         batch_gt_instances: list[InstanceData],
         batch_img_metas: list[dict[str, Any]],
         batch_gt_instances_ignore: list[InstanceData] | None = None,
-        unmap_outputs: bool = True,
-    ) -> tuple[Levels, Levels, Levels, Levels, int]:
-        """What the anchors are to say; see ``AnchorHead.get_targets``.
+    ) -> dict[str, list[Tensor]]:
+        """The loss of all levels together; see ``RPNHead.loss_by_feat``.
 
         Args:
-            anchor_list: Of each image its anchors (N, 4) of each level; the same for all.
-            valid_flag_list: Of each image and level which anchors lie in the padded image, (N,).
+            cls_scores: One map (B, A, H, W) for each level.
+            bbox_preds: One map (B, 4 A, H, W) for each level.
             batch_gt_instances: True boxes, with ``weights`` (N,) if they have some.
-            batch_img_metas: Of each image its ``img_shape``.
+            batch_img_metas: Of each image its ``img_shape`` and ``pad_shape``.
             batch_gt_instances_ignore: Boxes to teach nothing.
-            unmap_outputs: True; targets are those of all anchors.
 
         Returns:
-            Labels (B, N), their weights (B, N), box targets (B, N, 4) and their weights (B, N, 4)
-            of each level, and the number of anchors that count.
+            ``loss_rpn_cls`` and ``loss_rpn_bbox``, a list of one number each, the sum of what
+            mmdet's has of each level.
 
         Raises:
             ValueError: If an image has no valid anchor.
         """
-        anchors = torch.cat(anchor_list[0])
-        ignored = batch_gt_instances_ignore or [None] * len(batch_gt_instances)
+        maps = [level.shape[-2:] for level in cls_scores]
+        of_levels = self.prior_generator.grid_priors(maps, device=cls_scores[0].device)
+        anchors = torch.cat(of_levels)
+        labels, label_weights, boxes, box_weights, number = self.targets_of_images(
+            anchors,
+            self._valid(maps, batch_img_metas, anchors.device),
+            batch_gt_instances,
+            batch_img_metas,
+            batch_gt_instances_ignore,
+        )
+        found = self.bbox_coder.encode_size
+        scores = _of_anchors(cls_scores, self.cls_out_channels).flatten(0, 1)
+        deltas = _of_anchors(bbox_preds, found).flatten(0, 1)
+        if self.reg_decoded_bbox:
+            deltas = self.bbox_coder.decode(anchors.repeat(len(batch_img_metas), 1), deltas)
+        cls = self.loss_cls(scores, labels, label_weights, avg_factor=number)
+        bbox = self.loss_bbox(deltas, boxes, box_weights, avg_factor=number)
+        return {'loss_rpn_cls': [cls], 'loss_rpn_bbox': [bbox]}
+
+    def _valid(
+        self,
+        maps: Sequence[torch.Size],
+        batch_img_metas: Sequence[dict[str, Any]],
+        device: torch.device,
+    ) -> list[Tensor | None]:
+        """Which anchors (N,) lie in each padded image; ``None`` for all of them.
+
+        Images that are padded to the same size share what is computed once.
+        """
+        shapes = [tuple(meta['pad_shape'][:2]) for meta in batch_img_metas]
+        valid = {
+            shape: None
+            if self._filled(maps, shape)
+            else torch.cat(self.prior_generator.valid_flags(maps, shape, device))
+            for shape in set(shapes)
+        }
+        return [valid[shape] for shape in shapes]
+
+    def _filled(self, maps: Sequence[torch.Size], shape: Sequence[int]) -> bool:
+        """Whether a padded image of some height and width fills the maps of all levels."""
+        return all(
+            shape[0] > (height - 1) * down and shape[1] > (width - 1) * right
+            for (height, width), (right, down) in zip(
+                maps, self.prior_generator.strides, strict=True
+            )
+        )
+
+    def targets_of_images(
+        self,
+        anchors: Tensor,
+        valid: Sequence[Tensor | None],
+        truth: list[InstanceData],
+        metas: list[dict[str, Any]],
+        ignored: list[InstanceData] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+        """What the anchors of B images are to say, as ``AnchorHead.get_targets`` has it.
+
+        Args:
+            anchors: Of each image, those of all levels, (N, 4).
+            valid: Of each image which of them lie in the padded image, (N,); ``None`` for all.
+            truth: Of each image its boxes, with ``weights`` (G,) if they have some.
+            metas: Of each image its ``img_shape``.
+            ignored: Of each image boxes to teach nothing.
+
+        Returns:
+            Labels (B N,), their weights (B N,), box targets (B N, 4) and their weights (B N, 4),
+            one image after the other, and the number of anchors that count.
+
+        Raises:
+            ValueError: If an image has no valid anchor.
+        """
         drawn: list[Drawn] = [
-            self._draw(anchors, torch.cat(flags), boxes, meta, ignore)
+            self._draw(anchors, flags, boxes, meta, ignore)
             for flags, boxes, meta, ignore in zip(
-                valid_flag_list, batch_gt_instances, batch_img_metas, ignored, strict=True
+                valid, truth, metas, ignored or [None] * len(truth), strict=True
             )
         ]
-        targets = self._targets(anchors, drawn, batch_gt_instances)
-        sizes = [len(level) for level in anchor_list[0]]
-        labels, label_weights, boxes, box_weights = (
-            list(torch.split(whole.view(len(drawn), -1, *whole.shape[1:]), sizes, dim=1))
-            for whole in targets
-        )
-        return labels, label_weights, boxes, box_weights, sum(r.avg_factor for _, r in drawn)
+        number = sum(result.avg_factor for _, result in drawn)
+        return *self._targets(anchors, drawn, truth), number
 
     def _draw(
         self,
         anchors: Tensor,
-        valid: Tensor,
+        valid: Tensor | None,
         boxes: InstanceData,
         meta: dict[str, Any],
         ignored: InstanceData | None,
     ) -> Drawn:
         """The numbers of an image's anchors that take part, and which of these are drawn."""
         border = self.train_cfg['allowed_border']
-        inside = anchor_inside_flags(anchors, valid, meta['img_shape'][:2], border)
-        rows = inside.nonzero()[:, 0]
-        if not len(rows):
-            raise ValueError(
-                f'an image of {meta["img_shape"]} has no anchor inside it; make images larger or '
-                f'anchors smaller, or set allowed_border to -1'
-            )
-        priors = InstanceData(priors=anchors[rows])
+        rows = None
+        if valid is not None or border >= 0:
+            flags = anchors.new_ones(len(anchors), dtype=torch.bool) if valid is None else valid
+            inside = anchor_inside_flags(anchors, flags, meta['img_shape'][:2], border)
+            rows = inside.nonzero()[:, 0]
+            if not len(rows):
+                raise ValueError(
+                    f'an image of {meta["img_shape"]} has no anchor inside it; make images larger '
+                    f'or anchors smaller, or set allowed_border to -1'
+                )
+        priors = InstanceData(priors=anchors if rows is None else anchors[rows])
         assigned = self.assigner.assign(priors, boxes, ignored)
         return rows, self.sampler.sample(assigned, priors, boxes)
 
     def _targets(
         self, anchors: Tensor, drawn: Sequence[Drawn], truth: Sequence[InstanceData]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Targets of all anchors (N, 4) of B images, one image after the other.
-
-        Args:
-            anchors: Of each image.
-            drawn: Of each image, see :meth:`_draw`.
-            truth: Of each image its boxes.
-
-        Returns:
-            Labels (B N,), their weights (B N,), box targets (B N, 4) and their weights (B N, 4).
-        """
+        """The tensors of :meth:`targets_of_images`, from what is drawn of each image."""
         results = [result for _, result in drawn]
         positive, negative, factors = [], [], []
         for i, (rows, result) in enumerate(drawn):
-            of_batch = rows + i * len(anchors)
-            positive.append(of_batch[result.pos_inds])
-            negative.append(of_batch[result.neg_inds])
+            for numbers, kind in ((result.pos_inds, positive), (result.neg_inds, negative)):
+                of_image = numbers if rows is None else rows[numbers]
+                kind.append(of_image + i * len(anchors))
             factors.append(_weights(truth[i], result))
         objects, factor = torch.cat(positive), torch.cat(factors)
         count = len(drawn) * len(anchors)
@@ -237,6 +275,11 @@ class BatchedRPNHead(RPNHead):
         boxes[objects] = true
         box_weights[objects] = factor[:, None]
         return labels, label_weights, boxes, box_weights
+
+
+def _of_anchors(maps: Sequence[Tensor], channels: int) -> Tensor:
+    """Maps (B, A ``channels``, H, W) of each level as one (B, N, ``channels``)."""
+    return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in maps], dim=1)
 
 
 def _weights(boxes: InstanceData, drawn: SamplingResult) -> Tensor:

@@ -31,6 +31,7 @@ from ssod.models.losses_of_parts import (
 from ssod.models.precise_places import keep_places_precise
 from ssod.models.pretrained import localize_checkpoints
 from ssod.models.proposals import give_proposals
+from ssod.models.quick_matching import quicken_matching
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
 from ssod.models.two_stream_preprocessor import refuse_resizing
@@ -94,6 +95,7 @@ class SemiSupervisedDetector(BaseDetector):
         for model in (self.student, self.teacher):
             keep_places_precise(model)
             quicken_depthwise(model)
+            quicken_matching(model)
         self._samplers = region_samplers(self.student)
         # A recipe with a loss of its own has its own pass of the heads.
         own_loss = type(self).pseudo_loss is not SemiSupervisedDetector.pseudo_loss

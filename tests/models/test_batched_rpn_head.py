@@ -8,6 +8,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 
+from ssod.models.batched_rpn_head import BatchedRPNHead
 from ssod.models.box_weights import weighted_boxes
 
 SIZES = (12, 6, 3)
@@ -103,9 +104,18 @@ def test_boxes_in_pixels_of_the_file():
 
 
 def targets(of, batch_metas, ignored=None):
+    """Ours as mmdet's head has them, an image for a row and all levels together."""
     torch.manual_seed(0)
-    anchors, valid = of.get_anchors([(size, size) for size in SIZES], batch_metas, device='cpu')
-    return of.get_targets(anchors, valid, truth(), batch_metas, ignored)
+    sizes = [(size, size) for size in SIZES]
+    anchors, valid = of.get_anchors(sizes, batch_metas, device='cpu')
+    if not isinstance(of, BatchedRPNHead):
+        *levels, number = of.get_targets(anchors, valid, truth(), batch_metas, ignored)
+        return [*(torch.cat(kind, dim=1) for kind in levels), number]
+    valid = of._valid([torch.Size(size) for size in sizes], batch_metas, torch.device('cpu'))
+    *flat, number = of.targets_of_images(
+        torch.cat(anchors[0]), valid, truth(), batch_metas, ignored
+    )
+    return [*(whole.view(len(SHAPES), -1, *whole.shape[1:]) for whole in flat), number]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +130,7 @@ def targets(of, batch_metas, ignored=None):
 @pytest.mark.parametrize('pad', [(96, 96), (56, 96)])
 def test_targets_are_mmdets(train, pad):
     batch_metas = metas()
-    # Not all anchors are in this image.
+    # Not all anchors are in this image, or they are.
     batch_metas[3]['pad_shape'] = pad
     ours, theirs = both(train=train)
     for name, one, other in zip(
@@ -173,8 +183,9 @@ def test_weights_of_boxes():
         torch.manual_seed(0)
         boxes = [sample.gt_instances for sample in samples]
         with weighted_boxes(detector, samples):
-            results.append(of.loss_by_feat(*maps(0.3), boxes, metas()))
+            losses = of.loss_by_feat(*maps(0.3), boxes, metas())
+            results.append({name: sum(levels) for name, levels in losses.items()})
     torch.testing.assert_close(*results)
     torch.manual_seed(0)
     plain = head('RPNHead').loss_by_feat(*maps(0.3), truth(), metas())
-    assert sum(results[0]['loss_rpn_bbox']) < sum(plain['loss_rpn_bbox'])
+    assert results[0]['loss_rpn_bbox'] < sum(plain['loss_rpn_bbox'])

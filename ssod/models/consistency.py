@@ -111,8 +111,7 @@ class Consistency:
         Returns:
             ``loss_cls`` and ``loss_bbox``, both 0 where there are no regions.
         """
-        comparable = self.head.comparable
-        regions = [s.regions[comparable(s.regions, s.img_shape)] for s in samples]
+        regions = [self.head.comparable(s.regions, s.img_shape) for s in samples]
         opinions = self.head.evaluate(student, features, regions)
         teacher = InstanceData.cat(regions)
         logits = torch.cat([logits for logits, _ in opinions])

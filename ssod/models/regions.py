@@ -67,14 +67,14 @@ class RegionHead(metaclass=ABCMeta):
     ) -> Opinions:
         """The detector's class logits and boxes for each region."""
 
-    def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> Tensor:
-        """Which regions (N,) in a view the detector looks at as they are; here all.
+    def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> InstanceData:
+        """The regions in a view at which the detector looks as they are; here all.
 
         Args:
             regions: In the pixels of the view.
             img_shape: Its height and width, without what is padded.
         """
-        return torch.ones(len(regions), dtype=torch.bool, device=regions.priors.device)
+        return regions
 
 
 def region_head(detector: BaseDetector) -> RegionHead:
@@ -211,7 +211,7 @@ class DenseRegions(RegionHead):
             opinions.append((flat_logits[i, index], decoded[:, None]))
         return opinions
 
-    def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> Tensor:
+    def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> InstanceData:
         """See :class:`RegionHead`.
 
         Those whose size is no further than a factor of √2 from a level's, and whose centre is
@@ -220,7 +220,9 @@ class DenseRegions(RegionHead):
         sides = self.sides.to(regions.priors)
         factors = (_sides(regions.priors)[:, None] / sides).log2().abs().amin(dim=1)
         centres = (regions.priors[:, :2] + regions.priors[:, 2:]) / 2
-        return (factors <= 0.5 + 1e-3) & _inside(centres, img_shape)
+        seen = (factors <= 0.5 + 1e-3) & _inside(centres, img_shape)
+        # Numbers, for a GPU would wait once for each field that a mask is asked about.
+        return regions[seen.nonzero()[:, 0]]
 
 
 class _Grid:
@@ -307,10 +309,13 @@ def project_regions(
         matrix: (3, 3) homography between the views.
         img_shape: Height and width of the wanted view.
     """
-    moved = regions[torch.arange(len(regions), device=regions.priors.device)]
-    moved.priors = project_boxes(regions.priors, matrix)
-    moved.bboxes = project_boxes(regions.bboxes, matrix)
-    return moved[share_inside(moved.priors, img_shape) >= LEAST_VISIBLE * regions.visible]
+    boxes = project_boxes(torch.cat([regions.priors, regions.bboxes]), matrix)
+    priors, bboxes = boxes.split(len(regions))
+    visible = share_inside(priors, img_shape) >= LEAST_VISIBLE * regions.visible
+    rows = visible.nonzero()[:, 0]
+    moved = regions[rows]
+    moved.priors, moved.bboxes = priors[rows], bboxes[rows]
+    return moved
 
 
 def share_inside(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:

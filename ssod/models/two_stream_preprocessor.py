@@ -59,8 +59,8 @@ class TwoStreamPreprocessor(BaseDataPreprocessor):
     def stack(self, branch: Branch, training: bool = False) -> tuple[Tensor, list[DetDataSample]]:
         """Normalize, pad and stack one branch.
 
-        Images lie in ``channels_last`` order, in which convolutions are faster, and so do the maps
-        that follow from them. Validation is left in mmdet's order, so that it gives the
+        On a CPU images lie in ``channels_last`` order, in which convolutions are faster, and so do
+        the maps that follow from them. Validation is left in mmdet's order, so that it gives the
         very numbers of a published detector.
 
         Args:
@@ -72,7 +72,9 @@ class TwoStreamPreprocessor(BaseDataPreprocessor):
         """
         batch = self.data_preprocessor(branch, training)
         inputs: Tensor = batch['inputs']
-        return inputs.contiguous(memory_format=torch.channels_last), batch['data_samples']
+        on_cpu = inputs.device.type == 'cpu'
+        order = torch.channels_last if on_cpu else torch.contiguous_format
+        return inputs.contiguous(memory_format=order), batch['data_samples']
 
 
 def refuse_resizing(preprocessor: nn.Module) -> None:

@@ -253,7 +253,9 @@ class BatchedRPNHead(RPNHead):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The tensors of :meth:`targets_of_images`, from what is drawn of each image."""
         results = [result for _, result in drawn]
-        positive, negative, factors = [], [], []
+        positive: list[Tensor] = []
+        negative: list[Tensor] = []
+        factors = []
         for i, (rows, result) in enumerate(drawn):
             for numbers, kind in ((result.pos_inds, positive), (result.neg_inds, negative)):
                 of_image = numbers if rows is None else rows[numbers]

@@ -1,7 +1,7 @@
 """mmdet's matching of anchors and regions with boxes, without its loops and its waits for a GPU.
 
-Of a picture of 1333 by 800 pixels mmdet asks for each of its boxes whether it is matched, and
-permutes a quarter of a million anchors to draw 256 of them.
+mmdet asks of each box of an image whether it is matched, and permutes all anchors to draw 256 of
+them, a quarter of a million in a picture of 1333 by 800 pixels. A GPU stands still meanwhile.
 """
 
 from typing import Any
@@ -13,13 +13,12 @@ from mmdet.structures.bbox import BaseBoxes
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-DRAWN_BY_KEYS = {'cuda'}
-"""Kinds of devices on which :class:`QuickRandomSampler` draws by itself. On a CPU mmdet's own way
-is as fast, and small detectors that are trained there draw from a few thousand anchors."""
+QUICK_ON = {'cuda'}
+"""Kinds of devices on which it is done in the quick way; on a CPU mmdet's own is as fast."""
 
 
 class QuickMaxIoUAssigner(MaxIoUAssigner):
-    """mmdet's ``MaxIoUAssigner`` with the same numbers, for all boxes of an image together."""
+    """mmdet's ``MaxIoUAssigner`` with the same numbers; on a GPU for all boxes together."""
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
         """Match boxes by their IoU; see ``MaxIoUAssigner.assign_wrt_overlaps``.
@@ -33,7 +32,8 @@ class QuickMaxIoUAssigner(MaxIoUAssigner):
             -1 for neither; its IoU; and its class, -1 without a true box.
         """
         background = self.neg_iou_thr
-        if not overlaps.numel() or not isinstance(background, float | tuple):
+        plain = overlaps.numel() > 0 and isinstance(background, float | tuple)
+        if not plain or overlaps.device.type not in QUICK_ON:
             return super().assign_wrt_overlaps(overlaps, gt_labels)
         most, best = overlaps.max(dim=0)
         low, high = background if isinstance(background, tuple) else (0.0, background)
@@ -86,7 +86,7 @@ class QuickRandomSampler(RandomSampler):
         """
         priors, boxes = pred_instances.priors, gt_instances.bboxes
         plain = not isinstance(priors, BaseBoxes) and not isinstance(boxes, BaseBoxes)
-        if not plain or priors.device.type not in DRAWN_BY_KEYS:
+        if not plain or priors.device.type not in QUICK_ON:
             return super().sample(assign_result, pred_instances, gt_instances, **kwargs)
         own = priors.new_zeros(len(priors), dtype=torch.uint8)
         if self.add_gt_as_proposals and len(boxes):

@@ -310,7 +310,7 @@ def project_regions(
         img_shape: Height and width of the wanted view.
     """
     boxes = project_boxes(torch.cat([regions.priors, regions.bboxes]), matrix)
-    priors, bboxes = boxes.split(len(regions))
+    priors, bboxes = torch.split(boxes, len(regions))
     visible = share_inside(priors, img_shape) >= LEAST_VISIBLE * regions.visible
     rows = visible.nonzero()[:, 0]
     moved = regions[rows]

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ssod.benchmarks.phases import PHASES, phases_of
 from ssod.benchmarks.stepping import set_threshold
 from ssod.benchmarks.steps import Bench, step_calls
+from ssod.models import quick_matching
 from ssod.ops import weighted_sums
 
 ROOT = Path(__file__).parents[2]
@@ -184,8 +185,10 @@ def counting(monkeypatch, counts, key, owner, name):
         yield
 
 
-def test_what_a_step_consists_of(bench, monkeypatch):
-    """Guards the structure of a step, whatever the clock says."""
+@pytest.mark.parametrize('quick', [False, True])
+def test_what_a_step_consists_of(bench, monkeypatch, quick):
+    """Guards the structure of a step, whatever the clock says; as on a CPU and as on a GPU."""
+    monkeypatch.setattr(quick_matching, 'QUICK_ON', {'cpu'} if quick else set())
     trainer = bench.trainer(OURS, bench.start(OURS), 0.1)
     trainer.step()
     counts, model = Counter(), trainer.model
@@ -206,15 +209,19 @@ def test_what_a_step_consists_of(bench, monkeypatch):
     assert counts.pop(('student', '')) == counts.pop(('teacher', '')) == 1
     # mmdet copies some settings and records; we copy nothing.
     assert counts.keys() <= {('copied', 'others')}
-    # Which boxes of an image are confident, and which anchors lie in it; what is too small is asked
-    # for all images at once, those of the teacher and those of the student.
+    # Which boxes of an image are confident, and which anchors lie in it, where it does not fill the
+    # batch; what is too small is asked for all images at once, the teacher's and the student's.
     asked = reads.by
     assert asked.pop(('ssod/pseudo_labels/selectors.py', 'counts')) == 3
-    assert 4 <= asked.pop(('ssod/models/batched_rpn_head.py', 'counts')) <= 4 + 2
+    assert asked.pop(('ssod/models/batched_rpn_head.py', 'counts'), 0) <= 3 + 2
     assert asked.pop(('ssod/models/batched_bbox_head.py', 'counts')) == 1
     # Of boxes in the strong view; then on the CPU, for each image.
     assert asked.pop(('ssod/pseudo_labels/projection.py', 'counts')) == 1 + 3
+    # Of an image's two draws the seeds, which are on the CPU.
+    assert asked.pop(('ssod/models/quick_matching.py', 'reads'), 0) == (2 * 4 if quick else 0)
     # The watch reads losses after mmengine has; operators on a CPU choose by the regions' sizes.
     ours = {file for file, _ in asked if not file.startswith('ssod/ops/')}
     assert ours <= {'others', 'ssod/teachers/watch.py', 'ssod/teachers/step_guard.py'}
     assert asked['others', 'reads'] > 0
+    # Of which anchors and regions are matched and drawn nothing is counted on a GPU.
+    assert asked['others', 'counts'] <= 10 if quick else asked['others', 'counts'] > 30

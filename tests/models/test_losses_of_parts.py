@@ -9,9 +9,11 @@ from mmengine.hub import get_config
 from mmengine.structures import InstanceData
 
 from ssod.data.sampler import DRAW
+from ssod.models import quick_matching
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.features import given_features, images
 from ssod.models.losses_of_parts import is_faster_rcnn, learns_proposals_alone, losses_of_parts
+from ssod.models.quick_matching import quicken_matching
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 
 DIGITS = Config.fromfile('configs/mt_fasterrcnn_digits10pct.py').model.detector
@@ -84,6 +86,22 @@ def test_each_part_has_mmdets_loss(weights, kind):
     if weights:
         full = alone(model, features, 3, parts()[1])
         assert found[1]['loss_bbox'] < full['loss_bbox']
+
+
+def test_matched_and_drawn_as_on_a_gpu_the_loss_is_the_same(monkeypatch):
+    """Where all are drawn, for otherwise others are."""
+    model = build()
+    quicken_matching(model)
+    for sampler in region_samplers(model):
+        sampler.num = 10**5
+    features = model.extract_feat(torch.rand(5, 3, 64, 64))
+    losses = []
+    for devices in (set(), {'cpu'}):
+        monkeypatch.setattr(quick_matching, 'QUICK_ON', devices)
+        samplers = region_samplers(model)
+        losses.append(losses_of_parts(model, samplers, features, parts(), 2))
+    for found, expected in zip(*losses, strict=True):
+        check(model, found, expected)
 
 
 def test_a_part_may_teach_proposals_alone():

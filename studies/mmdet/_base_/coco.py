@@ -1,5 +1,5 @@
-# mmdet's own semi-supervised pipelines and sampler, as shipped but for one size of the images, so that
-# steps can be compared.
+# mmdet's own semi-supervised pipelines and sampler, as shipped but for one size of the images, so
+# that steps can be compared.
 _base_ = 'mmdet::_base_/datasets/semi_coco_detection.py'
 
 resize = dict(type='Resize', scale=(1333, 800), keep_ratio=True)

@@ -16,11 +16,18 @@ SHIPPED = 'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-
 @pytest.fixture(scope='module')
 def configs():
     """mmdet's own config, ours of its class, and our mean teacher."""
-    ours = [
+    return get_config(SHIPPED), *own_configs('small', 'small')
+
+
+def own_configs(of_study, of_ours):
+    """mmdet's Soft Teacher in a study, and our mean teacher."""
+    return [
         Config.fromfile(f'{name}.py')
-        for name in ('studies/mmdet/softteacher_fasterrcnn_small', 'configs/mt_fasterrcnn_small')
+        for name in (
+            f'studies/mmdet/softteacher_fasterrcnn_{of_study}',
+            f'configs/mt_fasterrcnn_{of_ours}',
+        )
     ]
-    return get_config(SHIPPED), *ours
 
 
 def test_settings_are_those_shipped(configs):
@@ -123,6 +130,22 @@ def test_all_else_is_ours(configs):
     assert sizes == [(256, 256)] * 2
 
 
+def test_at_the_size_of_coco():
+    shipped, (soft_teacher, ours) = get_config(SHIPPED), own_configs('coco', 'coco10pct')
+    semi_base = Config.fromfile('studies/mmdet/semibase_fasterrcnn_coco.py')
+    assert (soft_teacher.model.type, semi_base.model.type) == ('SoftTeacher', 'SemiBaseDetector')
+    assert soft_teacher.model.semi_train_cfg == shipped.model.semi_train_cfg
+    for cfg in (soft_teacher, semi_base):
+        test_pipelines_are_those_shipped_but_for_the_size((shipped, cfg, ours))
+        assert detector(cfg) == detector(ours)
+        for part in ('optim_wrapper', 'train_cfg', 'param_scheduler'):
+            assert cfg[part] == ours[part]
+        assert images_of_each_kind(cfg) == images_of_each_kind(ours) == [1, 4]
+        # Those of a step are all of one size.
+        assert "'RandomResize'" not in str(cfg.train_dataloader)
+        assert str(cfg.train_dataloader).count("'scale': (1333, 800)") == 3
+
+
 def test_tuned_as_ours_are(configs):
     _, shipped, ours = configs
     small = Path('studies/mmdet')
@@ -153,5 +176,5 @@ def test_tuned_as_ours_are(configs):
 
 def test_boxes_are_as_precise_as_ours():
     """Ours are float32 at mixed precision, and a study may be in bfloat16."""
-    for path in sorted(Path('studies/mmdet').glob('*_small*.py')):
+    for path in sorted(Path('studies/mmdet').glob('*_[cs][om]*.py')):
         assert Config.fromfile(path).default_hooks.places.type == 'PrecisePlacesHook', path

@@ -68,6 +68,11 @@ _VERBS = (
 )
 
 
+def __dir__() -> list[str]:
+    """All that is here, the verbs that are not imported yet among it."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import a verb when it is asked for, because it may need all of the package."""
     if name not in _VERBS:

@@ -1,6 +1,8 @@
 """What the tools do, as functions of the package."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,13 @@ SHORT = {
     'model.detector.test_cfg.rcnn.score_thr': 0.01,
     'experiment_name': 'api',
 }
+
+
+def test_what_is_there_is_shown():
+    """In a new process, where no verb was asked for yet."""
+    code = 'import ssod; print(*sorted({*ssod.__all__} - {*dir(ssod)}))'
+    shown = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == ''
 
 
 @pytest.fixture(scope='module')

@@ -26,6 +26,7 @@ from ssod.models.regions import two_stage_regions
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.pseudo_labels.projection import project_boxes
+from ssod.pseudo_labels.selectors import chosen
 from ssod.strict import strict_settings
 
 
@@ -132,9 +133,10 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         self, features: Features, inputs: Tensor, strong: list[DetDataSample]
     ) -> Losses:
         """The loss of proposals, classes and boxes, each with its own pseudo-boxes."""
-        certain = [_chosen(s, s.gt_instances.scores > self.score_threshold) for s in strong]
+        certain = [_with_boxes(s, s.gt_instances.scores > self.score_threshold) for s in strong]
         placed = [
-            _chosen(s, s.gt_instances.uncertainties < self.uncertainty_threshold) for s in strong
+            _with_boxes(s, s.gt_instances.uncertainties < self.uncertainty_threshold)
+            for s in strong
         ]
         with sampling_by_image(self._samplers, strong):
             losses, proposals = proposal_loss_and_proposals(self.student, features, certain)
@@ -191,8 +193,8 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         return found['cls_score'].float().softmax(dim=1)[:, -1]
 
 
-def _chosen(sample: DetDataSample, which: Tensor | slice) -> DetDataSample:
-    """A sample of the same image with some of its boxes."""
-    chosen = DetDataSample(metainfo=sample.metainfo)
-    chosen.gt_instances = sample.gt_instances[which]
-    return chosen
+def _with_boxes(sample: DetDataSample, which: Tensor) -> DetDataSample:
+    """A sample of the same image with those of its boxes that a mask (N,) names."""
+    some = DetDataSample(metainfo=sample.metainfo)
+    some.gt_instances = chosen(sample.gt_instances, which)
+    return some

@@ -80,8 +80,7 @@ class Consistency:
             ``visible`` (N,), ``logits`` (N, K), and ``bboxes`` (N, 4) and ``labels`` (N,) of the
             best class.
         """
-        regions = self.head.propose(teacher, features, samples, self.num_regions)
-        opinions = self.head.evaluate(teacher, features, regions)
+        regions, opinions = self.head.propose(teacher, features, samples, self.num_regions)
         which = verify([region.priors for region in regions]) if verify else None
         for i, (region, (logits, boxes)) in enumerate(zip(regions, opinions, strict=True)):
             region.visible = share_inside(region.priors, samples[i].img_shape)

@@ -1,13 +1,17 @@
 """The region proposal network of a two-stage detector, apart from the rest of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmdet.models import BaseDetector
+from mmdet.models.roi_heads import StandardRoIHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from ssod.models.features import Features, images
 
@@ -47,6 +51,36 @@ def give_proposals(
         proposals = detector.rpn_head.predict(features, samples, rescale=False)
         for sample, of_image in zip(samples, proposals, strict=True):
             sample.proposals = of_image
+
+
+@contextmanager
+def keeping_opinions(detector: BaseDetector, samples: list[DetDataSample]) -> Iterator[None]:
+    """Let a detector that predicts note what its region head says of the samples' proposals.
+
+    Args:
+        detector: Predicts inside this context. Of another kind than Faster R-CNN nothing is noted.
+        samples: Their ``proposals`` get ``logits`` (N, K) and ``deltas`` (N, D).
+    """
+    head = getattr(detector, 'roi_head', None)
+    if type(head) is not StandardRoIHead:
+        yield
+        return
+    forward = head._bbox_forward
+
+    def noted(features: Features, rois: Tensor) -> dict[str, Any]:
+        """What the head says of the regions (N, 5) of all images."""
+        said: dict[str, Any] = forward(features, rois)
+        counts = [len(sample.proposals) for sample in samples]
+        logits, deltas = (torch.split(said[of], counts) for of in ('cls_score', 'bbox_pred'))
+        for sample, *opinion in zip(samples, logits, deltas, strict=True):
+            sample.proposals.logits, sample.proposals.deltas = opinion
+        return said
+
+    head._bbox_forward = noted
+    try:
+        yield
+    finally:
+        del head._bbox_forward
 
 
 def draw_regions(

@@ -58,8 +58,11 @@ class RegionHead(metaclass=ABCMeta):
     @abstractmethod
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
-    ) -> list[InstanceData]:
-        """The ``count`` most promising regions of each image, as ``priors`` (N, 4)."""
+    ) -> tuple[list[InstanceData], Opinions]:
+        """The ``count`` most promising regions of each image, and the detector's opinion of them.
+
+        The regions are ``priors`` (N, 4), with what else :meth:`evaluate` wants to know of them.
+        """
 
     @abstractmethod
     def evaluate(
@@ -135,13 +138,21 @@ class TwoStageRegions(RegionHead):
 
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
-    ) -> list[InstanceData]:
-        """See :class:`RegionHead`; of samples that have ``proposals`` these are taken."""
+    ) -> tuple[list[InstanceData], Opinions]:
+        """See :class:`RegionHead`; of samples that have ``proposals`` these are taken.
+
+        Nor is the detector asked again where it has said what it thinks of them, see
+        :func:`~ssod.models.proposals.keeping_opinions`.
+        """
         give_proposals(detector, features, samples)
-        return [
-            InstanceData(priors=p.bboxes[p.scores.argsort(descending=True)[:count]])
-            for p in (sample.proposals for sample in samples)
-        ]
+        proposals = [sample.proposals for sample in samples]
+        best = [p[p.scores.argsort(descending=True)[:count]] for p in proposals]
+        regions = [InstanceData(priors=p.bboxes) for p in best]
+        if not all('logits' in p for p in best):
+            return regions, self.evaluate(detector, features, regions)
+        said = InstanceData.cat(best)
+        coder, counts = detector.roi_head.bbox_head.bbox_coder, [len(p) for p in best]
+        return regions, _opinions(coder, said.bboxes, said.logits, said.deltas, counts)
 
     def evaluate(
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
@@ -154,11 +165,26 @@ class TwoStageRegions(RegionHead):
             outputs = roi_head._bbox_forward(0, features, rois)
         else:
             outputs = roi_head._bbox_forward(features, rois)
-        boxes = bbox_head.bbox_coder.decode(rois[:, 1:], outputs['bbox_pred'].float())
+        logits, deltas = outputs['cls_score'], outputs['bbox_pred']
         counts = [len(r.priors) for r in regions]
-        logits = outputs['cls_score'].split(counts)
-        boxes = boxes.view(len(rois), boxes.shape[1] // 4, 4)
-        return list(zip(logits, boxes.split(counts), strict=True))
+        return _opinions(bbox_head.bbox_coder, rois[:, 1:], logits, deltas, counts)
+
+
+def _opinions(
+    coder: Any, priors: Tensor, logits: Tensor, deltas: Tensor, counts: list[int]
+) -> Opinions:
+    """Opinions of the regions of all images, from what a region head says of them.
+
+    Args:
+        coder: The head's.
+        priors: The regions, (N, 4).
+        logits: (N, K).
+        deltas: (N, 4 C), where C is 1 if no class has its own box.
+        counts: Regions of each image.
+    """
+    boxes = coder.decode(priors, deltas.float())
+    boxes = boxes.view(len(priors), boxes.shape[1] // 4, 4)
+    return list(zip(torch.split(logits, counts), torch.split(boxes, counts), strict=True))
 
 
 class DenseRegions(RegionHead):
@@ -179,13 +205,13 @@ class DenseRegions(RegionHead):
 
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
-    ) -> list[InstanceData]:
+    ) -> tuple[list[InstanceData], Opinions]:
         """See :class:`RegionHead`; ``anchors`` (N,) tells apart the priors of one cell.
 
         Cells of what is padded are none of an image's, so that there may be fewer than ``count``.
         """
         head = detector.bbox_head
-        maps = head(features)[0]
+        maps, boxes = head(features)[:2]
         grid = _Grid(head, maps)
         scores = grid.flatten(maps, head.cls_out_channels)
         classes = scores[..., :-1] if self.softmax else scores
@@ -193,7 +219,8 @@ class DenseRegions(RegionHead):
         best = classes.amax(dim=2).masked_fill(~inside, -torch.inf)
         best = best.topk(min(count, best.shape[1]), dim=1).indices
         kept = inside.gather(1, best)
-        return [grid.regions(i[k], self.SIDE) for i, k in zip(best, kept, strict=True)]
+        regions = [grid.regions(i[k], self.SIDE) for i, k in zip(best, kept, strict=True)]
+        return regions, self._opinions(head, grid, maps, boxes, regions)
 
     def evaluate(
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
@@ -201,7 +228,17 @@ class DenseRegions(RegionHead):
         """See :class:`RegionHead`."""
         head = detector.bbox_head
         logits, boxes = head(features)[:2]
-        grid = _Grid(head, logits)
+        return self._opinions(head, _Grid(head, logits), logits, boxes, regions)
+
+    def _opinions(
+        self,
+        head: Any,
+        grid: '_Grid',
+        logits: list[Tensor],
+        boxes: list[Tensor],
+        regions: list[InstanceData],
+    ) -> Opinions:
+        """What a head's maps of logits and boxes, one of each level, say of regions."""
         flat_logits = grid.flatten(logits, head.cls_out_channels)
         flat_boxes = grid.flatten(boxes, boxes[0].shape[1] // grid.anchors)
         opinions = []

@@ -1,7 +1,7 @@
 """A student and its teacher: the losses of one training step, and the teacher's predictions."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ from ssod.models.losses_of_parts import (
 )
 from ssod.models.precise_places import keep_places_precise
 from ssod.models.pretrained import localize_checkpoints
-from ssod.models.proposals import give_proposals
+from ssod.models.proposals import give_proposals, keeping_opinions
 from ssod.models.quick_matching import quicken_matching
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
@@ -248,9 +248,11 @@ class SemiSupervisedDetector(BaseDetector):
         """
         inputs, samples = self.data_preprocessor.stack(weak)
         features = self.teacher.extract_feat(inputs)
-        if self.consistency is not None:
-            give_proposals(self.teacher, features, samples)
-        with given_features(self.teacher, features):
+        with ExitStack() as stack:
+            stack.enter_context(given_features(self.teacher, features))
+            if self.consistency is not None:
+                give_proposals(self.teacher, features, samples)
+                stack.enter_context(keeping_opinions(self.teacher, samples))
             predicted = self.teacher.predict(inputs, samples, rescale=False)
         predictions = [sample.pred_instances for sample in predicted]
         if self.box_jitter is not None:

@@ -127,8 +127,9 @@ def test_decoded_boxes_are_the_heads_own(name):
     head = region_head(model)
     with torch.no_grad():
         x = features(model)
-        regions = head.propose(model, x, samples(), 8)
+        regions, opinions = head.propose(model, x, samples(), 8)
         (_, boxes), *_ = head.evaluate(model, x, regions)
+        torch.testing.assert_close(opinions[0][1], boxes, rtol=0, atol=0)
         cfg = model.test_cfg.copy()
         cfg.update(score_thr=-1.0, nms_pre=10**6, min_bbox_size=-1)
         meta = samples()[0].metainfo | {'img_shape': (10**6, 10**6)}
@@ -145,8 +146,7 @@ def test_two_stage_boxes_and_scores_are_the_heads_own():
     head = region_head(model)
     with torch.no_grad():
         x = features(model)
-        regions = head.propose(model, x, samples(), 8)
-        (logits, boxes), *_ = head.evaluate(model, x, regions)
+        regions, ((logits, boxes), *_) = head.propose(model, x, samples(), 8)
         proposals = [InstanceData(bboxes=regions[0].priors)]
         own = model.roi_head.predict_bbox(
             x, [samples()[0].metainfo | {'img_shape': (10**6, 10**6)}], proposals, None

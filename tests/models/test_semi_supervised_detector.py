@@ -16,6 +16,7 @@ from mmengine.structures import InstanceData
 from ssod.data.branches import pop_branch, put_branch
 from ssod.models.class_verifier import SURENESS
 from ssod.models.features import given_features
+from ssod.models.regions import boxes_of_class
 from ssod.teachers import EMATeacherHook
 
 FLIP = np.array([[-1, 0, 64], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
@@ -148,12 +149,19 @@ def test_proposals_are_made_once_for_predictions_and_regions():
     weak = pop_branch(batch(), 'weak')
     plain = build(digits_model())
     expected, _ = plain.teach(copy.deepcopy(weak))
-    calls = []
+    calls, looks = [], []
     predict = model.teacher.rpn_head.predict
     model.teacher.rpn_head.predict = lambda *args, **kw: calls.append(1) or predict(*args, **kw)
+    model.teacher.roi_head.bbox_head.register_forward_hook(lambda *_: looks.append(1))
     predictions, regions = model.teach(weak)
-    assert len(calls) == 1
+    # Nor is a region judged twice.
+    assert len(calls) == len(looks) == 1
     assert [len(of_image) for of_image in regions] == [7, 7]
+    features = model.teacher.extract_feat(model.data_preprocessor.stack(weak)[0])
+    opinions = model.consistency.head.evaluate(model.teacher, features, regions)
+    for region, (logits, boxes) in zip(regions, opinions, strict=True):
+        torch.testing.assert_close(region.logits, logits)
+        torch.testing.assert_close(region.bboxes, boxes_of_class(boxes, region.labels))
     for found, wanted in zip(predictions, expected, strict=True):
         torch.testing.assert_close(found.bboxes, wanted.bboxes)
         torch.testing.assert_close(found.scores, wanted.scores)

@@ -61,15 +61,17 @@ def keeping_opinions(detector: BaseDetector, samples: list[DetDataSample]) -> It
         detector: Predicts inside this context. Of another kind than Faster R-CNN nothing is noted.
         samples: Their ``proposals`` get ``logits`` (N, K) and ``deltas`` (N, D).
     """
-    head = getattr(detector, 'roi_head', None)
+    head: Any = getattr(detector, 'roi_head', None)
     if type(head) is not StandardRoIHead:
         yield
         return
     forward = head._bbox_forward
 
     def noted(features: Features, rois: Tensor) -> dict[str, Any]:
-        """What the head says of the regions (N, 5) of all images."""
+        """What the head says of regions (N, 5); what it is asked about first are proposals."""
         said: dict[str, Any] = forward(features, rois)
+        if any('logits' in sample.proposals for sample in samples):
+            return said
         counts = [len(sample.proposals) for sample in samples]
         logits, deltas = (torch.split(said[of], counts) for of in ('cls_score', 'bbox_pred'))
         for sample, *opinion in zip(samples, logits, deltas, strict=True):

@@ -6,6 +6,7 @@ prediction for each cell of its maps, and a region stands for the cell of its ce
 """
 
 from abc import ABCMeta, abstractmethod
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -27,8 +28,8 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ssod.models.features import Features
-from ssod.models.proposals import give_proposals
+from ssod.models.features import Features, one_pass
+from ssod.models.proposals import give_proposals, keeping_opinions
 from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.pseudo_labels.projection import clip_boxes, project_boxes
 
@@ -62,6 +63,18 @@ class RegionHead(metaclass=ABCMeta):
         """The ``count`` most promising regions of each image, and the detector's opinion of them.
 
         The regions are ``priors`` (N, 4), with what else :meth:`evaluate` wants to know of them.
+        """
+
+    @abstractmethod
+    def remembering(
+        self, detector: BaseDetector, features: Features, samples: list[DetDataSample]
+    ) -> AbstractContextManager[None]:
+        """Let :meth:`propose` find what the detector computes for its predictions inside this.
+
+        Args:
+            detector: Predicts.
+            features: Of the images.
+            samples: Of the images.
         """
 
     @abstractmethod
@@ -141,8 +154,7 @@ class TwoStageRegions(RegionHead):
     ) -> tuple[list[InstanceData], Opinions]:
         """See :class:`RegionHead`; of samples that have ``proposals`` these are taken.
 
-        Nor is the detector asked again where it has said what it thinks of them, see
-        :func:`~ssod.models.proposals.keeping_opinions`.
+        Nor is the detector asked again where it has said what it thinks of them.
         """
         give_proposals(detector, features, samples)
         proposals = [sample.proposals for sample in samples]
@@ -153,6 +165,13 @@ class TwoStageRegions(RegionHead):
         said = InstanceData.cat(best)
         coder, counts = detector.roi_head.bbox_head.bbox_coder, [len(p) for p in best]
         return regions, _opinions(coder, said.bboxes, said.logits, said.deltas, counts)
+
+    def remembering(
+        self, detector: BaseDetector, features: Features, samples: list[DetDataSample]
+    ) -> AbstractContextManager[None]:
+        """See :class:`RegionHead`."""
+        give_proposals(detector, features, samples)
+        return keeping_opinions(detector, samples)
 
     def evaluate(
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
@@ -221,6 +240,12 @@ class DenseRegions(RegionHead):
         kept = inside.gather(1, best)
         regions = [grid.regions(i[k], self.SIDE) for i, k in zip(best, kept, strict=True)]
         return regions, self._opinions(head, grid, maps, boxes, regions)
+
+    def remembering(
+        self, detector: BaseDetector, features: Features, samples: list[DetDataSample]
+    ) -> AbstractContextManager[None]:
+        """See :class:`RegionHead`."""
+        return one_pass(detector.bbox_head, features)
 
     def evaluate(
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]

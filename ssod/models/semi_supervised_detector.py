@@ -1,7 +1,7 @@
 """A student and its teacher: the losses of one training step, and the teacher's predictions."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -30,7 +30,6 @@ from ssod.models.losses_of_parts import (
 )
 from ssod.models.precise_places import keep_places_precise
 from ssod.models.pretrained import localize_checkpoints
-from ssod.models.proposals import give_proposals, keeping_opinions
 from ssod.models.quick_matching import quicken_matching
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
@@ -248,16 +247,15 @@ class SemiSupervisedDetector(BaseDetector):
         """
         inputs, samples = self.data_preprocessor.stack(weak)
         features = self.teacher.extract_feat(inputs)
-        with ExitStack() as stack:
-            stack.enter_context(given_features(self.teacher, features))
-            if self.consistency is not None:
-                give_proposals(self.teacher, features, samples)
-                stack.enter_context(keeping_opinions(self.teacher, samples))
+        remembering: AbstractContextManager[None] = nullcontext()
+        if self.consistency is not None:
+            remembering = self.consistency.head.remembering(self.teacher, features, samples)
+        with given_features(self.teacher, features), remembering:
             predicted = self.teacher.predict(inputs, samples, rescale=False)
-        predictions = [sample.pred_instances for sample in predicted]
-        if self.box_jitter is not None:
-            self.box_jitter.mark(self.teacher, features, samples, predictions)
-        return predictions, self.notes(inputs, features, samples, predictions)
+            predictions = [sample.pred_instances for sample in predicted]
+            if self.box_jitter is not None:
+                self.box_jitter.mark(self.teacher, features, samples, predictions)
+            return predictions, self.notes(inputs, features, samples, predictions)
 
     def notes(
         self,

@@ -6,8 +6,10 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.hub import get_config
 from mmengine.structures import InstanceData
+from torch import nn
 
 from ssod.models.consistency import Consistency
+from ssod.models.features import given_features
 from ssod.models.regions import DenseRegions, _Grid, project_regions, region_head, share_inside
 
 SIZE = 128
@@ -153,6 +155,31 @@ def test_two_stage_boxes_and_scores_are_the_heads_own():
         )[0]
     torch.testing.assert_close(own.scores, logits.softmax(dim=1))
     torch.testing.assert_close(own.bboxes.view(8, -1, 4), boxes.clamp(min=0))
+
+
+@pytest.mark.parametrize('name', TWO_STAGE[:1] + DENSE)
+def test_what_predictions_are_made_of_is_not_computed_again(name):
+    model, looks = detector(name), []
+    head = region_head(model)
+    judge = model.roi_head.bbox_head if name in TWO_STAGE else model.bbox_head
+    layer = [part for part in judge.modules() if isinstance(part, nn.Conv2d | nn.Linear)][-1]
+    layer.register_forward_hook(lambda *_: looks.append(1))
+    with torch.no_grad():
+        x, views = features(model, 2), samples(2)
+        with given_features(model, x):
+            plain = model.predict(torch.zeros(2, 3, SIZE, SIZE), samples(2), rescale=False)
+        expected = [sample.pred_instances for sample in plain]
+        alone = len(looks)
+        with given_features(model, x), head.remembering(model, x, views):
+            predicted = model.predict(torch.zeros(2, 3, SIZE, SIZE), views, rescale=False)
+            regions, opinions = head.propose(model, x, views, 8)
+        assert len(looks) == 2 * alone > 0
+        others = head.evaluate(model, x, regions)
+        # Afterwards it looks again.
+        assert len(looks) > 2 * alone
+    torch.testing.assert_close(opinions, others)
+    for sample, wanted in zip(predicted, expected, strict=True):
+        torch.testing.assert_close(sample.pred_instances.scores, wanted.scores)
 
 
 @pytest.mark.parametrize('name', DENSE)

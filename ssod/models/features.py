@@ -26,13 +26,16 @@ def given_features(detector: BaseDetector, features: Features) -> Iterator[None]
 
 
 @contextmanager
-def one_pass(head: nn.Module, features: Features) -> Iterator[None]:
+def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
     """Let a head that is asked about the same features again say what it said.
 
     Args:
-        head: A dense one.
+        head: A dense one; ``None`` if a detector has none.
         features: Whichever others it is asked about, it looks at.
     """
+    if head is None:
+        yield
+        return
     forward = head.forward
     said: list[Any] = []
 

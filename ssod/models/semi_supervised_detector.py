@@ -21,7 +21,7 @@ from ssod.models.box_weights import weighted_boxes
 from ssod.models.class_verifier import ClassVerifier
 from ssod.models.consistency import Consistency
 from ssod.models.depthwise import quicken_depthwise
-from ssod.models.features import Features, given_features, images
+from ssod.models.features import Features, given_features, images, one_pass
 from ssod.models.losses_of_parts import (
     REGION_LOSSES,
     is_faster_rcnn,
@@ -177,20 +177,24 @@ class SemiSupervisedDetector(BaseDetector):
             # Left out, not multiplied by 0: that would keep a nan.
             batch_inputs, strong = batch_inputs[: len(labeled)], []
         features = self.student.extract_feat(batch_inputs)
+        of_strong = images(features, len(labeled), len(batch_inputs))
         taught = strong if weight > 0 else []
-        supervised, pseudo = self._box_losses(features, batch_inputs, labeled, taught)
-        losses = named('sup', supervised)
-        if taught:
-            losses |= named('pseudo', with_factors(pseudo, self.pseudo_factors), weight)
-        if self.consistency is not None and strong and consistency_weight > 0:
-            of_strong = images(features, len(labeled), len(batch_inputs))
-            consistency = self.consistency.loss(self.student, of_strong, strong)
-            losses |= named('consistency', consistency, consistency_weight)
+        with one_pass(getattr(self.student, 'bbox_head', None), of_strong):
+            supervised, pseudo = self._box_losses(
+                features, of_strong, batch_inputs, labeled, taught
+            )
+            losses = named('sup', supervised)
+            if taught:
+                losses |= named('pseudo', with_factors(pseudo, self.pseudo_factors), weight)
+            if self.consistency is not None and strong and consistency_weight > 0:
+                consistency = self.consistency.loss(self.student, of_strong, strong)
+                losses |= named('consistency', consistency, consistency_weight)
         return losses
 
     def _box_losses(
         self,
         features: Features,
+        of_strong: Features,
         inputs: Tensor,
         labeled: list[DetDataSample],
         strong: list[DetDataSample],
@@ -202,11 +206,11 @@ class SemiSupervisedDetector(BaseDetector):
                 self.student, self._samplers, features, (labeled, strong), regions
             )
             return supervised, pseudo
-        border, end = len(labeled), len(inputs)
+        border = len(labeled)
         supervised = self.student_loss(images(features, 0, border), inputs[:border], labeled)
         if not strong:
             return supervised, {}
-        return supervised, self.pseudo_loss(images(features, border, end), inputs[border:], strong)
+        return supervised, self.pseudo_loss(of_strong, inputs[border:], strong)
 
     def student_loss(
         self, features: Features, inputs: Tensor, samples: list[DetDataSample]

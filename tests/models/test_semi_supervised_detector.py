@@ -2,6 +2,8 @@
 
 import copy
 import math
+from collections import Counter
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -11,9 +13,12 @@ from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
 from mmengine.structures import InstanceData
+from torch import nn
 
 from ssod.data.branches import pop_branch, put_branch
+from ssod.models import semi_supervised_detector
 from ssod.models.class_verifier import SURENESS
 from ssod.models.features import given_features
 from ssod.models.regions import boxes_of_class
@@ -142,6 +147,39 @@ def test_one_pass_of_the_backbone():
     model.student.backbone.register_forward_pre_hook(lambda _, x: sizes.append(tuple(x[0].shape)))
     losses_of(model, data)
     assert sizes == [(4, 3, 64, 64)]
+
+
+@pytest.mark.parametrize('name', ['retinanet', 'atss', 'gfl'])
+def test_a_dense_head_looks_once_at_strong_views(name, monkeypatch):
+    """Whatever these are taught; the losses are the same."""
+    results, looks = [], {}
+    for alone in (True, False):
+        model = digits_model(consistency=dict(num_regions=12))
+        model.detector = get_config(f'mmdet::{name}/{name}_r50_fpn_1x_coco.py').model
+        model.detector.backbone.update(depth=18, base_channels=8, init_cfg=None)
+        model.detector.neck.update(in_channels=[8, 16, 32, 64], out_channels=32)
+        model.detector.bbox_head.update(in_channels=32, feat_channels=32, stacked_convs=1)
+        detector, data = build(model), batch()
+        lesson(detector, data)
+        looks[alone] = Counter()
+        layer = [m for m in detector.student.bbox_head.modules() if isinstance(m, nn.Conv2d)][-1]
+        layer.register_forward_hook(
+            lambda _, x, y, seen=looks[alone]: seen.update([x[0].shape[2:]])
+        )
+        if alone:
+            monkeypatch.setattr(semi_supervised_detector, 'one_pass', lambda *_: nullcontext())
+        losses = losses_of(detector, data)
+        monkeypatch.undo()
+        total, _ = detector.parse_losses(losses)
+        total.backward()
+        gradients = [p.grad for p in detector.student.parameters()]
+        results.append((losses, [g for g in gradients if g is not None]))
+    # At the labelled images, and at the strong views once or twice.
+    (_, times), *_ = looks[True].most_common(1)
+    assert looks[True] == {size: 3 * count // 2 for size, count in looks[False].items()}
+    assert times >= 3
+    assert len(results[0][1]) > 50
+    torch.testing.assert_close(*results)
 
 
 def test_proposals_are_made_once_for_predictions_and_regions():

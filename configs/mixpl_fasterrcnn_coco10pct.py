@@ -6,6 +6,7 @@ _base_ = [
     './_base_/runtime/mixpl.py',
 ]
 
+_base_.model.detector.backbone.norm_cfg.requires_grad = False
 twice = dict(detector=_base_.model.detector, data_preprocessor=_base_.model.data_preprocessor)
 model = dict(twice, _delete_=True, type='MixPL', pseudo_weight=2.0)
 default_hooks = dict(teacher=dict(selector=dict(threshold=0.7)))

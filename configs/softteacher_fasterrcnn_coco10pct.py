@@ -8,6 +8,7 @@ _base_ = [
 
 model = dict(
     type='SoftTeacherDetector',
+    detector=dict(backbone=dict(norm_cfg=dict(requires_grad=False))),
     score_threshold=0.9,
     uncertainty_threshold=0.02,
     box_jitter=dict(times=10, scale=0.06, min_score=0.5),

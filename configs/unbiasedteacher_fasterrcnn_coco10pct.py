@@ -8,7 +8,10 @@ _base_ = [
 
 focal = dict(_delete_=True, type='SoftmaxFocalLoss', gamma=1.5)
 model = dict(
-    detector=dict(roi_head=dict(bbox_head=dict(loss_cls=focal))),
+    detector=dict(
+        backbone=dict(norm_cfg=dict(requires_grad=False)),
+        roi_head=dict(bbox_head=dict(loss_cls=focal)),
+    ),
     pseudo_weight=4.0,
     pseudo_factors=dict(loss_rpn_bbox=0.0, loss_bbox=0.0),
     consistency=None,

@@ -1,4 +1,4 @@
-"""Settings that say so when a key is misspelt."""
+"""Settings that say so when a key is misspelt, or a value makes no sense."""
 
 import difflib
 import functools
@@ -26,6 +26,21 @@ def check_keys(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = f'did you mean {near[0]!r}?' if near else f'known: {", ".join(known)}'
             raise ValueError(f'{owner}: unknown setting {key!r}; {hint}')
+
+
+def check_ranges(owner: str, *checks: tuple[str, object, bool, str]) -> None:
+    """Refuse settings whose values make no sense.
+
+    Args:
+        owner: What the settings belong to, for the message.
+        checks: Of each setting its name, its value, whether that is valid, and what is.
+
+    Raises:
+        ValueError: Names the first that is not valid, and what would be.
+    """
+    for name, value, valid, wanted in checks:
+        if not valid:
+            raise ValueError(f'{owner}: {name} is {value}, but must be {wanted}')
 
 
 def strict_settings(cls: type[T]) -> type[T]:

@@ -225,6 +225,37 @@ def test_a_misspelt_setting_is_refused(registry, part, key, message):
         registry.build(cfg)
 
 
+@pytest.mark.parametrize('name', ['denseteacher_fcos', 'unbiasedteacher_fasterrcnn'])
+def test_three_patches_at_most(name):
+    """As in the code of both, which hides three patches, each with a probability of its own."""
+    sources = load(f'{name}_coco10pct.py').train_dataloader.dataset.datasets
+    (settings,) = (s for s in sources[-1].pipeline[1].strong if s.type == 'RandomErasing')
+    erasing = TRANSFORMS.build(settings)
+    np.random.seed(0)
+    assert {len(erasing._get_patches((90, 120))) for _ in range(200)} == {0, 1, 2, 3}
+
+
+def test_the_jitter_leaves_channels_in_their_order():
+    strong = load('unbiasedteacher_fasterrcnn_coco10pct.py').strong
+    jitter = next(step for step in strong if step.type == 'RandomApply').transforms[0]
+    unchanged = dict(
+        brightness_delta=0, contrast_range=(1, 1), saturation_range=(1, 1), hue_delta=0
+    )
+    transform = TRANSFORMS.build(dict(jitter, **unchanged))
+    image = np.tile(np.array([10, 100, 200], np.uint8), (4, 4, 1))
+    for _ in range(20):
+        seen = transform({'img': image.copy()})['img']
+        np.testing.assert_allclose(seen, image, atol=1)
+
+
+@pytest.mark.parametrize('recipe', ['softteacher', 'unbiasedteacher', 'mixpl'])
+def test_batch_norms_of_a_backbone_are_as_pretrained(recipe):
+    """As in the codes of the three: neither statistics nor factors are learnt."""
+    backbone = load(f'{recipe}_fasterrcnn_coco10pct.py').model.detector.backbone
+    assert backbone.norm_eval
+    assert not backbone.norm_cfg.requires_grad
+
+
 def test_colours_do_not_wrap():
     """What is brighter than white stays bright, though some transforms make bytes of it."""
     cfg = load('unbiasedteacher_fasterrcnn_coco10pct.py')

@@ -31,13 +31,18 @@ def with_factors(losses: Losses, factors: Mapping[str, float]) -> Losses:
     Raises:
         ValueError: If there is no such loss.
     """
+    check_factors(losses, factors)
+    kept = {name: value for name, value in losses.items() if factors.get(name, 1.0) != 0}
+    return {name: _scaled(value, factors.get(name, 1.0)) for name, value in kept.items()}
+
+
+def check_factors(losses: Losses, factors: Mapping[str, float]) -> None:
+    """Refuse factors of losses that do not exist; see :func:`with_factors`."""
     for name in factors.keys() - losses.keys():
         raise ValueError(
             f'pseudo_factors: the detector has no loss {name!r}; it has '
             f'{", ".join(name for name in losses if "loss" in name)}'
         )
-    kept = {name: value for name, value in losses.items() if factors.get(name, 1.0) != 0}
-    return {name: _scaled(value, factors.get(name, 1.0)) for name, value in kept.items()}
 
 
 def _scaled(value: Any, weight: float) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ssod.models.features import Features
 from ssod.models.regions import boxes_of_class, two_stage_regions
 from ssod.pseudo_labels.projection import clip_boxes
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 
 @strict_settings
@@ -35,8 +35,12 @@ class BoxJitter:
     def __init__(
         self, detector: BaseDetector, times: int = 10, scale: float = 0.06, min_score: float = 0.5
     ) -> None:
-        if times < 2:
-            raise ValueError(f'box_jitter: times is {times}, but must be at least 2')
+        check_ranges(
+            'box_jitter',
+            ('times', times, times >= 2, 'at least 2'),
+            ('scale', scale, scale > 0, 'above 0'),
+            ('min_score', min_score, 0 <= min_score <= 1, 'in [0, 1]'),
+        )
         head = two_stage_regions(detector)
         if head is None:
             raise ValueError(

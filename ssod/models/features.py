@@ -30,7 +30,7 @@ def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
     """Let a head that is asked about the same features again say what it said.
 
     Args:
-        head: A dense one; ``None`` if a detector has none.
+        head: A dense one; with ``None`` nothing changes.
         features: Whichever others it is asked about, it looks at.
     """
     if head is None:
@@ -39,10 +39,10 @@ def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
     forward = head.forward
     said: list[Any] = []
 
-    def once(maps: Features) -> Any:
+    def once(maps: Features, *others: Any) -> Any:
         """Look, or remember."""
-        if maps is not features:
-            return forward(maps)
+        if others or maps is not features:
+            return forward(maps, *others)
         if not said:
             said.append(forward(maps))
         return said[0]

@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.data.branches import Branch
-from ssod.losses.named import Losses, named, with_factors
+from ssod.losses.named import Losses, check_factors, named, with_factors
 from ssod.models.box_jitter import BoxJitter
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.class_verifier import ClassVerifier
@@ -35,7 +35,7 @@ from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
 from ssod.models.two_stream_preprocessor import refuse_resizing
 from ssod.schedules import weight_schedule
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 
 @MODELS.register_module()
@@ -101,6 +101,8 @@ class SemiSupervisedDetector(BaseDetector):
         self._parts_at_once = is_faster_rcnn(self.student) and not own_loss
         self.pseudo_weight = weight_schedule('pseudo_weight', pseudo_weight)
         self.pseudo_factors = dict(pseudo_factors or {})
+        for name, factor in self.pseudo_factors.items():
+            check_ranges('pseudo_factors', (name, factor, factor >= 0, 'at least 0'))
         self._proposals_alone = self._parts_at_once and learns_proposals_alone(
             self.student, self.pseudo_factors
         )
@@ -179,11 +181,14 @@ class SemiSupervisedDetector(BaseDetector):
         features = self.student.extract_feat(batch_inputs)
         of_strong = images(features, len(labeled), len(batch_inputs))
         taught = strong if weight > 0 else []
-        with one_pass(getattr(self.student, 'bbox_head', None), of_strong):
+        dense = getattr(self.student, 'bbox_head', None) if self.consistency else None
+        with one_pass(dense, of_strong):
             supervised, pseudo = self._box_losses(
                 features, of_strong, batch_inputs, labeled, taught
             )
             losses = named('sup', supervised)
+            # The names are the same; a wrong one is not to be found out after a burn-in.
+            check_factors(supervised, self.pseudo_factors)
             if taught:
                 losses |= named('pseudo', with_factors(pseudo, self.pseudo_factors), weight)
             if self.consistency is not None and strong and consistency_weight > 0:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssod.data.coco_json import read_coco
 from ssod.pseudo_labels.selectors import check_class_count, chosen
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 BINS = 400
 """Steps of the scores, in which thresholds are chosen; equal ones of the logits, for the scores of
@@ -82,13 +82,12 @@ class FrequencySelector:
         decay: float = 0.999,
         least: float = 0.3,
     ) -> None:
-        for name, value, valid, wanted in (
+        check_ranges(
+            'FrequencySelector',
             ('share', share, share > 0, 'above 0'),
             ('decay', decay, 0.9 <= decay < 1, 'in [0.9, 1)'),
             ('least', least, 0 <= least <= 1, 'in [0, 1]'),
-        ):
-            if not valid:
-                raise ValueError(f'FrequencySelector: {name} is {value}, but must be {wanted}')
+        )
         self.ann_file = ann_file
         self.classes = classes
         self.share = share

@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.pseudo_labels.selectors import check_class_count, chosen
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 ITERATIONS = 10
 """Steps of expectation and maximization in each fit; the mixtures are one-dimensional."""
@@ -96,14 +96,13 @@ class MixtureSelector:
     def __init__(
         self, num_classes: int, length: int = 100, default: float = 0.5, least: int = 20
     ) -> None:
-        for name, value, valid, wanted in (
+        check_ranges(
+            'MixtureSelector',
             ('num_classes', num_classes, num_classes >= 1, 'at least 1'),
             ('length', length, length >= 2, 'at least 2'),
             ('default', default, 0 <= default <= 1, 'in [0, 1]'),
             ('least', least, 2 <= least <= length, f'in [2, {length}]'),
-        ):
-            if not valid:
-                raise ValueError(f'MixtureSelector: {name} is {value}, but must be {wanted}')
+        )
         self.default = default
         self.least = least
         self._queues = torch.zeros(num_classes, length)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssod.models.box_weights import check_weighable
 from ssod.schedules import Schedule, build_schedule, values_of
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 
 class Selector(Protocol):
@@ -172,10 +172,12 @@ class UncertaintySelector:
         threshold: Uncertainties must be less, as shares of the box's sides; the paper's 0.02.
 
     Raises:
-        ValueError: Before the training, if the model does not find out.
+        ValueError: If the threshold is not above 0; before the training, if the model does not find
+            out.
     """
 
     def __init__(self, threshold: float = 0.02) -> None:
+        check_ranges('UncertaintySelector', ('threshold', threshold, threshold > 0, 'above 0'))
         self.threshold = threshold
 
     def check(self, model: Any) -> None:

@@ -26,7 +26,7 @@ from ssod.losses.named import Losses
 from ssod.models.features import Features
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.pseudo_labels.projection import clip_boxes
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 Maps = list[Tensor]
 Metas = list[dict[str, Any]]
@@ -322,6 +322,10 @@ class ConsistentTeacher(SemiSupervisedDetector):
                 f'ConsistentTeacher: {detector["type"]} has no FAM3DHead; a RetinaNet with '
                 f'bbox_head=dict(type="FAM3DHead") has, as in consistentteacher_retinanet_*.py'
             )
+        check_ranges(
+            'ConsistentTeacher',
+            ('background_weight', background_weight, background_weight >= 0, 'at least 0'),
+        )
         self.background_weight = background_weight
 
     def pseudo_loss(

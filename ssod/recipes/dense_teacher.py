@@ -21,7 +21,7 @@ from ssod.data.branches import Branch
 from ssod.losses.named import Losses
 from ssod.models.features import Features
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 Cells = tuple[Tensor, Tensor, Tensor]
 """Of N cells: class logits (N, K), distances to a box's sides in pixels (N, 4) as left, top, right,
@@ -101,8 +101,13 @@ class DenseTeacher(SemiSupervisedDetector):
         predict_on: str = 'teacher',
     ) -> None:
         super().__init__(detector, data_preprocessor, pseudo_weight, predict_on=predict_on)
-        if not 0 < share <= 1:
-            raise ValueError(f'DenseTeacher: share is {share}, but must be in (0, 1]')
+        check_ranges(
+            'DenseTeacher',
+            ('share', share, 0 < share <= 1, 'in (0, 1]'),
+            ('class_weight', class_weight, class_weight >= 0, 'at least 0'),
+            ('box_weight', box_weight, box_weight >= 0, 'at least 0'),
+            ('quality_weight', quality_weight, quality_weight >= 0, 'at least 0'),
+        )
         head = getattr(self.student, 'bbox_head', None)
         if not isinstance(head, FCOSHead):
             name = type(head or getattr(self.student, 'roi_head', self.student)).__name__

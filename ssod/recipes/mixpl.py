@@ -22,7 +22,7 @@ from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.losses.named import Losses, named
 from ssod.models.features import Features, images
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 MOSAIC = 'mosaic'
 """Metainfo of a sample that is a mosaic."""
@@ -313,9 +313,14 @@ def _lessons(strong: Branch) -> list[Lesson]:
     for image, sample, of_image in zip(strong['inputs'], samples, boxes, strict=True):
         end = start + len(of_image)
         path = str(sample.get('img_path'))
-        lessons.append(Lesson(image.cpu(), together[start:end], path))
+        lessons.append(Lesson(_bytes(image.cpu()), together[start:end], path))
         start = end
     return lessons
+
+
+def _bytes(image: Tensor) -> Tensor:
+    """An image in bytes: some transforms give numbers beyond 0 and 255, which would wrap."""
+    return image if image.dtype == torch.uint8 else image.round().clamp(0, 255).to(torch.uint8)
 
 
 def _remembered(entry: Mapping[str, Any]) -> Lesson:
@@ -361,8 +366,7 @@ class MixPL(SemiSupervisedDetector):
         predict_on: str = 'teacher',
     ) -> None:
         super().__init__(detector, data_preprocessor, pseudo_weight, predict_on=predict_on)
-        if mosaic_weight < 0:
-            raise ValueError(f'MixPL: mosaic_weight is {mosaic_weight}, but must not be negative')
+        check_ranges('MixPL', ('mosaic_weight', mosaic_weight, mosaic_weight >= 0, 'at least 0'))
         self.mosaic_weight = mosaic_weight
 
     def pseudo_loss(

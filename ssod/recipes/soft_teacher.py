@@ -27,7 +27,7 @@ from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.pseudo_labels.projection import project_boxes
 from ssod.pseudo_labels.selectors import chosen
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 
 @dataclass
@@ -93,6 +93,11 @@ class SoftTeacherDetector(SemiSupervisedDetector):
             pseudo_weight=pseudo_weight,
             consistency=consistency,
             predict_on=predict_on,
+        )
+        check_ranges(
+            'SoftTeacherDetector',
+            ('score_threshold', score_threshold, 0 <= score_threshold <= 1, 'in [0, 1]'),
+            ('uncertainty_threshold', uncertainty_threshold, uncertainty_threshold > 0, 'above 0'),
         )
         self.score_threshold = score_threshold
         self.uncertainty_threshold = uncertainty_threshold

@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 from ssod.data.branches import Branch
 from ssod.models.semi_supervised_detector import unwrap
 from ssod.pseudo_labels.projection import project_boxes, view_to_view
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 from ssod.teachers.pi_teacher import PiTeacherHook
 from ssod.teachers.prediction_memory import PredictionMemory, Remembered
 
@@ -55,14 +55,13 @@ class TemporalTeacherHook(PiTeacherHook):
         min_size: float = 1.0,
     ) -> None:
         super().__init__(selector, burn_in, min_size)
-        for name, value, valid, wanted in (
+        check_ranges(
+            'TemporalTeacherHook',
             ('decay', decay, 0 <= decay < 1, 'in [0, 1)'),
             ('iou', iou, 0 < iou <= 1, 'in (0, 1]'),
             ('max_boxes', max_boxes, max_boxes >= 1, 'at least 1'),
             ('min_score', min_score, 0 <= min_score <= 1, 'in [0, 1]'),
-        ):
-            if not valid:
-                raise ValueError(f'TemporalTeacherHook: {name} is {value}, but must be {wanted}')
+        )
         self.memory = PredictionMemory(decay, iou, max_boxes, min_score)
         self._fresh: dict[str, Remembered] = {}
 

@@ -11,6 +11,7 @@ branches = dict(
     type='MultiBranchDataPreprocessor',
     data_preprocessor=_base_.model.data_preprocessor.data_preprocessor,
 )
+_base_.model.detector.backbone.norm_cfg.requires_grad = False
 _base_.model.detector.rpn_head.type = 'RPNHead'
 _base_.model.detector.roi_head.bbox_roi_extractor.type = 'SingleRoIExtractor'
 _base_.model.detector.roi_head.bbox_head.type = 'Shared2FCBBoxHead'

@@ -336,6 +336,9 @@ def test_predicting_on():
         (dict(pseudo_wieght=1.0), "did you mean 'pseudo_weight'"),
         (dict(pseudo_weight=-1), '^pseudo_weight is -1, but'),
         (dict(consistency=dict(weight=-1)), '^consistency: weight is -1, but'),
+        (dict(pseudo_factors=dict(loss_cls=-1)), '^pseudo_factors: loss_cls is -1, but'),
+        (dict(box_jitter=dict(scale=-0.06)), '^box_jitter: scale is -0.06, but'),
+        (dict(box_jitter=dict(min_score=50)), '^box_jitter: min_score is 50, but'),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message):
@@ -390,10 +393,15 @@ def test_regions_without_a_loss_are_not_looked_at():
     assert any(s.gt_instances.labels.any() for s in strong)
 
 
-def test_a_factor_of_no_loss_is_refused():
+@pytest.mark.parametrize('taught', [True, False])
+def test_a_factor_of_no_loss_is_refused(taught):
+    """In the burn-in, too, which may last for days."""
     data = batch()
     model = build(digits_model(pseudo_factors=dict(loss_box=0.0)))
-    lesson(model, data)
+    if taught:
+        lesson(model, data)
+    else:
+        pop_branch(data, 'weak'), pop_branch(data, 'strong')
     with pytest.raises(ValueError, match="no loss 'loss_box'; it has .*loss_bbox"):
         losses_of(model, data)
 

@@ -43,6 +43,8 @@ def test_another_head_is_refused():
     assert '\n' not in str(error.value)
     with pytest.raises(ValueError, match="ConsistentTeacher: .*'background_weight'"):
         consistent_model(backgroundweight=1.0)
+    with pytest.raises(ValueError, match='background_weight is -1.0, but must be at least 0'):
+        consistent_model(background_weight=-1.0)
 
 
 @pytest.fixture

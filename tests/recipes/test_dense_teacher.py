@@ -248,6 +248,9 @@ def test_what_cannot_work_is_refused():
     for share in (0.0, 1.5):
         with pytest.raises(ValueError, match=r'share is .* \(0, 1\]'):
             MODELS.build(dict(dense, share=share))
+    for name in ('class_weight', 'box_weight', 'quality_weight'):
+        with pytest.raises(ValueError, match=f'{name} is -1.0, but must be at least 0'):
+            MODELS.build(dict(dense, **{name: -1.0}))
 
 
 @pytest.fixture

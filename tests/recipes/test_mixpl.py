@@ -195,6 +195,21 @@ def test_what_is_mixed_with_what():
     assert [int(x.image[0, 0, 0]) for x in mixing.cache] == [10 * n for n in range(2, 8)]
 
 
+def test_what_is_brighter_than_white_stays_bright():
+    """Colours may be numbers beyond bytes, as those of mmdet's PhotoMetricDistortion."""
+    np.random.seed(0)
+    mixing = hook()
+    for first in (0, 2, 4, 6):
+        views = batch(2, first)
+        for picture, value in ((0, 300.0), (1, -20.0)):
+            views['inputs'][picture] = torch.full((3, 20, 30), value)
+        made = mixing.mixed(views)
+    assert all(picture.dtype == torch.uint8 for picture in made['inputs'])
+    # White or black, their means, and what is around a mosaic.
+    values = {*torch.cat([picture.flatten() for picture in made['inputs']]).tolist()}
+    assert {0, 255} <= values <= {0, 128, 255, *GREY.flatten().tolist()}
+
+
 def test_images_without_boxes_are_left_out():
     mixing = hook()
     empty, full = batch(1, boxes=0), batch(1, 1)

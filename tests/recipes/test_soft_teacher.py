@@ -223,6 +223,19 @@ def test_other_detectors_are_refused(name, kind):
         build(detector=detector)
 
 
+@pytest.mark.parametrize(
+    ('setting', 'value', 'wanted'),
+    [
+        ('score_threshold', 90.0, r'in \[0, 1\]'),
+        ('score_threshold', -0.1, r'in \[0, 1\]'),
+        ('uncertainty_threshold', 0.0, 'above 0'),
+    ],
+)
+def test_impossible_thresholds_are_refused(setting, value, wanted):
+    with pytest.raises(ValueError, match=f'{setting} is {value}, but must be {wanted}'):
+        build(**{setting: value})
+
+
 def test_weights_of_boxes_which_its_loss_does_not_know_are_refused():
     with pytest.raises(ValueError, match='loss of SoftTeacherDetector weighs no boxes; use a sel'):
         check(ScoreWeights(), build())

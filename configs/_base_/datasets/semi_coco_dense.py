@@ -13,7 +13,7 @@ strong = [
     dict(type='Color', prob=0.8, min_mag=0.6, max_mag=1.4),
     dict(type='Color', prob=0.2, min_mag=0.0, max_mag=0.0),
     dict(type='Sharpness', prob=0.5, min_mag=0.0, max_mag=1.0),
-    dict(type='RandomErasing', n_patches=(0, 4), ratio=(0.1, 0.4), img_border_value=114),
+    dict(type='RandomErasing', n_patches=(0, 3), ratio=(0.1, 0.4), img_border_value=114),
 ]
 
 labeled = _base_.labeled

@@ -2,10 +2,11 @@
 _base_ = './semi_coco.py'
 
 weak = _base_.weak
+jitter = dict(type='PhotoMetricDistortion', swap_channels=False)
 # Grey first: it makes bytes of what it gets, and colours that are brighter than white would wrap.
 colours = [
     dict(type='RandomGrayscale', prob=0.2, keep_channels=True),
-    dict(type='RandomApply', transforms=[dict(type='PhotoMetricDistortion')], prob=0.8),
+    dict(type='RandomApply', transforms=[jitter], prob=0.8),
     dict(type='GaussianBlur', prob=0.5, sigma=(0.1, 2.0)),
 ]
 strong = [*weak, *colours, dict(type='RandomErasing', n_patches=(0, 3), ratio=(0.15, 0.45))]

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from ssod import export, runs
 from ssod.checks.before_run import check_data_of
 from ssod.evaluation.summary import SummaryHook
+from ssod.files import check_new
 from ssod.own_data import OwnData, use_folder
 from ssod.plain_detector import Whose, load_detector
 from ssod.prediction import Predictions
@@ -115,8 +116,7 @@ def pseudo_label(
     """
     cfg = runs.load_config(config, options=options)
     file = Path(out or Path(cfg.work_dir, NAME))
-    if file.exists() and not overwrite:
-        raise FileExistsError(f'{file} exists; remove it, or pass --overwrite')
+    check_new(file, overwrite, 'remove it, or pass --overwrite')
     if folder is not None:
         use_folder(cfg, Path(folder))
     labeler, classes = _labeler(cfg, checkpoint, model)

@@ -68,7 +68,11 @@ def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
             f'checkpoint {path} is damaged, or holds more than weights and is not executed '
             f'({_reason(error)}); take another one'
         ) from None
-    except (RuntimeError, EOFError) as error:
+    except Exception as error:
+        # What is no checkpoint breaks what reads it in many ways; a file that cannot be read has
+        # been named by the system.
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         raise ValueError(
             f'checkpoint {path} is damaged or none at all ({_reason(error)}); take another one'
         ) from None

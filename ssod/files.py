@@ -48,3 +48,21 @@ def _flush_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_new(file: Path, overwrite: bool, remedy: str) -> None:
+    """Refuse to write over something.
+
+    Args:
+        file: What is to be written.
+        overwrite: Whether a file may be replaced.
+        remedy: What to do where it may not.
+
+    Raises:
+        FileExistsError: If the file is there and may not be replaced.
+        ValueError: If it is a folder.
+    """
+    if file.is_dir():
+        raise ValueError(f'{file} is a folder; give the name of a file')
+    if file.exists() and not overwrite:
+        raise FileExistsError(f'{file} exists; {remedy}')

@@ -19,6 +19,7 @@ from ssod.data.coco_json import read_coco, write_json
 from ssod.data.folder import EXTENSIONS
 from ssod.data.inputs import Inputs, find_inputs
 from ssod.data.load_image import BrokenImageError, LoadImage, printable
+from ssod.files import check_new
 from ssod.inference import Detector, Pixels
 from ssod.plain_detector import Whose
 from ssod.progress import progress_bar
@@ -128,8 +129,7 @@ def _leave_nothing(begun: Path) -> None:
 
 def _check_nothing_is_lost(file: Path, pictures: Path, begun: Path) -> None:
     """Refuse to write over an earlier call's results, or among pictures of another origin."""
-    if file.exists():
-        raise FileExistsError(f'{file} exists; remove it, or pass --overwrite or another --out')
+    check_new(file, False, 'remove it, or pass --overwrite or another --out')
     if not begun.exists() and pictures.is_dir() and any(pictures.iterdir()):
         raise FileExistsError(
             f'{pictures} has files and no {NAME} beside it, so they may be of another origin; '

@@ -84,14 +84,24 @@ def test_a_checkpoint_of_mmengine_is_read(tmp_path):
         (b'', 'damaged'),
         (b'no checkpoint at all', 'damaged'),
         (pickle.dumps({'a': 1})[:-3], 'damaged'),
+        (b'hello world', 'damaged'),
+        (b'Moved Permanently', 'damaged'),
         ('half', 'damaged'),
+        ('begun', 'damaged'),
+        ('changed', 'damaged'),
     ],
 )
 def test_a_damaged_checkpoint_is_named(tmp_path, content, message):
     file = tmp_path / 'x.pth'
-    if content == 'half':
-        torch.save({'w': torch.zeros(1000)}, file)
-        content = file.read_bytes()[:2000]
+    if isinstance(content, str):
+        # So long that what is left of it has nothing of its end; that is read in another way.
+        torch.save({'w': torch.zeros(1000 if content == 'half' else 100_000)}, file)
+        whole = file.read_bytes()
+        content = {
+            'half': whole[:2000],
+            'begun': whole[:20_000],
+            'changed': whole.replace(b'torch._utils', b'torch.\xb9utils'),
+        }[content]
     file.write_bytes(content)
     with pytest.raises(ValueError, match=rf'x\.pth is {message}') as caught:
         load_checkpoint(str(file))

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from ssod.files import remove_unfinished, write_whole
+from ssod.files import check_new, remove_unfinished, write_whole
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -50,6 +50,17 @@ def test_what_a_kill_left_is_removed(tmp_path):
         (tmp_path / name).touch()
     remove_unfinished(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ['.mine', 'x.json']
+
+
+def test_what_is_there_is_not_written_over(tmp_path):
+    check_new(tmp_path / 'new', False, 'remove it')
+    (tmp_path / 'old').touch()
+    check_new(tmp_path / 'old', True, 'remove it')
+    with pytest.raises(FileExistsError, match='old exists; remove it'):
+        check_new(tmp_path / 'old', False, 'remove it')
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match='is a folder; give the name of a file'):
+            check_new(tmp_path, overwrite, 'remove it')
 
 
 def test_a_missing_directory_is_named(tmp_path):

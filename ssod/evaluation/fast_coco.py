@@ -1,5 +1,6 @@
 """COCO's scores of boxes, computed many times faster."""
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ import hotcoco
 import numpy as np
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
+from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ssod.data.coco_json import in_order
@@ -135,12 +137,18 @@ def _rows(
     ]
     boxes = np.concatenate([one['bboxes'] for one in found]).astype(np.float64).reshape(-1, 4)
     labels = np.concatenate([one['labels'] for one in found])
-    return np.column_stack(
+    scores = np.concatenate([one['scores'] for one in found]).astype(np.float64)
+    rows = np.column_stack(
         [
             np.concatenate(images),
             boxes[:, :2],
             boxes[:, 2:] - boxes[:, :2],
-            np.concatenate([one['scores'] for one in found]).astype(np.float64),
+            scores,
             np.asarray(categories)[labels],
         ]
     )
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        lost = f'{(~finite).sum()} of {len(rows)} detections have no finite box or score; left out'
+        print_log(lost, 'current', logging.WARNING)
+    return rows[finite]

@@ -19,7 +19,7 @@ from ssod.export.graph import TraceableDetector
 from ssod.export.limits import why_not
 from ssod.export.preparation import Preparation, preparation_of
 from ssod.export.verification import Comparison, by_mmdet, by_onnx, compare
-from ssod.files import write_whole
+from ssod.files import check_new, write_whole
 from ssod.inference import Pixels
 from ssod.plain_detector import Whose, detector_cfg, load_detector
 
@@ -80,8 +80,7 @@ def export_onnx(
             finds other boxes, or a package that this needs is not installed.
     """
     file = Path(checkpoint).parent / f'{Path(cfg.filename).stem}.onnx' if out is None else Path(out)
-    if file.exists() and not overwrite:
-        raise FileExistsError(f'{file} exists; remove it, or pass --overwrite or another --out')
+    check_new(file, overwrite, 'remove it, or pass --overwrite or another --out')
     onnx, _, onnxruntime = (_package(name) for name in NEEDED)
     detector, labels = load_detector(cfg, checkpoint, whose)
     reason = why_not(detector)

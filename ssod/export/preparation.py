@@ -92,6 +92,8 @@ def preparation_of(
     Raises:
         ValueError: If it does something that an exported detector cannot do.
     """
+    if size is not None and min(size) < 1:
+        raise ValueError(f'size is {size}, but height and width must be at least 1')
     where, loader = scored_loader(cfg)
     steps = [(str(step['type']).rpartition('.')[2], step) for step in loader.dataset.pipeline]
     resize = None

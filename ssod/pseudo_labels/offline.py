@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from rich.console import Console
@@ -22,9 +22,10 @@ from rich.progress import track
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.data_sets import data_sets_of
+from ssod.plain_detector import scored_loader
 from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
 from ssod.pseudo_labels.names import name_of
-from ssod.pseudo_labels.projection import project_boxes, view_to_view
+from ssod.pseudo_labels.projection import clip_boxes, project_boxes, view_to_view
 
 Entry = dict[str, Any]
 """One image: ``file_name``, ``size`` (height, width), and its ``boxes``, ``scores``, ``labels``."""
@@ -94,8 +95,13 @@ def _images_of(cfg: Config) -> tuple[ImagesToLabel, list[Any]]:
     unlabeled = [d for d in data_sets_of(cfg, ['train']) if d.role == 'unlabeled']
     if not unlabeled:
         raise ValueError(f'{cfg.filename}: train_dataloader has no unlabelled images (TwoViews)')
-    steps = [t for t in cfg.val_dataloader.dataset.pipeline if t.type != 'LoadAnnotations']
+    steps = [t for t in _loader(cfg).dataset.pipeline if t.type != 'LoadAnnotations']
     return ImagesToLabel(unlabeled, steps), steps
+
+
+def _loader(cfg: Config) -> ConfigDict:
+    """The loader of validation images, of test images if there is none: how images are prepared."""
+    return cfg.get('val_dataloader') or scored_loader(cfg)[1]
 
 
 def _digest_of_config(parts: Sequence[Any]) -> str:
@@ -136,14 +142,18 @@ def _label(
     """Label what is not done yet, image by image; why one cannot be read goes into ``broken``."""
     if done.issuperset(images.names):
         return
-    settings = cfg.val_dataloader
+    settings = _loader(cfg)
     loader = images.loader(done, settings.batch_size, settings.num_workers)
     batch: Batch
     for batch in track(loader, 'labelling images', console=Console(stderr=True)):
         broken += batch.broken
         found = model.test_step(batch.data) if batch.names else []
         for name, sample in zip(batch.names, found, strict=True):
-            yield entry_of(sample, name, min_score)
+            if any('\ud800' <= letter <= '\udfff' for letter in name):
+                # JSON would hold it, and nobody could read it.
+                broken.append(f'{name!a}: its name is no UTF-8; rename it')
+            else:
+                yield entry_of(sample, name, min_score)
 
 
 def _tell_broken(broken: Sequence[str], total: int) -> None:
@@ -161,16 +171,22 @@ def entry_of(sample: DetDataSample, file_name: str, min_score: float) -> Entry:
     Args:
         sample: With ``pred_instances`` in pixels of the image's file.
         file_name: What the file is called.
-        min_score: Boxes of lower scores are left out, in [0, 1].
+        min_score: Boxes of lower scores are left out, in [0, 1], and so are those of which nothing
+            is inside the image.
     """
     found = sample.pred_instances
-    found = found[found.scores >= min_score]
+    found = found[(found.scores >= min_score) & found.bboxes.isfinite().all(dim=1)]
+    # Not every detector keeps its boxes inside the image, and some find nothing but padding.
+    inside = clip_boxes(found.bboxes, sample.ori_shape[:2]).tolist()
+    boxes = [[round(x, 2) for x in box] for box in inside]
+    kept = [i for i, (x1, y1, x2, y2) in enumerate(boxes) if x2 > x1 and y2 > y1]
+    scores, labels = found.scores.tolist(), found.labels.tolist()
     return {
         'file_name': file_name,
         'size': [int(side) for side in sample.ori_shape[:2]],
-        'boxes': [[round(x, 2) for x in box] for box in found.bboxes.tolist()],
-        'scores': [round(score, 4) for score in found.scores.tolist()],
-        'labels': found.labels.tolist(),
+        'boxes': [boxes[i] for i in kept],
+        'scores': [round(scores[i], 4) for i in kept],
+        'labels': [labels[i] for i in kept],
     }
 
 

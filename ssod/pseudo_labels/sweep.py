@@ -108,7 +108,14 @@ def sweep_validation(cfg: Config, model: BaseModel) -> list[ClassSweep]:
     Args:
         cfg: Says which images, and how they are prepared and batched (``val_dataloader``).
         model: Predicts; on the device where it is to work.
+
+    Raises:
+        ValueError: If the config has no validation images.
     """
+    if not cfg.get('val_dataloader'):
+        raise ValueError(
+            f'{cfg.filename} has no val_dataloader, on whose images thresholds are tried; add one'
+        )
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     sampler = dict(type='DefaultSampler', shuffle=False)
     loader = Runner.build_dataloader(dict(cfg.val_dataloader, dataset=dataset, sampler=sampler))

@@ -82,6 +82,21 @@ def test_equal_to_mmdets(tmp_path, noise):
     assert 0 < ours['coco/bbox_mAP'] < 1
 
 
+def test_what_is_not_finite_is_left_out(tmp_path):
+    path = tmp_path / 'truth.json'
+    samples = detections(write_truth(path), 0.05)
+    wanted = scores(FastCocoMetric(ann_file=str(path)), samples)
+    for sample, (field, value) in zip(
+        samples, [('scores', torch.nan), ('bboxes', torch.inf), ('scores', torch.inf)], strict=False
+    ):
+        found = sample['pred_instances']
+        lost = {name: found[name][:1].clone() for name in found}
+        lost[field][:] = value
+        for name in found:
+            found[name] = torch.cat([found[name], lost[name]])
+    assert scores(FastCocoMetric(ann_file=str(path)), samples) == wanted
+
+
 def test_more_objects_than_count(tmp_path):
     # 150 of one class, all found: mAP looks at the best 100 of an image, mAP_50 at the best 1000.
     path = tmp_path / 'truth.json'

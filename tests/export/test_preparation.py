@@ -54,6 +54,12 @@ def test_a_fixed_size(small, image):
     assert told == {'fit': [80, 50], 'keep_ratio': True, 'pad_colour': list(RGB)}
 
 
+@pytest.mark.parametrize('size', [(0, 64), (64, -1)])
+def test_a_size_of_nothing_is_refused(small, size):
+    with pytest.raises(ValueError, match='height and width must be at least 1'):
+        prepared(small(NAME), size)
+
+
 def test_blue_first(small):
     # A caffe network: means in the order of its channels become those of RGB.
     cfg = small(NAME)

@@ -189,6 +189,55 @@ def test_broken_images_are_passed_over_and_told(cfg, tmp_path, capfd, workers):
     assert 'passed over: 3 of 6 images, which cannot be read' in told
 
 
+def test_what_is_written_can_be_learnt_from(cfg, tmp_path):
+    """Boxes beyond the image, of nothing and of no place; not every detector leaves them out."""
+
+    class Wild(Predictor):
+        def test_step(self, batch):
+            predicted = super().test_step(batch)
+            for sample in predicted:
+                sample.pred_instances = InstanceData(
+                    bboxes=torch.tensor(
+                        [
+                            [-5.0, 4, 40, 20],
+                            [40, 4, 50, 20],
+                            [4, 4, 4.001, 20],
+                            [-torch.inf, 4, 8, 20],
+                            [4, torch.nan, 8, 20],
+                        ]
+                    ),
+                    scores=torch.full((5,), 0.9),
+                    labels=torch.arange(5),
+                )
+            return predicted
+
+    path = tmp_path / 'labels.json'
+    use_folder(cfg, photos(tmp_path / 'a', ['1.png', '2.png']))
+    label(cfg, path, Wild())
+    content = json.loads(path.read_text())
+    assert [a['bbox'] for a in content['annotations']] == [[0, 4, 32, 16]] * 2
+    assert [a['category_id'] for a in content['annotations']] == [1, 1]
+    assert len(StoredLabels(path, [str(digit) for digit in range(10)]).of('a/1.png')) == 1
+
+
+def test_a_name_that_json_cannot_hold_is_passed_over_and_told(cfg, tmp_path, capfd):
+    path, folder = tmp_path / 'labels.json', photos(tmp_path / 'a', ['1.png', '2.png'])
+    shutil.copy(folder / '1.png', os.fsencode(folder) + b'/caf\xe9.png')
+    use_folder(cfg, folder)
+    assert label(cfg, path, Predictor()) == 2
+    assert names_in(path) == ['1.png', '2.png']
+    assert "'caf\\udce9.png': its name is no UTF-8; rename it" in capfd.readouterr().err
+    StoredLabels(path, [str(digit) for digit in range(10)])
+
+
+def test_without_validation_images_are_prepared_as_for_a_test(cfg, tmp_path):
+    label(cfg, tmp_path / 'a.json', Predictor())
+    cfg.test_dataloader = cfg.val_dataloader
+    cfg.val_dataloader = None
+    label(cfg, tmp_path / 'b.json', Predictor())
+    assert (tmp_path / 'a.json').read_text() == (tmp_path / 'b.json').read_text()
+
+
 def test_broken_images_alone_are_refused(cfg, tmp_path):
     (tmp_path / 'a').mkdir()
     (tmp_path / 'a/1.png').write_bytes(b'')

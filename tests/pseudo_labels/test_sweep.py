@@ -86,3 +86,9 @@ def test_validation_images(scored_cfg):
     # What an untrained detector finds has low scores.
     assert sum(row.kept[0] for row in rows) > 0
     assert sum(row.kept[-1] for row in rows) == 0
+
+
+def test_no_validation_images(scored_cfg):
+    scored_cfg.val_dataloader = None
+    with pytest.raises(ValueError, match='has no val_dataloader, on whose images thresholds are'):
+        sweep_validation(scored_cfg, None)

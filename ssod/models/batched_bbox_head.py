@@ -65,7 +65,9 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
         if rescale:
             factors = [[1 / factor for factor in meta['scale_factor']] for meta in batch_img_metas]
             boxes = boxes * boxes.new_tensor(factors).repeat(1, 2)[images]
-        counts: list[int] = images.bincount(minlength=len(sizes)).tolist()
+        # Not by bincount, which waits for a GPU to look at the numbers first.
+        numbers = torch.arange(len(sizes), device=images.device)
+        counts: list[int] = (images == numbers[:, None]).sum(dim=1).tolist()
         parts = (part.split(counts) for part in (boxes, scores[rows, labels], labels))
         return [
             _suppressed(boxes, scores, labels, rcnn_test_cfg)

@@ -105,7 +105,7 @@ class BatchedRPNHead(RPNHead):
         """
         first = cls_scores[0]
         maps = [level.shape[-2:] for level in cls_scores]
-        priors = self.prior_generator.grid_priors(maps, dtype=first.dtype, device=first.device)
+        priors = self._anchors(maps, first.device, first.dtype)
         found = []
         for level, (cls_score, bbox_pred) in enumerate(zip(cls_scores, bbox_preds, strict=True)):
             scores = cls_score.detach().permute(0, 2, 3, 1).flatten(1).sigmoid()
@@ -145,8 +145,7 @@ class BatchedRPNHead(RPNHead):
             ValueError: If an image has no valid anchor.
         """
         maps = [level.shape[-2:] for level in cls_scores]
-        of_levels = self.prior_generator.grid_priors(maps, device=cls_scores[0].device)
-        anchors = torch.cat(of_levels)
+        anchors = torch.cat(self._anchors(maps, cls_scores[0].device))
         labels, label_weights, boxes, box_weights, number = self.targets_of_images(
             anchors,
             self._valid(maps, batch_img_metas, anchors.device),
@@ -162,6 +161,16 @@ class BatchedRPNHead(RPNHead):
         cls = self.loss_cls(scores, labels, label_weights, avg_factor=number)
         bbox = self.loss_bbox(deltas, boxes, box_weights, avg_factor=number)
         return {'loss_rpn_cls': [cls], 'loss_rpn_bbox': [bbox]}
+
+    def _anchors(
+        self, maps: Sequence[torch.Size], device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> list[Tensor]:
+        """Anchors (N, 4) of each level."""
+        generator = self.prior_generator
+        # mmdet carries them to a GPU anew in each step.
+        generator.base_anchors = [base.to(device) for base in generator.base_anchors]
+        anchors: list[Tensor] = generator.grid_priors(maps, dtype=dtype, device=device)
+        return anchors
 
     def _valid(
         self,

@@ -39,7 +39,9 @@ class PyramidRoIExtractor(SingleRoIExtractor):
         if roi_scale_factor is not None:
             rois = self.roi_rescale(rois, roi_scale_factor)
         order = levels.argsort(stable=True)
-        counts: list[int] = levels.bincount(minlength=len(feats)).tolist()
+        # Not by bincount, which waits for a GPU to look at the numbers first.
+        numbers = torch.arange(len(feats), device=levels.device)
+        counts: list[int] = (levels == numbers[:, None]).sum(dim=1).tolist()
         of_levels = torch.split(rois[order], counts)
         parts = zip(self.roi_layers, _linked(feats, counts), of_levels, strict=True)
         pooled = [layer(feat, some) for layer, feat, some in parts if len(some)]

@@ -15,7 +15,8 @@ def grouped_nms(
 
     Each group is moved to a place of its own, as mmcv's ``batched_nms`` does it, so that roundings
     are the same. Whether a box is kept depends on better ones alone, so where only some are wanted,
-    only the best boxes are looked at: time goes with the square of their number.
+    only the best boxes are looked at: time goes with the square of their number. A GPU looks at all
+    of them, for if the best did not do, it would have to be waited for twice.
 
     Args:
         boxes: (N, 4), none of them left of or above the image.
@@ -28,7 +29,7 @@ def grouped_nms(
     far = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
     moved = boxes + (groups.to(boxes) * far)[:, None]
     looked_at = 2 * most
-    if not 0 < looked_at < len(boxes):
+    if boxes.is_cuda or not 0 < looked_at < len(boxes):
         kept: Tensor = torchvision.ops.nms(moved, scores, iou_threshold)
         return kept[:most] if most > 0 else kept
     # As torchvision sorts, so that of equal scores the same come first.

@@ -69,8 +69,8 @@ def project_boxes(
 def clip_boxes(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
     """Boxes (N, 4) cut at the borders of an image of ``img_shape`` (height, width)."""
     height, width = img_shape[:2]
-    limit = boxes.new_tensor([width, height, width, height])
-    return boxes.clamp(min=0).minimum(limit)
+    limit = torch.tensor([width, height, width, height], dtype=boxes.dtype)
+    return boxes.clamp(min=0).minimum(limit.to(boxes.device, non_blocking=True))
 
 
 def clip_boxes_of_images(
@@ -111,7 +111,7 @@ def project_instances(
     boxes = project_boxes(boxes, torch.stack(list(matrices))[images])
     boxes = clip_boxes_of_images(boxes, img_shapes, images.to(boxes.device, non_blocking=True))
     # The one wait for the GPU.
-    large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1).nonzero()[:, 0].cpu()
+    large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1).cpu().nonzero()[:, 0]
     first = counts.cumsum(0) - counts
     projected = []
     for i, of_image in enumerate(instances):

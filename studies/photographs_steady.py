@@ -1,6 +1,5 @@
 # And where the rate does not fall at the end, but for the labels alone, for whom that is better?
 _base_ = './photographs.py'
-data = dict(voc2007_s320=dict(percents=[10, 5]))
 methods = dict(
     _delete_=True,
     supervised=dict(
@@ -35,6 +34,8 @@ methods = dict(
             'model.consistency': None,
         },
     ),
+    mmdet_semi_base='studies/mmdet/semibase_fasterrcnn_small.py',
+    mmdet_soft_teacher='studies/mmdet/softteacher_fasterrcnn_small.py',
     mmdet_semi_base_tuned=dict(
         config='studies/mmdet/semibase_fasterrcnn_small_tuned.py',
         settings={'custom_hooks.0.momentum': 0.01},

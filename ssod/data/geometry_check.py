@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmcv.transforms import Compose, RandomApply, RandomChoice
+from mmdet.datasets.transforms import RandomErasing
 from mmdet.structures.bbox import BaseBoxes, HorizontalBoxes, bbox_project
 from numpy.typing import NDArray
 from torch import Tensor
@@ -247,6 +248,10 @@ def _make_certain(transform: Any) -> None:
     """Let a rare transform act each time, which else might slip through."""
     if isinstance(getattr(transform, 'prob', None), float) and transform.prob > 0:
         transform.prob = 1.0
+    if isinstance(transform, RandomErasing):
+        # mmdet's fails where it hides nothing; ours, which takes its place, does not.
+        least, most = transform.n_patches
+        transform.n_patches = max(1, least), most
 
 
 def _seed(seed: int) -> None:

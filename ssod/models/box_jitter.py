@@ -38,7 +38,7 @@ class BoxJitter:
         check_ranges(
             'box_jitter',
             ('times', times, times >= 2, 'at least 2'),
-            ('scale', scale, scale > 0, 'above 0'),
+            ('scale', scale, scale >= 0, 'at least 0'),
             ('min_score', min_score, 0 <= min_score <= 1, 'in [0, 1]'),
         )
         head = two_stage_regions(detector)

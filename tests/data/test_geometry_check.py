@@ -54,6 +54,8 @@ HARMLESS = [
     dict(type='YOLOXHSVRandomAug'),
     dict(type='CutOut', n_holes=3, cutout_shape=(8, 8)),
     dict(type='RandomErasing', n_patches=(1, 5), ratio=(0, 0.2)),
+    dict(type='RandomErasing', n_patches=(0, 1), ratio=(0.1, 0.2)),
+    dict(type='RandomErasing', n_patches=(0, 3), ratio=(0.1, 0.4)),
     dict(type='Pad', size_divisor=100),
     dict(type='Pad', size=(100, 130)),  # works on images up to that size only
     dict(type='RandomGrayscale', prob=0.2),

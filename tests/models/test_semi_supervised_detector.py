@@ -2,8 +2,6 @@
 
 import copy
 import math
-from collections import Counter
-from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -11,90 +9,15 @@ import pytest
 import torch
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
-from mmengine.structures import InstanceData
-from torch import nn
 
-from ssod.data.branches import pop_branch, put_branch
-from ssod.models import semi_supervised_detector
+from ssod.data.branches import pop_branch
 from ssod.models.class_verifier import SURENESS
 from ssod.models.features import given_features
-from ssod.models.regions import boxes_of_class
-from ssod.teachers import EMATeacherHook
 
-FLIP = np.array([[-1, 0, 64], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+from .conftest import batch, build, digits_model, lesson, losses_of, sample
+
 NAMES = {'labeled': 'sup', 'weak': 'unsup_teacher', 'strong': 'unsup_student'}
-
-
-def digits_model(**changes):
-    """The small detector of the digits example, its batch norms frozen."""
-    model = Config.fromfile('configs/mt_fasterrcnn_digits10pct.py').model
-    model.detector.backbone.norm_eval = True
-    model.detector.test_cfg.rcnn.score_thr = 0.05
-    for name, value in changes.items():
-        model[name] = value
-    return model
-
-
-def build(model):
-    torch.manual_seed(0)
-    detector = MODELS.build(model)
-    detector.init_weights()
-    # A teacher that differs from the student, so that taking the wrong one shows.
-    with torch.no_grad():
-        for p in detector.teacher.parameters():
-            p.add_(0.02 * torch.randn_like(p))
-    return detector.train()
-
-
-def sample(boxes, labels, matrix=None):
-    meta = {'img_shape': (64, 64), 'ori_shape': (64, 64), 'img_id': 1, 'scale_factor': (1.0, 1.0)}
-    if matrix is not None:
-        meta['homography_matrix'] = matrix
-    made = DetDataSample(metainfo=meta)
-    made.gt_instances = InstanceData(
-        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        labels=torch.tensor(labels).long(),
-    )
-    made.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long())
-    return made
-
-
-def batch(boxes=((4, 4, 30, 40),), labels=(3,)):
-    """Two labelled images, and two unlabelled ones with a plain weak and a flipped strong view."""
-    g = torch.Generator().manual_seed(1)
-    pictures = [
-        torch.randint(0, 256, (3, 64, 64), generator=g, dtype=torch.uint8) for _ in range(4)
-    ]
-    labeled = [sample(boxes, labels), sample([[20, 20, 44, 60]], [7])]
-    return {
-        'inputs': {
-            'labeled': [*pictures[:2], None, None],
-            'weak': [None, None, *pictures[2:]],
-            'strong': [None, None, *[p.flip(2) for p in pictures[2:]]],
-        },
-        'data_samples': {
-            'labeled': [*labeled, None, None],
-            'weak': [None, None, sample([], []), sample([], [])],
-            'strong': [None, None, sample([], [], FLIP), sample([], [], FLIP)],
-        },
-    }
-
-
-def lesson(model, data, threshold=0.0):
-    """What the teacher hook does to a batch before the step; returns the number of pseudo-boxes."""
-    hook = EMATeacherHook(selector=dict(type='ScoreSelector', threshold=threshold))
-    weak, strong = pop_branch(data, 'weak'), pop_branch(data, 'strong')
-    hook.set_lesson(model, weak, strong, *model.teach(weak))
-    put_branch(data, 'strong', strong)
-    return sum(len(s.gt_instances) for s in strong['data_samples'])
-
-
-def losses_of(model, data):
-    torch.manual_seed(3)
-    return model(**model.data_preprocessor(data, True), mode='loss')
 
 
 def test_equal_to_mmdets_semi_base_detector(monkeypatch):
@@ -137,72 +60,6 @@ def test_equal_to_mmdets_semi_base_detector(monkeypatch):
         values, others = (v if isinstance(v, list) else [v] for v in (value, other))
         for v, o in zip(values, others, strict=True):
             torch.testing.assert_close(v, o, msg=lambda m, name=name: f'{name}: {m}')
-
-
-def test_one_pass_of_the_backbone():
-    model = build(digits_model())
-    data = batch()
-    lesson(model, data)
-    sizes = []
-    model.student.backbone.register_forward_pre_hook(lambda _, x: sizes.append(tuple(x[0].shape)))
-    losses_of(model, data)
-    assert sizes == [(4, 3, 64, 64)]
-
-
-@pytest.mark.parametrize('name', ['retinanet', 'atss', 'gfl'])
-def test_a_dense_head_looks_once_at_strong_views(name, monkeypatch):
-    """Whatever these are taught; the losses are the same."""
-    results, looks = [], {}
-    for alone in (True, False):
-        model = digits_model(consistency=dict(num_regions=12))
-        model.detector = get_config(f'mmdet::{name}/{name}_r50_fpn_1x_coco.py').model
-        model.detector.backbone.update(depth=18, base_channels=8, init_cfg=None)
-        model.detector.neck.update(in_channels=[8, 16, 32, 64], out_channels=32)
-        model.detector.bbox_head.update(in_channels=32, feat_channels=32, stacked_convs=1)
-        detector, data = build(model), batch()
-        lesson(detector, data)
-        looks[alone] = Counter()
-        layer = [m for m in detector.student.bbox_head.modules() if isinstance(m, nn.Conv2d)][-1]
-        layer.register_forward_hook(
-            lambda _, x, y, seen=looks[alone]: seen.update([x[0].shape[2:]])
-        )
-        if alone:
-            monkeypatch.setattr(semi_supervised_detector, 'one_pass', lambda *_: nullcontext())
-        losses = losses_of(detector, data)
-        monkeypatch.undo()
-        total, _ = detector.parse_losses(losses)
-        total.backward()
-        gradients = [p.grad for p in detector.student.parameters()]
-        results.append((losses, [g for g in gradients if g is not None]))
-    # At the labelled images, and at the strong views once or twice.
-    (_, times), *_ = looks[True].most_common(1)
-    assert looks[True] == {size: 3 * count // 2 for size, count in looks[False].items()}
-    assert times >= 3
-    assert len(results[0][1]) > 50
-    torch.testing.assert_close(*results)
-
-
-def test_proposals_are_made_once_for_predictions_and_regions():
-    model = build(digits_model(consistency=dict(num_regions=7)))
-    weak = pop_branch(batch(), 'weak')
-    plain = build(digits_model())
-    expected, _ = plain.teach(copy.deepcopy(weak))
-    calls, looks = [], []
-    predict = model.teacher.rpn_head.predict
-    model.teacher.rpn_head.predict = lambda *args, **kw: calls.append(1) or predict(*args, **kw)
-    model.teacher.roi_head.bbox_head.register_forward_hook(lambda *_: looks.append(1))
-    predictions, regions = model.teach(weak)
-    # Nor is a region judged twice.
-    assert len(calls) == len(looks) == 1
-    assert [len(of_image) for of_image in regions] == [7, 7]
-    features = model.teacher.extract_feat(model.data_preprocessor.stack(weak)[0])
-    opinions = model.consistency.head.evaluate(model.teacher, features, regions)
-    for region, (logits, boxes) in zip(regions, opinions, strict=True):
-        torch.testing.assert_close(region.logits, logits)
-        torch.testing.assert_close(region.bboxes, boxes_of_class(boxes, region.labels))
-    for found, wanted in zip(predictions, expected, strict=True):
-        torch.testing.assert_close(found.bboxes, wanted.bboxes)
-        torch.testing.assert_close(found.scores, wanted.scores)
 
 
 def test_the_teacher_sees_weak_views_pixel_by_pixel_on_a_cpu():

@@ -201,11 +201,9 @@ def test_what_is_brighter_than_white_stays_bright():
     mixing = hook()
     for first in (0, 2, 4, 6):
         views = batch(2, first)
-        for picture, value in ((0, 300.0), (1, -20.0)):
-            views['inputs'][picture] = torch.full((3, 20, 30), value)
+        views['inputs'][:] = [torch.full((3, 20, 30), value) for value in (300.0, -20.0)]
         made = mixing.mixed(views)
     assert all(picture.dtype == torch.uint8 for picture in made['inputs'])
-    # White or black, their means, and what is around a mosaic.
     values = {*torch.cat([picture.flatten() for picture in made['inputs']]).tolist()}
     assert {0, 255} <= values <= {0, 128, 255, *GREY.flatten().tolist()}
 

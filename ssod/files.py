@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import os
+import uuid
 from pathlib import Path
 
 UNFINISHED = '.unfinished'
@@ -20,8 +21,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
         OSError: If it cannot be written; names ``path``, which stays as it was.
     """
     path = Path(path)
-    # Two processes may write the same file at once.
-    aside = path.with_name(f'.{path.name}.{os.getpid()}{UNFINISHED}')
+    # Two processes may write the same file at once, of two machines too.
+    aside = path.with_name(f'.{path.name}.{uuid.uuid4().hex}{UNFINISHED}')
     try:
         with open(aside, 'wb') as file:
             file.write(content)

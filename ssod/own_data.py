@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from ssod.checks.coco import refuse_wrong_coco
 from ssod.checks.coco_fields import refuse_wrong_fields
 from ssod.config_parts import dicts_in, require_parts, set_number_of_classes
-from ssod.data.coco_json import read_coco, write_beside
+from ssod.data.coco_json import is_ignored, read_coco, write_beside
 from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
 from ssod.data.data_sets import DataSet
 from ssod.data.splits import draw_labeled, part_coco
@@ -93,7 +94,7 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
     if val is None:
         labeled, val = part_validation(labeled, out_dir)
     classes = class_names(data.labeled)
-    sources = cfg.train_dataloader.dataset.datasets
+    sources = _sources(cfg)
     # The unlabelled images come last; the labelled ones may be there in several views.
     for number in range(max(1, len(sources) - 1)):
         sources[number] = _coco(sources[number], labeled, data.images, classes)
@@ -103,10 +104,17 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
     for part in ('val', 'test'):
         loader = cfg[f'{part}_dataloader']
         loader.dataset = _coco(loader.dataset, val, images, classes)
-        cfg[f'{part}_evaluator'].ann_file = str(val)
+        evaluators = cfg[f'{part}_evaluator']
+        for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+            evaluator.ann_file = str(val)
     quality = cfg.default_hooks.get('quality')
     if quality is not None:
         quality.ann_file = None if data.truth is None else str(data.truth)
+    elif data.truth is not None:
+        raise ValueError(
+            f'{cfg.filename}: default_hooks.quality is None, so that nothing looks at the truth '
+            f'{data.truth}; give one of them alone'
+        )
     for part in dicts_in(cfg.default_hooks.get('teacher')):
         if part.get('type') == 'FrequencySelector':
             part.update(ann_file=str(labeled), classes=classes)
@@ -216,7 +224,7 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
             f'labels that it was made of, or --val {val_file} too, or another --work-dir'
         )
     content = read_coco(labeled)
-    refuse_wrong_fields(content, labeled)
+    refuse_wrong_coco(content, str(labeled), 'labeled')
     if len(content['images']) < LEAST:
         raise ValueError(
             f'{labeled}: {len(content["images"])} labelled images are too few to keep some for '
@@ -238,7 +246,7 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
 
 def _drawn_for_validation(content: dict[str, Any], labeled: Path) -> set[int | str]:
     annotations = content['annotations']
-    counted = {a['image_id'] for a in annotations if not (a.get('iscrowd') or a.get('ignore'))}
+    counted = {a['image_id'] for a in annotations if not is_ignored(a)}
     ids = [image['id'] for image in content['images']]
     full = [known for known in ids if known in counted]
     empty = [known for known in ids if known not in counted]
@@ -269,34 +277,52 @@ def class_names(ann_file: Path) -> tuple[str, ...]:
     return names
 
 
-def _coco(old: ConfigDict, ann_file: Path, images: Path, classes: tuple[str, ...]) -> ConfigDict:
-    return ConfigDict(
+def _sources(cfg: Config) -> list[ConfigDict]:
+    """The configs of the sources of training images."""
+    sources: list[ConfigDict] | None = cfg.train_dataloader.dataset.get('datasets')
+    if not sources:
+        raise ValueError(
+            f'{cfg.filename}: train_dataloader.dataset has no datasets, labelled and unlabelled; '
+            f'give a config of ssod, and that of a plain detector to --detector'
+        )
+    return sources
+
+
+def _coco(
+    old: ConfigDict, ann_file: Path, images: Path, classes: Sequence[str], **others: Any
+) -> ConfigDict:
+    return _data_set(
+        old,
+        KEPT,
         type='CocoDataset',
         data_root='',
         ann_file=str(ann_file),
         data_prefix=dict(img=f'{images}/'),
         metainfo=dict(classes=classes),
-        **_kept(old),
+        **others,
     )
 
 
-def _unlabeled(old: ConfigDict, data: OwnData, classes: tuple[str, ...]) -> ConfigDict:
+def _unlabeled(old: ConfigDict, data: OwnData, classes: Sequence[str]) -> ConfigDict:
     if data.unlabeled.is_dir():
         return _folder(old, data.unlabeled, classes)
     images = data.unlabeled_images or data.images
-    made = _coco(old, data.unlabeled, images, classes)
-    made.filter_cfg = dict(filter_empty_gt=False)
-    return made
+    without_boxes = dict(filter_empty_gt=False)
+    return _coco(old, data.unlabeled, images, classes, filter_cfg=without_boxes)
 
 
 def _folder(old: ConfigDict, folder: Path, classes: Sequence[str] | str | None) -> ConfigDict:
-    return ConfigDict(
-        type='UnlabeledFolder',
-        data_root=str(folder),
-        metainfo=dict(classes=classes),
-        pipeline=old.pipeline,
-    )
+    settings = dict(data_root=str(folder), metainfo=dict(classes=classes))
+    return _data_set(old, ('pipeline',), type='UnlabeledFolder', **settings)
 
 
-def _kept(old: ConfigDict) -> dict[str, Any]:
-    return {key: old[key] for key in KEPT if key in old}
+def _data_set(old: ConfigDict, kept: Sequence[str], **settings: Any) -> ConfigDict:
+    """A data set in the place of an old one, of which some settings stay, and what is around it."""
+    if isinstance(old.get('dataset'), Mapping):
+        return ConfigDict({**old, 'dataset': _data_set(old.dataset, kept, **settings)})
+    if 'datasets' in old:
+        raise ValueError(
+            f'{old.type} holds several data sets, in the place of which own data cannot be put; '
+            f'leave one of them in the config'
+        )
+    return ConfigDict({**{key: old[key] for key in kept if key in old}, **settings})

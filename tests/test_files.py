@@ -2,6 +2,7 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -66,3 +67,13 @@ def test_what_is_there_is_not_written_over(tmp_path):
 def test_a_missing_directory_is_named(tmp_path):
     with pytest.raises(OSError, match='No such file or directory'):
         write_whole(tmp_path / 'none' / 'x.json', b'')
+
+
+def test_two_that_write_the_same_file_at_once(tmp_path):
+    # As two machines do, whose processes may have the same number.
+    path = tmp_path / 'x.json'
+    contents = [bytes([value]) * 1000 for value in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: write_whole(path, content), contents))
+    assert path.read_bytes() in contents
+    assert os.listdir(tmp_path) == ['x.json']

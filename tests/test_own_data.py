@@ -239,7 +239,8 @@ def test_a_part_is_not_parted_again(data, tmp_path, name):
 @pytest.mark.parametrize('count', [0, 1, 2])
 def test_too_few_to_part(data, tmp_path, count):
     content = json.loads(data.labeled.read_text())
-    content['images'] = content['images'][:count]
+    for part in ('images', 'annotations'):
+        content[part] = content[part][:count]
     few = tmp_path / 'few.json'
     few.write_text(json.dumps(content))
     with pytest.raises(

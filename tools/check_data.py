@@ -70,7 +70,8 @@ def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[F
     """What is wrong with the images, and which of them data sets share."""
     looks = look_at_images(reports, workers)
     settings = dict((cfg.get('default_hooks') or {}).get('broken_images') or {})
-    settings.pop('type', None)
+    for of_every_hook in ('type', 'priority'):
+        settings.pop(of_every_hook, None)
     max_share = BrokenImagesHook(**settings).max_share
     findings = []
     for report in reports:

@@ -19,6 +19,13 @@ TINY_SHARE = 0.5
 BORDER = 1.0
 """Pixels by which a box may leave its image without a word, as rounding does."""
 
+CORNERS_SHARE = 0.1
+"""Share of boxes that leave their images from which on all are taken for two corners, if each of
+them could be: its second corner is in the image, and right of the first one and below it."""
+
+ENOUGH_BOXES = 10
+"""Fewer boxes could all be large ones instead."""
+
 _LEFT_OUT = 'mmdet leaves it out'
 _CORNERS = 'boxes are [x, y, width, height], not two corners'
 _PIXELS = 'boxes are in pixels, not in shares of the image: multiply them by its width and height'
@@ -73,7 +80,11 @@ def _faults(
         outside = sound & ((x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0))
         inside = sound & ~outside
         over = inside & (np.stack([-x, -y, x + w - width, y + h - height]).max(axis=0) > BORDER)
+        as_corners = (w > x) & (h > y) & (w <= width + BORDER) & (h <= height + BORDER)
         tiny = inside & ((w < 1) | (h < 1))
+    are_corners = (
+        len(boxes) >= ENOUGH_BOXES and over.mean() > CORNERS_SHARE and bool(as_corners.all())
+    )
     few = empty.sum() <= EMPTY_SHARE * len(boxes)
     some = tiny.sum() <= TINY_SHARE * len(boxes)
     no_area = "has no area, or its 'area' says so"
@@ -82,7 +93,12 @@ def _faults(
         (negative, 'error', 'has a negative width or height', _CORNERS),
         (empty, 'warning' if few else 'error', no_area, f'{_LEFT_OUT}; correct or remove it'),
         (outside, 'error', 'lies outside of its image of {size}', _CORNERS),
-        (over, 'warning', 'leaves its image of {size}', f'{_CORNERS}; if it is one, clip it'),
+        (
+            over,
+            'error' if are_corners else 'warning',
+            'leaves its image of {size}',
+            _CORNERS if are_corners else f'{_CORNERS}; if it is one, clip it',
+        ),
         (
             tiny,
             'warning' if some else 'error',

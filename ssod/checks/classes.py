@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ssod.checks.findings import Finding, first_of, some
+from ssod.data.coco_json import is_ignored
 from ssod.data.data_sets import Role
 
 _HEAD = 'bbox_head'
@@ -65,8 +66,7 @@ def _check_annotations(
     content: Mapping[str, Any], classes: Sequence[str], file: str, role: Role
 ) -> list[Finding]:
     names = {category['id']: category['name'] for category in content['categories']}
-    # Of the others nothing is learnt, nor is anything scored on them.
-    counted = [a for a in content['annotations'] if not (a.get('iscrowd') or a.get('ignore'))]
+    counted = [a for a in content['annotations'] if not is_ignored(a)]
     counts = Counter(names.get(a['category_id']) for a in counted)
     others = [name for name in counts if name is not None and name not in classes]
     if not any(counts[name] for name in classes):

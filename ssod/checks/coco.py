@@ -7,6 +7,7 @@ from typing import Any
 from ssod.checks.boxes import check_boxes
 from ssod.checks.coco_fields import check_fields, entry_name, shown
 from ssod.checks.findings import Finding, Severity, first_of, refuse_errors
+from ssod.data.coco_json import is_ignored
 from ssod.data.data_sets import Role
 from ssod.data.load_image import MAX_PIXELS, MAX_RATIO
 
@@ -97,7 +98,7 @@ def _check_same_boxes(annotations: Entries, file: str) -> list[Finding]:
     places: dict[tuple[Hashable, ...], int] = {}
     faults = []
     for place, annotation in enumerate(annotations):
-        if annotation.get('iscrowd') or annotation.get('ignore'):
+        if is_ignored(annotation):
             continue
         key = (annotation['image_id'], annotation['category_id'], *annotation['bbox'])
         other = places.setdefault(key, place)
@@ -109,8 +110,10 @@ def _check_same_boxes(annotations: Entries, file: str) -> list[Finding]:
 
 def _check_scored(annotations: Entries, file: str) -> list[Finding]:
     """What pycocotools stumbles over, which scores detections for ``CocoMetric``."""
-    bare, zero = [], []
+    bare, zero, unlearnt = [], [], []
     for place, annotation in enumerate(annotations):
+        if annotation.get('ignore') and not annotation.get('iscrowd'):
+            unlearnt.append(f"{entry_name(annotations, 'annotations', place)} has 'ignore' alone")
         if 'iscrowd' not in annotation:
             bare.append(f"{entry_name(annotations, 'annotations', place)} has no 'iscrowd'")
         if annotation['id'] == 0:
@@ -120,6 +123,7 @@ def _check_scored(annotations: Entries, file: str) -> list[Finding]:
     return [
         *first_of('warning', file, bare, f'write 0, {alternative}: CocoMetric fails without it'),
         *first_of('warning', file, zero, f'number annotations from 1, {alternative}'),
+        *first_of('warning', file, unlearnt, "COCO's scores count it; write 'iscrowd': 1 as well"),
     ]
 
 

@@ -44,6 +44,11 @@ def read_coco(path: str | Path, parts: tuple[str, ...] = PARTS) -> dict[str, Any
     return content
 
 
+def is_ignored(annotation: Mapping[str, Any]) -> bool:
+    """Whether nothing learns an annotation: a crowd, or what mmdet leaves out as well."""
+    return bool(annotation.get('iscrowd') or annotation.get('ignore'))
+
+
 def in_order(ids: Iterable[Any]) -> list[Any]:
     """Ids in their order, numbers before texts; one file may have both."""
     return sorted(ids, key=lambda known: (isinstance(known, str), known))

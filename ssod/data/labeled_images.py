@@ -139,7 +139,8 @@ def clip(corners: Corners, size: tuple[int, int], where: str) -> tuple[Corners, 
     width, height = size
     x1, y1, x2, y2 = corners
     left = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
-    if left[0] >= left[2] or left[1] >= left[3]:
+    # As it will be written, or the file that is made would be at fault.
+    if min(round(left[2] - left[0], DIGITS), round(left[3] - left[1], DIGITS)) <= 0:
         shown = ', '.join(f'{value:g}' for value in corners)
         raise ValueError(
             f'{where}: the box from x1, y1 to x2, y2 = {shown} has no area in its image of '

@@ -39,6 +39,7 @@ _GET_ANEW = 'get it anew, or remove it'
 _JPEG_END = b'\xff\xd9'
 _PNG_END = b'IEND\xaeB`\x82'
 _START_OF_SCAN = 0xDA
+_WITHOUT_LENGTH = {0x00, 0x01, *range(0xD0, 0xDA)}
 _TAKEN_FOR_EXIF = ('xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')
 
 
@@ -199,11 +200,17 @@ def _is_cut_off(content: bytes, kind: str | None) -> bool:
 def _end_of_jpeg_header(content: bytes) -> int:
     """Where the pixels begin, or the length of a file without any."""
     at = 2
-    while at + 4 <= len(content) and content[at] == 0xFF:
-        if content[at + 1] == _START_OF_SCAN:
+    # Decoders pass over what lies between two segments.
+    while 0 <= (at := content.find(0xFF, at)) <= len(content) - 4:
+        marker = content[at + 1]
+        if marker == _START_OF_SCAN:
             return at
-        is_padding = content[at + 1] == 0xFF
-        at += 1 if is_padding else 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
+        if marker == 0xFF:
+            at += 1
+        elif marker in _WITHOUT_LENGTH:
+            at += 2
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
     return len(content)
 
 

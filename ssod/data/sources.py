@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from mmdet.datasets import ConcatDataset
 from mmdet.datasets.transforms import MultiBranch
 from mmdet.registry import DATASETS
 from torch.utils.data import get_worker_info
 
-from ssod.data.load_image import BrokenImageError
+from ssod.data.load_image import BrokenImageError, printable
 from ssod.data.sampler import DRAW, Draw
 from ssod.data.shared_memory import share_together
 from ssod.data.views import TwoViews
@@ -43,7 +44,8 @@ class ImageSources(ConcatDataset):
     """
 
     def __init__(self, datasets: list[dict[str, Any]]) -> None:
-        super().__init__(datasets)
+        # A source may be several data sets itself, each with its own.
+        super().__init__(datasets, ignore_keys=['cumulative_sizes'])
         self._unlabeled = [_has_two_views(dataset) for dataset in self.datasets]
 
     @property
@@ -95,7 +97,7 @@ class ImageSources(ConcatDataset):
         skipped: list[str] = []
         while True:
             try:
-                views: dict[str, Any] = dataset[place]
+                views = _views(dataset, place)
                 break
             except BrokenImageError as error:
                 skipped.append(error.path)
@@ -124,8 +126,25 @@ def _classes_in(info: Mapping[str, Any]) -> set[int]:
     return {box['bbox_label'] for box in info.get('instances', ()) if not box.get('ignore_flag')}
 
 
+def _views(dataset: Any, place: int) -> dict[str, Any]:
+    """An image's views.
+
+    Raises:
+        BrokenImageError: If it cannot be read, or it is too thin to be made as small as they are.
+    """
+    try:
+        views: dict[str, Any] = dataset[place]
+    except cv2.error as error:
+        path = dataset.get_data_info(place)['img_path']
+        what = f'{printable(path)} cannot be made into views: {error.err}'
+        raise BrokenImageError(path, f'{what}; cut or remove it if it is thin') from None
+    return views
+
+
 def _has_two_views(dataset: Any) -> bool:
-    """Whether a data set, or the one that it is around, gives views for teacher and student."""
+    """Whether a data set, or those that it is around, give views for teacher and student."""
+    if isinstance(dataset, ConcatDataset):
+        return all(map(_has_two_views, dataset.datasets))
     pipeline = getattr(dataset, 'pipeline', None) or ()
     # That of a data set around another one may be a plain list.
     transforms = getattr(pipeline, 'transforms', pipeline)

@@ -30,6 +30,9 @@ SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'test': 'test'}
 LISTS = ('train.txt', 'trainval.txt', 'val.txt', 'test.txt')
 """What the lists of splits are called."""
 
+_MASKS = {'SegmentationClass', 'SegmentationObject'}
+"""Folders of images that are no photographs."""
+
 _MAIN = 'ImageSets/Main'
 
 
@@ -79,7 +82,10 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
     objects = [found for annotation in annotations for found in annotation.objects]
     classes = sorted({found.name for found in objects})
     from_zero = any(min(found.corners[:2]) < 1 for found in objects)
-    paths = _images_of(annotations, content.images)
+    photographs = [
+        path for path in content.images if not _MASKS & set(path.relative_to(root).parts)
+    ]
+    paths = _images_of(annotations, photographs)
     images, clipped = {}, 0
     for annotation in annotations:
         path = paths[annotation.file]
@@ -90,7 +96,7 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
             boxes.append(Box(classes.index(found.name), corners, found.difficult))
             clipped += cut
         images[annotation.file] = LabeledImage(path, size, boxes)
-    left_out = set(content.images) - {image.path for image in images.values()}
+    left_out = set(photographs) - {image.path for image in images.values()}
     remarks = [
         (from_zero, 'a box begins at pixel 0, so pixels are taken to count from 0, not from 1'),
         (len(left_out), f'images without an XML file, left out: {len(left_out)}'),

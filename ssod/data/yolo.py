@@ -29,6 +29,9 @@ SPLITS = ('train', 'val', 'test')
 OUTSIDE = 1.01
 """The largest share of an image that rounding may give, as for Ultralytics."""
 
+ENOUGH_BOXES = 10
+"""Fewer boxes that leave their images may be a few bad ones."""
+
 _BOX = 5
 _SHORTEST_POLYGON = 7
 
@@ -41,6 +44,7 @@ class _Counts:
         self.without_image = 0
         self.polygons = 0
         self.clipped = 0
+        self.boxes = 0
 
     def remarks(self) -> list[str]:
         """What was understood otherwise than it stands there, a line each."""
@@ -55,6 +59,18 @@ class _Counts:
         }
         return [f'{what}: {count}' for what, count in told.items() if count]
 
+    def refuse_corners(self, file: Path) -> None:
+        """Refuse boxes of which most leave their images, as two corners do.
+
+        Raises:
+            ValueError: If these are such.
+        """
+        if self.boxes >= ENOUGH_BOXES and self.clipped > self.boxes / 2:
+            raise ValueError(
+                f'{file}: {self.clipped} of {self.boxes} boxes leave their images; write the '
+                f'shares x, y of the centre, width and height of each, not two corners'
+            )
+
 
 def read_yolo(file: Path) -> LabeledSplits:
     """Read a data set in YOLO's format.
@@ -68,12 +84,13 @@ def read_yolo(file: Path) -> LabeledSplits:
     Args:
         file: The data.yaml: ``names`` (a list, or a dict from 0 on), ``train``, ``val`` and
             ``test``, each a folder, a text file that lists images, or a list of those, in the
-            folder ``path``. A ``test`` that does not exist or has no image is left out, as some
-            exporters name one that they did not write.
+            folder ``path``. A ``val`` or ``test`` that does not exist or has no image is left out,
+            as some exporters name one that they did not write.
 
     Raises:
         FileNotFoundError: If a folder or list that it names does not exist or has no image.
-        ValueError: If a file or a value in it is wrong, or no image of ``train`` has a label file.
+        ValueError: If a file or a value in it is wrong, no image of ``train`` has a label file, or
+            most boxes leave their images.
     """
     settings = _settings(file)
     classes = _classes(settings, file)
@@ -87,6 +104,7 @@ def read_yolo(file: Path) -> LabeledSplits:
                 _check_labels(paths, file)
             if paths or not missing:
                 splits[split] = [_labeled(path, classes, keypoints, counts) for path in paths]
+    counts.refuse_corners(file)
     counts.without_image = _without_image(image.path for s in splits.values() for image in s)
     splits, empty = leave_out_empty(splits, str(file))
     if not splits:
@@ -168,7 +186,7 @@ def _images(settings: Mapping[str, Any], split: str, file: Path) -> tuple[list[P
         try:
             paths = _found(_place(settings, str(place), split, file))
         except FileNotFoundError as error:
-            if split != 'test':
+            if split == 'train':
                 raise
             remarks.append(f'left out of {split}: {error}')
             continue
@@ -246,6 +264,7 @@ def _labeled(path: Path, classes: list[str], keypoints: int, counts: _Counts) ->
             pixels = x1 * width, y1 * height, x2 * width, y2 * height
             pixels, cut = clip(pixels, size, where)
             counts.clipped += cut
+            counts.boxes += 1
             boxes.append(Box(label, pixels))
     return LabeledImage(path, size, boxes)
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ssod.data.coco_json import is_ignored
+
 RANKS = {'pytorch': ('WORLD_SIZE', 'RANK'), 'slurm': ('SLURM_NTASKS', 'SLURM_PROCID')}
 """Where launchers say how many processes there are, and which this is."""
 
@@ -63,7 +65,7 @@ def measure_labels(content: Mapping[str, Any]) -> Labels:
             sizes.append(size)
     for annotation in filter(_is_object, content['annotations']):
         box, owner = annotation.get('bbox'), rows.get(_key(annotation.get('image_id')))
-        counts = not (annotation.get('iscrowd') or annotation.get('ignore'))
+        counts = not is_ignored(annotation)
         if counts and owner is not None and isinstance(box, list) and _are_lengths(box[2:]):
             boxes.append(box[2:])
             owners.append(owner)

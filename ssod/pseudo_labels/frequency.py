@@ -10,7 +10,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssod.data.coco_json import read_coco
+from ssod.data.coco_json import is_ignored, read_coco
 from ssod.pseudo_labels.selectors import check_class_count, chosen
 from ssod.strict import check_ranges, strict_settings
 
@@ -44,7 +44,7 @@ def boxes_per_image(ann_file: str, classes: Sequence[str] | None = None) -> list
         raise ValueError(
             f'{ann_file}: there are no images to count boxes on; give the labelled file'
         )
-    boxes = (a['category_id'] for a in content['annotations'] if not a.get('iscrowd'))
+    boxes = (a['category_id'] for a in content['annotations'] if not is_ignored(a))
     counts = Counter(names.get(category) for category in boxes)
     return [counts[name] / len(content['images']) for name in classes or names.values()]
 

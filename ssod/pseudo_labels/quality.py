@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.checks.findings import some
-from ssod.data.coco_json import read_coco
+from ssod.data.coco_json import is_ignored, read_coco
 from ssod.data.sources import ImageSources
 from ssod.pseudo_labels.names import name_of
 from ssod.pseudo_labels.projection import project_boxes
@@ -69,7 +69,7 @@ class HiddenTruth:
         self._annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in content['annotations']:
             # A crowd is no box to be found.
-            if annotation['category_id'] in self._labels and not annotation.get('iscrowd'):
+            if annotation['category_id'] in self._labels and not is_ignored(annotation):
                 self._annotations[annotation['image_id']].append(annotation)
         if not self._annotations:
             raise ValueError(

@@ -247,6 +247,8 @@ BAD_ANNOTATIONS = [
      'error: val.json: has no annotations; label some of its images, or give another file'),
     (lambda w: w.val['annotations'][1].pop('iscrowd'), 'json',
      "warning: val.json: annotations[1] (id 2) has no 'iscrowd'; write 0, or score with Fast"),
+    (lambda w: w.val['annotations'][1].update(ignore=1), 'json',
+     "warning: val.json: annotations[1] (id 2) has 'ignore' alone; COCO's scores count it; write"),
     # A text is true, whatever it says.
     (put('annotations', 0, iscrowd='0'), 'json',
      "error: labeled.json: 'iscrowd' of annotations[0] (id 1) is '0'; it must be 0 or 1, a number"),

@@ -61,3 +61,21 @@ def test_most_boxes_smaller_than_a_pixel_are_an_error(count, severity):
     # Of four boxes, half are and three are: as those are that are shares of their images.
     tiny = [[0.2, 0.1, 0.5, 0.3]] * count
     assert severities(*tiny, *[[5, 5, 2, 2]] * (4 - count)) == [severity]
+
+
+@pytest.mark.parametrize(
+    ('some', 'count', 'severity'),
+    [
+        # From (20, 10) to (35, 25); not right of the first corner; fewer than ten boxes.
+        ([20, 10, 35, 25], 1, 'error'),
+        ([35, 10, 20, 25], 1, 'warning'),
+        ([20, 10, 35, 25], 0, 'warning'),
+    ],
+)
+def test_two_corners_are_no_sizes(some, count, severity):
+    boxes = [[2, 2, 10, 20]] * (7 + count)
+    assert severities(*boxes, some, some) == [severity]
+
+
+def test_one_box_in_ten_that_leaves_its_image_may_be_large():
+    assert severities(*[[2, 2, 10, 20]] * 9, [20, 10, 35, 25]) == ['warning']

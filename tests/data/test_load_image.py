@@ -128,6 +128,17 @@ def test_a_whole_jpeg_with_something_after_it(tmp_path):
     assert np.array_equal(load(path), expected)
 
 
+@pytest.mark.parametrize('between', [b'\0\0\0', b'\xff\xd0', b'\xff\xff'])
+def test_a_whole_jpeg_with_something_between_its_segments(tmp_path, between):
+    path = tmp_path / 'a.jpg'
+    save(path, picture())
+    expected, content = load(path), path.read_bytes()
+    # The first segment, after two bytes, says how long it is.
+    end = 4 + int.from_bytes(content[4:6], 'big')
+    path.write_bytes(content[:end] + between + content[end:])
+    assert np.array_equal(load(path), expected)
+
+
 def test_a_cut_jpeg_with_a_whole_thumbnail(tmp_path):
     # The thumbnail in the header ends like an image.
     thumbnail = io.BytesIO()

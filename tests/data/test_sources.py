@@ -3,6 +3,7 @@
 import pickle
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from mmdet.registry import DATASETS
@@ -12,6 +13,7 @@ from ssod.data import broken_images
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.data.load_image import BrokenImageError
 from ssod.data.sampler import Draw, SourceRatioSampler
+from ssod.data.sources import _views
 
 
 @pytest.fixture
@@ -94,6 +96,38 @@ def test_views_of_mmdets_own_branches_are_no_labelled_ones(digits_cfg):
     sources = DATASETS.build(digits_cfg.train_dataloader.dataset)
     assert sources.num_unlabeled == 18
     assert set(sources.labeled_draws(seed=4, views=3)) == {0, 1}
+
+
+def test_a_source_of_several_folders(digits_cfg):
+    labeled, unlabeled = digits_cfg.train_dataloader.dataset.datasets
+    several = dict(type='ConcatDataset', datasets=[unlabeled, unlabeled])
+    sources = DATASETS.build(dict(type='ImageSources', datasets=[labeled, several]))
+    assert (len(sources), sources.num_unlabeled) == (2 + 2 * 18, 2 * 18)
+    assert len(set(sources.unlabeled_paths())) == 18
+    assert sources[Draw(25, (0, 1, 7))]['inputs']['strong'] is not None
+
+
+def test_what_is_too_thin_for_its_views_is_skipped(digits_cfg):
+    sources = DATASETS.build(digits_cfg.train_dataloader.dataset)
+    unlabeled = sources.datasets[1]
+    unlabeled.pipeline.transforms.insert(1, Thin(unlabeled.get_data_info(4)['img_path']))
+    views = sources[Draw(2 + 4, (0, 1, 7))]
+    assert views['inputs']['strong'] is not None
+    assert [Path(path).stem for path in views['data_samples']['strong'].skipped]
+    with pytest.raises(BrokenImageError, match=r'cannot be made into views: .*; cut or remove it'):
+        _views(unlabeled, 4)
+
+
+class Thin:
+    """Resizes one image to a height of less than a pixel."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, results):
+        if results['img_path'] == self.path:
+            cv2.resize(results['img'], (8, 0))
+        return results
 
 
 @pytest.mark.parametrize('num_workers', [1, 4])

@@ -395,3 +395,13 @@ def test_a_list_of_what_is_not_there(voc):
     file.write_text('a\nb\n')
     with pytest.raises(ValueError, match=r'train.txt, line 2: there is no b.xml; remove the line'):
         read_labels(voc)
+
+
+def test_a_mask_is_no_photograph(voc):
+    # The photograph is missing, and the mask of its objects has its name.
+    (voc / 'JPEGImages/a.jpg').rename(voc / 'a.jpg')
+    picture(voc / 'SegmentationClass/a.png')
+    assert only_image(voc)[1].path == voc / 'a.jpg'
+    (voc / 'a.jpg').unlink()
+    with pytest.raises((ValueError, FileNotFoundError), match='no image'):
+        read_labels(voc)

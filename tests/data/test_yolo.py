@@ -355,7 +355,11 @@ def test_without_other_images(yolo):
     settings = 'train: images/train\nnames: [cat, dog]\n'
     write(yolo / 'empty.txt', '')
     write(yolo / 'data.yaml', f'{settings}val: none\n')
-    with pytest.raises(FileNotFoundError, match='data.yaml: val is none, which is not in'):
+    (told,) = read_labels(yolo).remarks
+    assert 'left out of val: ' in told
+    assert 'data.yaml: val is none, which is not in' in told
+    write(yolo / 'data.yaml', 'train: none\nnames: [cat, dog]\n')
+    with pytest.raises(FileNotFoundError, match='data.yaml: train is none, which is not in'):
         read_labels(yolo)
     write(yolo / 'data.yaml', f'{settings}val: empty.txt\n')
     assert read_labels(yolo).remarks == ['val has no image, left out']
@@ -368,4 +372,20 @@ def test_a_list_of_no_images(yolo):
     write(yolo / 'list.txt', 'data.yaml')
     write(yolo / 'data.yaml', 'train: list.txt\nnames: [cat, dog]\n')
     with pytest.raises(ValueError, match='line 1: .*data.yaml is not named like an image'):
+        read_labels(yolo)
+
+
+def test_most_boxes_outside_are_two_corners(yolo):
+    # From (0.5, 0.2) to (0.9, 0.8), as shares of the image.
+    corners, centre = '1 0.5 0.2 0.9 0.8\n', '1 0.5 0.5 0.2 0.5\n'
+    write(yolo / 'labels/train/a.txt', 6 * corners + 6 * centre)
+    assert read_labels(yolo).remarks == ['boxes that left their images, clipped: 6']
+    write(yolo / 'labels/train/a.txt', 7 * corners + 6 * centre)
+    with pytest.raises(ValueError, match=r'data.yaml: 7 of 13 boxes leave .*, not two corners'):
+        read_labels(yolo)
+
+
+def test_a_box_that_rounds_to_nothing(yolo):
+    write(yolo / 'labels/train/a.txt', '1 0.5 0.5 0.0000001 0.5\n')
+    with pytest.raises(ValueError, match=r'a.txt, line 1: the box .* has no area in its image'):
         read_labels(yolo)

@@ -17,7 +17,8 @@ from ssod.pseudo_labels.selectors import check
 @pytest.fixture
 def ann_file(tmp_path):
     """Two images, with four cats (one a crowd), one dog and no bird."""
-    boxes = [dict(category_id=7)] * 3 + [dict(category_id=7, iscrowd=1), dict(category_id=9)]
+    boxes = [dict(category_id=7)] * 3 + [dict(category_id=7, iscrowd=1)]
+    boxes += [dict(category_id=7, ignore=1), dict(category_id=9)]
     content = dict(
         images=[dict(id=1), dict(id=2)],
         annotations=boxes,

@@ -200,9 +200,10 @@ def test_a_name_of_several_images_is_refused_before_training(folder, truth_file)
         PseudoLabelQualityHook(truth_file).before_train(run_on(folder))
 
 
-def test_a_crowd_is_no_box_to_be_found(truth_file):
+@pytest.mark.parametrize('flag', ['iscrowd', 'ignore'])
+def test_a_crowd_is_no_box_to_be_found(truth_file, flag):
     content = json.loads(Path(truth_file).read_text())
-    content['annotations'][1]['iscrowd'] = 1
+    content['annotations'][1][flag] = 1
     Path(truth_file).write_text(json.dumps(content))
     truth, labels = HiddenTruth(truth_file, ('cat', 'dog')).in_view(strong(1, [], [], SAME))
     assert (truth.tolist(), labels.tolist()) == ([[0, 0, 10, 10]], [0])

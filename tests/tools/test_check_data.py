@@ -129,6 +129,14 @@ def test_all_is_told_at_once(data, monkeypatch, capsys):
     assert lines[-1] == 'errors: 1, warnings: 3, data sets: 4, images: 11'
 
 
+def test_a_hook_may_have_a_priority(data, monkeypatch, capsys):
+    (data / 'unlabeled/0.png').write_bytes(b'')
+    hook = [f'default_hooks.broken_images.{x}' for x in ('priority=LOW', 'max_share=0.5')]
+    code, lines, _ = check(monkeypatch, capsys, CONFIG, '--cfg-options', *hook)
+    assert code == 0
+    assert lines[-1] == 'errors: 0, warnings: 1, data sets: 4, images: 11'
+
+
 def test_warnings_alone_are_no_failure(data, monkeypatch, capsys):
     (data / 'unlabeled/notes.txt').touch()
     code, lines, _ = check(monkeypatch, capsys, CONFIG, '--workers', 1)

@@ -236,7 +236,7 @@ def test_a_part_is_not_parted_again(data, tmp_path, name):
     assert part.read_text() == before
 
 
-@pytest.mark.parametrize('count', [0, 1, 2])
+@pytest.mark.parametrize('count', [1, 2])
 def test_too_few_to_part(data, tmp_path, count):
     content = json.loads(data.labeled.read_text())
     for part in ('images', 'annotations'):

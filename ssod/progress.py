@@ -19,7 +19,9 @@ class RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """The rate, once it is known."""
         rate = task.finished_speed or task.speed
-        return Text('' if rate is None else f'{rate:.3g}/s')
+        if rate is None:
+            return Text('')
+        return Text(f'{rate:,.0f}/s' if rate >= 100 else f'{rate:.3g}/s')
 
 
 def progress_bar() -> Progress:

@@ -25,9 +25,12 @@ from ssod.benchmarks.pictures import digits, pictures
 from ssod.benchmarks.report import machine, memory_table, phase_table, table
 from ssod.benchmarks.running import PARTS, Task
 from ssod.benchmarks.steps import Bench
-from ssod.benchmarks.views import find_views
+from ssod.benchmarks.views import check_first, find_views
 from ssod.errors import errors_in_one_line
 from ssod.files import write_whole
+
+LEAST = 32
+"""Pixels of the shorter side of pictures; of smaller ones views may have nothing left."""
 
 TABLES = {'phases': phase_table, 'memory': memory_table}
 OURS = ('mt', 'softteacher')
@@ -59,6 +62,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.out and not args.out.parent.is_dir():
         parser.error(f'--out: {args.out.parent} does not exist; make it first')
+    if args.pictures and min(args.pictures) < LEAST:
+        parser.error(f'--pictures: sides must have {LEAST} pixels at least')
     return args
 
 
@@ -66,6 +71,7 @@ def main() -> None:
     args = parse_args()
     measured: dict[str, Any] = {}
     with errors_in_one_line(), tempfile.TemporaryDirectory() as place:
+        check_first(args.configs[0])
         if args.pictures:
             height, width = args.pictures
             data = pictures(Path(place), width, height)

@@ -87,14 +87,14 @@ def _run(tool: str, config: str, place: Path | str, *arguments: str, options: li
 
 
 def options_of(root: Path, given: list[str]) -> list[str]:
-    """With which options a folder's checkpoints were trained; what is given if it has none yet.
+    """With which options a folder's runs were trained; what is given if it has none yet.
 
     Args:
         root: The folder; the options are noted there.
         given: Those of this call.
     """
     note = root / 'options.json'
-    if any(root.glob('*/*.pth')):
+    if any(next(root.glob(made), None) for made in ('*/*.pth', '*/summary.json')):
         noted: list[str] = json.loads(note.read_text()) if note.exists() else []
         return noted
     root.mkdir(parents=True, exist_ok=True)
@@ -130,15 +130,20 @@ def main() -> None:
         told = f'with --cfg-options {" ".join(before)}' if before else 'without --cfg-options'
         parser.error(f'{args.work_dir} has runs {told}; give the same, or another --work-dir')
     recipes = known if 'all' in args.recipes else args.recipes
-    comparison, rows = Comparison(args.work_dir, args.cfg_options), []
+    comparison, file = Comparison(args.work_dir, args.cfg_options), args.work_dir / 'compare.json'
+    before_now: list[Scores] = json.loads(file.read_text()) if file.exists() else []
+    rows = {(row['recipe'], row['seed']): row for row in before_now}
     for seed in args.seeds:
         for recipe in recipes:
             with errors_in_one_line():
-                rows.append(comparison.row(recipe, seed))
-            print(by_seed(rows) if len(recipes) == 1 else by_recipe(rows), flush=True)
-    write_whole(args.work_dir / 'compare.json', (json.dumps(rows, indent=2) + '\n').encode())
-    table = by_seed(rows) if len(recipes) == 1 else by_recipe(rows)
-    write_whole(args.work_dir / 'compare.md', (table + '\n').encode())
+                rows[recipe, seed] = comparison.row(recipe, seed)
+            found = list(rows.values())
+            table = (
+                by_seed(found) if len({row['recipe'] for row in found}) == 1 else by_recipe(found)
+            )
+            print(table, flush=True)
+            write_whole(file, (json.dumps(found, indent=2) + '\n').encode())
+            write_whole(args.work_dir / 'compare.md', (table + '\n').encode())
 
 
 if __name__ == '__main__':

@@ -27,6 +27,8 @@ class Floor:
     def __init__(self, trainer: Trainer, batches: int = 4) -> None:
         self._wrapper = trainer.runner.optim_wrapper
         self._model = trainer.model
+        # As the loop does before each step; the teacher does not train.
+        self._model.train()
         self._student: BaseDetector = trainer.model.student
         self._teacher: BaseDetector = trainer.model.teacher
         self._batches = [_ready(trainer) for _ in range(batches)]

@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,8 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from ssod.benchmarks.alone import alone
 from ssod.benchmarks.stepping import Trainer
-from ssod.benchmarks.steps import SHIPPED, Bench, common_start
-from ssod.benchmarks.views import is_mmdets
+from ssod.benchmarks.steps import Bench, Variant, threshold_of, variants
 
 
 def step_memory(bench: Bench, paths: Sequence[Path], steps: int = 4) -> dict[str, int]:
@@ -29,22 +27,24 @@ def step_memory(bench: Bench, paths: Sequence[Path], steps: int = 4) -> dict[str
         steps: How many each training takes in a process of its own, after one that is not counted.
 
     Returns:
-        The bytes, by the config's path without its ending; of mmdet's own as shipped, that is in
-        float32 whatever the precision of ours.
+        The bytes, by the name of the variant, see :func:`~ssod.benchmarks.steps.variants`.
     """
-    start, threshold = alone(common_start, bench, paths[0])
+    start = alone(bench.start, paths[0])
     found = {}
-    for path in paths:
-        name, own = str(path.with_suffix('')), bench
-        if bench.amp and is_mmdets(bench.config(path)):
-            name, own = f'{name}, {SHIPPED}', replace(bench, amp=False)
-        found[name] = alone(peak, own, path, start, threshold, steps)
+    for variant in variants(bench, paths):
+        threshold = alone(threshold_of, variant.bench, variant.path, start)
+        found[variant.name] = alone(peak, variant, start, threshold, steps)
     return found
 
 
-def peak(bench: Bench, path: Path, start: Path, threshold: float, steps: int) -> int:
+def peak(variant: Variant, start: Path, threshold: float, steps: int) -> int:
     """Bytes at the peak of one training's steps; see :func:`step_memory`."""
-    trainer = bench.trainer(path, start, threshold)
+    trainer = variant.bench.trainer(variant.path, start, threshold)
+    with variant.around():
+        return _peak(trainer, steps)
+
+
+def _peak(trainer: Trainer, steps: int) -> int:
     trainer.step()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

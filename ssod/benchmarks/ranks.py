@@ -15,7 +15,7 @@ from torch.distributed import init_process_group
 
 from ssod.benchmarks.alone import alone, new_process
 from ssod.benchmarks.stepping import Trainer
-from ssod.benchmarks.steps import Bench, common_start
+from ssod.benchmarks.steps import Bench, threshold_of
 from ssod.benchmarks.timing import synchronize
 
 GROUPS = {'one rank': (1,), 'two runs that share nothing': (1, 1), 'two ranks': (2,)}
@@ -44,7 +44,8 @@ def rank_seconds(bench: Bench, path: Path, rounds: int, steps: int = 4) -> dict[
     Returns:
         The seconds of a step in each round, by the name of the group.
     """
-    start, threshold = alone(common_start, bench, path)
+    start = alone(bench.start, path)
+    threshold = alone(threshold_of, bench, path, start)
     on_cpu = torch.cuda.device_count() < 2
     seconds: dict[str, list[float]] = {name: [] for name in GROUPS}
     with ExitStack() as stack:

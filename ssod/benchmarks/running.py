@@ -15,7 +15,7 @@ from ssod.benchmarks.parts import data_calls, ema_calls, scoring_calls
 from ssod.benchmarks.phases import phases_of
 from ssod.benchmarks.ranks import rank_seconds
 from ssod.benchmarks.resuming import resume_seconds
-from ssod.benchmarks.steps import Bench, step_calls
+from ssod.benchmarks.steps import Bench, step_calls, threshold_of
 from ssod.benchmarks.timing import interleave
 
 OFTEN = {'ema': 50, 'data': 20}
@@ -45,8 +45,10 @@ def _steps(task: Task) -> Any:
 
 
 def _phases(task: Task) -> Any:
-    start = task.bench.start(task.configs[0])
-    return phases_of(task.bench.trainer(task.configs[0], start), task.rounds)
+    bench, config = task.bench, task.configs[0]
+    start = bench.start(config)
+    trainer = bench.trainer(config, start, threshold_of(bench, config, start))
+    return phases_of(trainer, task.rounds)
 
 
 def _memory(task: Task) -> Any:

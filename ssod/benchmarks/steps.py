@@ -1,13 +1,15 @@
 """Training steps of several configs on the same weights and images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
 from mmengine.config import Config
+from torch import Tensor
 
 from ssod.benchmarks.floor import Floor
 from ssod.benchmarks.stepping import Trainer, set_threshold
@@ -20,7 +22,7 @@ from ssod.runs import load_config, use_amp
 from ssod.teachers.hook import TeacherHook
 
 BOXES = 4
-"""Pseudo-boxes in an image, for the threshold of all is chosen so."""
+"""Pseudo-boxes in an image, for thresholds are chosen so."""
 
 SHIPPED = 'as shipped'
 """mmdet's own without this package: in float32, with torchvision's kernels."""
@@ -77,6 +79,39 @@ class Bench:
         return Trainer(self.config(path, threshold, launcher), self.work_dir / place, start)
 
 
+class Variant(NamedTuple):
+    """A config as it is measured."""
+
+    name: str
+    """The config's path without its ending, with :data:`SHIPPED` if it is so."""
+    bench: Bench
+    path: Path
+    is_shipped: bool
+
+    def around(self) -> AbstractContextManager[Any]:
+        """What its steps are made inside of.
+
+        As shipped it is without our RoIAlign for CPUs, of which a compiled mmcv knows nothing. Like
+        mmcv's own, torchvision's kernel runs its backward pass on one thread.
+        """
+        own = set() if self.is_shipped else roi_align.OWN_DEVICES
+        return patch.object(roi_align, 'OWN_DEVICES', own)
+
+
+def variants(bench: Bench, paths: Sequence[Path]) -> Iterator[Variant]:
+    """All that is measured of some configs.
+
+    mmdet's own are there as ours are, in the same precision and with our operators, and once more
+    as shipped, if that differs: on a GPU in float32 it does not.
+    """
+    for path in paths:
+        name = str(path.with_suffix(''))
+        yield Variant(name, bench, path, False)
+        differs = bench.amp or not torch.cuda.is_available()
+        if differs and is_mmdets(Config.fromfile(path)):
+            yield Variant(f'{name}, {SHIPPED}', replace(bench, amp=False), path, True)
+
+
 def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], object]]:
     """The steps of some configs, and their floor.
 
@@ -86,62 +121,64 @@ def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], ob
             which the floor is.
 
     Returns:
-        What makes a step, by the config's path without its ending; the floor first. mmdet's own are
-        there as ours are, in the same precision and with our operators, and once more as shipped,
-        if that differs: on a GPU in float32 it does not.
+        What makes a step, by the name of the variant; the floor first.
     """
-    start, threshold = common_start(bench, paths[0])
-    trainers = {path: bench.trainer(path, start, threshold) for path in paths}
-    calls: dict[str, Callable[[], object]] = {'floor': Floor(trainers[paths[0]]).step}
-    for path, trainer in trainers.items():
-        name = str(path.with_suffix(''))
-        calls[name] = trainer.step
-        differs = bench.amp or not torch.cuda.is_available()
-        if differs and is_mmdets(Config.fromfile(path)):
-            if bench.amp:
-                trainer = replace(bench, amp=False).trainer(path, start, threshold)
-            calls[f'{name}, {SHIPPED}'] = _with_torchvisions_kernels(trainer.step)
+    start = bench.start(paths[0])
+    calls: dict[str, Callable[[], object]] = {}
+    for variant in variants(bench, paths):
+        threshold = threshold_of(variant.bench, variant.path, start)
+        trainer = variant.bench.trainer(variant.path, start, threshold)
+        if not calls:
+            calls['floor'] = Floor(trainer).step
+        calls[variant.name] = _inside(variant, trainer)
     return calls
 
 
-def _with_torchvisions_kernels(step: Callable[[], object]) -> Callable[[], object]:
-    """The same without our RoIAlign for CPUs, of which a compiled mmcv knows nothing.
-
-    Like mmcv's own, torchvision's kernel runs its backward pass on one thread.
-    """
-
-    def step_without() -> object:
+def _inside(variant: Variant, trainer: Trainer) -> Callable[[], None]:
+    def step() -> None:
         """Make the step."""
-        with patch.object(roi_align, 'OWN_DEVICES', set()):
-            return step()
+        with variant.around():
+            trainer.step()
 
-    return step_without
+    return step
 
 
-def common_start(bench: Bench, path: Path) -> tuple[Path, float]:
-    """Weights and a threshold of pseudo-boxes for all trainings of a detector.
+def threshold_of(bench: Bench, path: Path, start: Path, batches: int = 4) -> float:
+    """The score that :data:`BOXES` of the teacher's boxes have in half of the images.
+
+    Each method has its own, for teachers differ: mmdet's ``SoftTeacher`` leaves its own in training
+    mode, so that its batch norms measure their batch.
 
     Args:
         bench: Data and settings.
-        path: A semi-supervised config of this package with that detector.
+        path: A semi-supervised config.
+        start: Weights of its detector.
+        batches: How many are looked at.
+
+    Raises:
+        ValueError: If there are no boxes at all.
     """
-    start = bench.start(path)
-    return start, _threshold(bench.trainer(path, start, 0.0))
-
-
-def _threshold(trainer: Trainer, batches: int = 2) -> float:
-    """The score that as many of the teacher's boxes have as are to teach."""
-    hook = next(hook for hook in trainer.runner.hooks if isinstance(hook, TeacherHook))
-    scores, images = [], 0
-    for _ in range(batches):
-        weak = pop_branch(trainer.load(), 'weak')
-        predictions, _ = hook.predict(trainer.runner, weak)
-        scores += [prediction.scores for prediction in predictions]
-        images += len(predictions)
-    together = torch.cat(scores).sort(descending=True).values
-    if not len(together):
+    trainer = bench.trainer(path, start, 0.0)
+    scores = [of_image for _ in range(batches) for of_image in _scores(trainer)]
+    least = [s.sort(descending=True).values[:BOXES][-1] for s in scores if len(s)]
+    if not least:
         raise ValueError(
             'an untrained detector finds no box that reaches its score_thr; lower that, as with '
             '--cfg-options model.detector.test_cfg.score_thr=0.0'
         )
-    return float(together[min(BOXES * images, len(together)) - 1])
+    return float(torch.stack(least).median())
+
+
+def _scores(trainer: Trainer) -> list[Tensor]:
+    """What the teacher's boxes of each image of a batch have for scores."""
+    runner, batch = trainer.runner, trainer.load()
+    model = runner.model.train()
+    hook = next((hook for hook in runner.hooks if isinstance(hook, TeacherHook)), None)
+    if hook is not None:
+        predictions, _ = hook.predict(runner, pop_branch(batch, 'weak'))
+        return [of_image.scores for of_image in predictions]
+    views = model.data_preprocessor(batch, True)
+    weak = [views[part]['unsup_teacher'] for part in ('inputs', 'data_samples')]
+    with runner.optim_wrapper.optim_context(model), torch.no_grad():
+        found, _ = model.get_pseudo_instances(*weak)
+    return [sample.gt_instances.scores for sample in found]

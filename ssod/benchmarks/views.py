@@ -18,6 +18,21 @@ def find_views(paths: Sequence[Path]) -> Path | None:
     return None
 
 
+def check_first(path: Path) -> None:
+    """Refuse a config of which there is no floor.
+
+    Raises:
+        ValueError: If it is no semi-supervised one of this package.
+    """
+    cfg = Config.fromfile(path)
+    sources = cfg.get('train_dataloader', {}).get('dataset', {}).get('datasets', ())
+    if is_mmdets(cfg) or len(sources) < 2:
+        raise ValueError(
+            f'{path} has no teacher and student of this package, of which the floor could be; '
+            f'name a config as configs/mt_fasterrcnn_digits10pct.py first'
+        )
+
+
 def is_mmdets(cfg: Config) -> bool:
     """Whether a config is of one of mmdet's own semi-supervised methods."""
     return 'MultiBranch' in str(cfg.get('train_dataloader'))

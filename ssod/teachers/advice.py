@@ -56,9 +56,9 @@ def remedy(name: str, present: Mapping[str, float]) -> str:
     """What to change about an alarm.
 
     Args:
-        name: The alarm.
+        name: The alarm; about one that is not known, as of another version, there is nothing.
         present: Values of the settings that are known: ``pseudo_weight``, ``lr``, ``burn_in``,
             ``decay``, ``threshold``.
     """
     known = {setting: f' ({value:g})' for setting, value in present.items()}
-    return _ADVICE[name].format_map(defaultdict(str, known))
+    return _ADVICE.get(name, '').format_map(defaultdict(str, known))

@@ -4,12 +4,15 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from ssod.files import write_whole
 
 Record = dict[str, Any]
 
@@ -126,8 +129,10 @@ def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) 
         axes.grid(color='#E4E4E4', linewidth=0.8)
         axes.spines[['top', 'right']].set_visible(False)
         axes.legend(frameon=False)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    path, picture = Path(path), BytesIO()
+    figure.savefig(picture, format=path.suffix[1:] or 'png')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, picture.getvalue())
 
 
 def alarm_spans(records: Sequence[Record], last: int) -> list[tuple[str, int, int]]:

@@ -2,16 +2,21 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 import numpy.typing as npt
+from matplotlib.ft2font import FT2Font
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
 from PIL import Image, ImageDraw, ImageFont
+
+from ssod.files import write_whole
 
 # Okabe and Ito's sky blue and orange: apart for colour-blind readers, and bright enough for the
 # black of the halo and of the labels' text.
@@ -23,6 +28,7 @@ SIDE = 384  # the longer side of every image on the sheet; 96 px grow fourfold
 GAP = 12
 HEADER = 36
 CAPTION = 22
+NAME = 28  # characters of a file's name, so that the counts fit beside it
 
 Rectangle = tuple[float, float, float, float]
 Label = tuple[Rectangle, str, tuple[int, int, int]]
@@ -48,7 +54,7 @@ def draw_detections(
         samples: For each image, ``gt_instances`` (bboxes, labels) and ``pred_instances`` (bboxes,
             labels, scores), both optional; boxes as (x1, y1, x2, y2) in the image's own pixels.
         classes: Name of each label.
-        path: The picture to write; its folder is made if missing.
+        path: The picture to write, as PNG; its folder is made if missing.
         score_thr: Detections below this score (0..1) are left out.
         columns: Images in a row.
 
@@ -76,7 +82,9 @@ def draw_detections(
             sheet.paste(tile, (GAP + column * (SIDE + GAP), top))
         top += max(tile.height for tile in row) + GAP
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    picture = BytesIO()
+    sheet.save(picture, 'PNG')
+    write_whole(Path(path), picture.getvalue())
 
 
 def _tile(
@@ -91,7 +99,9 @@ def _tile(
     tile.paste(picture, (left, 0))
     caption = f'{len(truth.boxes)} true, {len(found.boxes)} found'
     if sample.get('img_path'):
-        caption = f'{Path(sample.img_path).name}: {caption}'
+        name = Path(sample.img_path).name
+        name = name if len(name) <= NAME else f'{name[: NAME - 1]}…'
+        caption = f'{name}: {caption}'
     ImageDraw.Draw(tile).text((left, picture.height + 3), caption, INK, _font(13))
     return tile
 
@@ -158,7 +168,7 @@ def found_boxes(
     kept = instances[instances.scores >= score_thr]
     kept = kept[kept.scores.argsort(descending=True)]
     rows = zip(kept.labels.tolist(), kept.scores.tolist(), strict=True)
-    texts = [f'{classes[label]} {score:.2f}' for label, score in rows]
+    texts = [f'{_shown(classes[label], label)} {score:.2f}' for label, score in rows]
     return Boxes(boxes_of(kept), DETECTION, 4, texts)
 
 
@@ -230,6 +240,21 @@ def _draw_legend(sheet: Image.Image, score_thr: float) -> None:
         x += 22 + font.getlength(text) + 28
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _shown(name: str, label: int) -> str:
+    """A class's name, or its number where the font cannot write it."""
+    return name if _characters().issuperset(map(ord, name)) else f'class {label}'
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """What the font can write."""
+    return frozenset(FT2Font(_font_file()).get_charmap())
+
+
+def _font_file() -> str:
     # matplotlib ships the font, so that it is the same on every machine.
-    return ImageFont.truetype(f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf', size)
+    return f'{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf'
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(_font_file(), size)

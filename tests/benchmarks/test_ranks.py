@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -11,7 +12,7 @@ from torch.distributed import destroy_process_group
 
 from ssod.benchmarks import ranks
 from ssod.benchmarks.ranks import rank_seconds
-from ssod.benchmarks.steps import common_start
+from ssod.benchmarks.steps import threshold_of
 
 
 def test_turns(monkeypatch):
@@ -34,7 +35,7 @@ def test_turns(monkeypatch):
     monkeypatch.setattr(ranks, 'alone', lambda *_: ('start.pth', 0.1))
     monkeypatch.setattr(ranks, '_open', begin)
     monkeypatch.setattr(ranks, '_take', take)
-    found = rank_seconds(None, None, rounds=2, steps=5)
+    found = rank_seconds(SimpleNamespace(start=None), None, rounds=2, steps=5)
     assert found == {
         'one rank': [1.0, 1.0],
         'two runs that share nothing': [1.0, 1.0],
@@ -65,7 +66,8 @@ def alone_in_a_group():
 @pytest.mark.usefixtures('alone_in_a_group')
 def test_a_rank(bench, root):
     path = root / 'configs/mt_fasterrcnn_digits10pct.py'
-    start, threshold = common_start(bench, path)
+    start = bench.start(path)
+    threshold = threshold_of(bench, path, start)
     ranks._open(0, 0, 1, ranks._free_port(), True, bench, path, start, threshold)
     assert ranks._take(1) > 0
     (trainer,) = ranks._TRAINERS

@@ -1,8 +1,9 @@
 """The same views for ours and for mmdet's own methods."""
 
+import pytest
 from mmengine.config import Config
 
-from ssod.benchmarks.views import find_views, use_views
+from ssod.benchmarks.views import check_first, find_views, use_views
 from ssod.data.views import LabeledView, TwoViews
 
 OURS = 'configs/mt_fasterrcnn_digits10pct.py'
@@ -45,3 +46,10 @@ def test_which(root):
     assert find_views(paths) == paths[1]
     assert find_views(paths[:1]) is None
     assert find_views([]) is None
+
+
+@pytest.mark.parametrize('path', [MMDETS, 'configs/supervised_fasterrcnn_digits10pct.py'])
+def test_there_is_no_floor_of_others(root, path):
+    check_first(root / OURS)
+    with pytest.raises(ValueError, match='has no teacher and student of this package'):
+        check_first(root / path)

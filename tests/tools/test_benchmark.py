@@ -40,6 +40,7 @@ def test_a_benchmark(bench):
     [
         (['--pictures', '320'], "--pictures: '320' is no size such as 320x256"),
         (['--rounds', '0'], "--rounds: '0' is no integer of at least 1"),
+        (['--pictures', '64x31'], '--pictures: sides must have 32 pixels at least'),
         (['--out', 'none/x.json'], 'error: --out: none does not exist; make it first'),
     ],
 )

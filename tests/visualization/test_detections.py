@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,14 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from ssod.visualization.detections import DETECTION, TRUTH, Boxes, draw_boxes, draw_detections
+from ssod.visualization.detections import (
+    DETECTION,
+    TRUTH,
+    Boxes,
+    draw_boxes,
+    draw_detections,
+    found_boxes,
+)
 
 CLASSES = ('zero', 'one')
 SIDE, GAP, HEADER, CAPTION = 384, 12, 36, 22
@@ -199,3 +207,32 @@ def test_a_picture_of_the_images_own_size(side: int, line: int) -> None:
     assert int((row == TRUTH).all(axis=-1).sum()) == 2 * line
     columns = np.flatnonzero((row == TRUTH).all(axis=-1))
     assert columns[:line].mean() == pytest.approx(box[0], abs=1)
+
+
+def test_a_name_that_the_font_cannot_write_is_a_number() -> None:
+    found = sample(found=[(0, 0, 9, 9)], scores=[0.9]).pred_instances
+    assert found_boxes(found, ('zero', 'Äpfel & Ωμέγα')).texts == ['Äpfel & Ωμέγα 0.90']
+    assert found_boxes(found, ('zero', '犬')).texts == ['class 1 0.90']
+
+
+def test_counts_fit_beside_a_long_name(tmp_path: Path) -> None:
+    long = sample()
+    long.set_metainfo({'img_path': f'images/{100 * "x"}.png'})
+    captions = [draw(tmp_path, [blank()], [of])[HEADER + SIDE :] for of in (long, sample())]
+    # The short caption ends long before the right side, and so does the long one.
+    assert all((caption[:, -3 * GAP :] == 255).all() for caption in captions)
+    assert (captions[0] != captions[1]).any()
+
+
+def test_a_failure_leaves_the_old_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path, [blank()], [sample()])
+    before = (tmp_path / 'sheet.png').read_bytes()
+
+    def cut_off(_: Image.Image, file: IO[bytes], *__: str) -> None:
+        file.write(b'half')
+        raise OSError('no space left')
+
+    monkeypatch.setattr(Image.Image, 'save', cut_off)
+    with pytest.raises(OSError, match='no space left'):
+        draw(tmp_path, [blank()], [sample()])
+    assert (tmp_path / 'sheet.png').read_bytes() == before

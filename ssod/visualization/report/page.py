@@ -213,18 +213,13 @@ def _validated(checkpoint: Checkpoint) -> Validated:
 
 
 def _validations(run: Run) -> list[Mapping[str, Any]]:
-    """Validations with their scores in points."""
-    rows: list[Mapping[str, Any]] = []
-    for record in run.records:
-        scores = {
-            f'{who}_{name}': 100 * value
-            for who in ('teacher', 'student')
-            for name, key in (('mAP', 'bbox_mAP'), ('mAP50', 'bbox_mAP_50'))
-            if (value := record.get(f'{who}/coco/{key}', -1)) >= 0
-        }
-        if scores:
-            rows.append({'step': record['step'], **scores})
-    return rows
+    """Validations with their scores in points; one that a resumed run makes again is one."""
+    rows: dict[int, dict[str, float]] = {}
+    for who in ('teacher', 'student'):
+        for name, key in (('mAP', 'bbox_mAP'), ('mAP50', 'bbox_mAP_50')):
+            for step, score in figures.in_points(values_of(run.records, [f'{who}/coco/{key}'])):
+                rows.setdefault(int(step), {'step': step})[f'{who}_{name}'] = score
+    return [rows[step] for step in sorted(rows)]
 
 
 def _commands(run: Run) -> list[tuple[str, str]]:

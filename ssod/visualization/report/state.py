@@ -145,11 +145,11 @@ def score_of(records: Sequence[Record], name: str) -> Score | None:
 
 def start_of(run: Run) -> float | None:
     """The mAP of the weights that the teacher began with, in points; ``None`` if not measured."""
+    measured = run.summary.get('start_mAP')
+    if isinstance(measured, int | float):
+        return float(measured)
     begin = teacher_begin(run.records)
-    if begin is not None:
-        return 100 * begin[1]
-    start: float | None = run.summary.get('start_mAP')
-    return start
+    return None if begin is None else 100 * begin[1]
 
 
 def teacher_settings(cfg: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -123,7 +123,7 @@ def line_chart(
             _draw(axes, line)
         for begin, end in spans:
             axes.axvspan(begin, end, color=ALARM, alpha=0.15, linewidth=1)
-        axes.set_xlim(0, 1.02 * max(last, *(line.series[-1][0] for line in lines)))
+        axes.set_xlim(0, 1.02 * max(1, last, *(line.series[-1][0] for line in lines)))
         axes.xaxis.set_major_locator(MaxNLocator(round(1.3 * size[0]), integer=True))
         axes.xaxis.set_major_formatter('{x:,.0f}')
         if log:

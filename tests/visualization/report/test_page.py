@@ -130,6 +130,12 @@ def test_alarms_come_with_their_advice(page, tmp_path, with_log):
         assert 'or lengthen burn_in' in read.text
 
 
+def test_records_of_another_version_leave_the_page(page, tmp_path):
+    odd = {'alarm/forgotten': 1.0, 'teacher/coco/bbox_mAP': None, 'student/coco/bbox_mAP': 'x'}
+    log(tmp_path / 'run', train(50, **odd), train(100))
+    assert 'forgotten iterations 50' in page(tmp_path / 'run').text
+
+
 def test_a_config_that_cannot_be_read_is_named(page, tmp_path):
     log(tmp_path / 'run', train(50))
     (tmp_path / 'run/config.py').write_text('this is no config\n')

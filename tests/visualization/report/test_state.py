@@ -66,7 +66,10 @@ def test_the_start_weights_are_those_before_the_first_pseudo_boxes(tmp_path):
     assert start_of(read_run(tmp_path)) == 25.0
 
 
-def test_the_summary_tells_of_start_weights_that_are_not_in_the_scalars(tmp_path):
+def test_the_summary_tells_of_start_weights(tmp_path):
+    # The validation came between the teacher's begin and the first line of the log after it.
+    log(tmp_path, '1', val(2, 0.9), {'pseudo_boxes': 1.0, 'iter': 4, 'step': 4})
+    assert start_of(read_run(tmp_path)) == 90.0
     summary(tmp_path, iterations=4, seconds=1.5, start_mAP=19.7)
     assert start_of(read_run(tmp_path)) == 19.7
 

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 
 from ssod import runs
 from ssod.benchmarks.alone import alone
-from ssod.benchmarks.stepping import NEVER
+from ssod.benchmarks.stepping import unscored
 from ssod.benchmarks.steps import Bench
 from ssod.checkpoints import Checkpoint, load_checkpoint
 from ssod.histories import ShortHistoriesHook
@@ -35,7 +35,7 @@ def resume_seconds(bench: Bench, path: Path, rounds: int = 3) -> dict[str, list[
     Returns:
         The seconds of a run that begins at iteration 0 and of one that is resumed at :data:`FAR`.
     """
-    cfg = _unscored(bench.config(path))
+    cfg = unscored(bench.config(path))
     cfg.work_dir = str(bench.work_dir / 'resumed')
     far = bench.work_dir / f'iter_{FAR}.pth'
     alone(_save_far, cfg, far)
@@ -106,14 +106,3 @@ def _to_first(cfg: Config, checkpoint: Path | None) -> float:
     runner.register_hook(first)
     runner.train()
     return first.ended - begin
-
-
-def _unscored(cfg: Config) -> Config:
-    """Without validation, test and what sums them up."""
-    for part in ('val', 'test'):
-        for kind in ('cfg', 'dataloader', 'evaluator'):
-            cfg.pop(f'{part}_{kind}', None)
-    cfg.default_hooks.pop('summary', None)
-    cfg.default_hooks.checkpoint.interval = NEVER
-    cfg.train_cfg.val_interval = NEVER
-    return cfg

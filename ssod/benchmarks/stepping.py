@@ -68,14 +68,9 @@ class Trainer:
 
 
 def _without_end(cfg: Config, work_dir: Path, start: Path | None) -> Config:
-    cfg = deepcopy(cfg)
-    for part in ('val', 'test'):
-        for kind in ('cfg', 'dataloader', 'evaluator'):
-            cfg.pop(f'{part}_{kind}', None)
+    cfg = unscored(cfg)
     hooks = cfg.default_hooks
-    hooks.pop('summary', None)
-    for name in ('checkpoint', 'logger'):
-        hooks[name].interval = NEVER
+    hooks.logger.interval = NEVER
     if 'burn_in' in hooks.get('teacher', {}):
         hooks.teacher.burn_in = 0
     cfg.train_cfg = dict(type='SteppedTrainLoop', max_iters=NEVER, val_interval=NEVER)
@@ -85,6 +80,17 @@ def _without_end(cfg: Config, work_dir: Path, start: Path | None) -> Config:
     # Runners and visualizers of one name are one object.
     cfg.experiment_name = cfg.visualizer.name = work_dir.name
     cfg.load_from = None if start is None else str(start)
+    return cfg
+
+
+def unscored(cfg: Config) -> Config:
+    """The same without validation, test and what sums them up; nor does it save on the way."""
+    cfg = deepcopy(cfg)
+    for part in ('val', 'test'):
+        for kind in ('cfg', 'dataloader', 'evaluator'):
+            cfg.pop(f'{part}_{kind}', None)
+    cfg.default_hooks.pop('summary', None)
+    cfg.default_hooks.checkpoint.interval = cfg.train_cfg.val_interval = NEVER
     return cfg
 
 

@@ -40,9 +40,11 @@ def train(
     work_dir: str | None = None,
     options: Mapping[str, Any] | None = None,
     detector: str | None = None,
-    resume: bool = False,
+    resume: bool | str | Path = False,
     fit: bool = True,
     log_to: Sequence[str] = (),
+    amp: bool = False,
+    auto_scale_lr: bool = False,
 ) -> dict[str, Any]:
     """Train a detector from labelled and unlabelled images, in this process.
 
@@ -53,10 +55,14 @@ def train(
         options: Values that replace the config's, with dotted keys.
         detector: Another config, whose detector takes the place of this one's, such as
             ``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``.
-        resume: Whether to go on from the last checkpoint in the work directory, if there is one.
+        resume: Whether to go on from the last checkpoint in the work directory, if there is one;
+            or the checkpoint to go on from.
         fit: Whether image size, anchors, batch, learning rate, iterations and start are fitted to
             ``data`` and the machine, see :func:`ssod.fitting.fit_config`; ``options`` stay.
         log_to: Where scalars go too, any of ``'tensorboard'``, ``'wandb'`` and ``'mlflow'``.
+        amp: Whether to compute in mixed precision (bfloat16).
+        auto_scale_lr: Whether the learning rate grows with the batch, see
+            :func:`ssod.runs.scale_lr`.
 
     Returns:
         What :class:`~ssod.evaluation.summary.SummaryHook` writes into ``summary.json``.
@@ -68,8 +74,12 @@ def train(
     """
     cfg = runs.load_config(config, work_dir, options, detector=detector, data=data, fit=fit)
     runs.log_to(cfg, log_to)
+    if amp:
+        runs.use_amp(cfg)
+    if auto_scale_lr:
+        runs.scale_lr(cfg)
     if resume:
-        runs.set_resume(cfg, 'auto')
+        runs.set_resume(cfg, 'auto' if resume is True else str(resume))
     runner = runs.build_runner(cfg)
     if not any(isinstance(hook, SummaryHook) for hook in runner.hooks):
         raise ValueError(

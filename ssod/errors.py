@@ -24,20 +24,38 @@ def errors_in_one_line() -> Iterator[None]:
 
     That is a ``ValueError`` or ``OSError`` that this package raises, in a data worker too, any
     ``OSError`` that names a file, an unknown name or setting in a config, and a data worker that
-    was killed. Everything else is a bug and keeps its traceback; so do all of them if the
-    environment says ``SSOD_TRACEBACK=1``.
+    was killed. An interruption (Ctrl-C) ends with code 130. Everything else is a bug and keeps its
+    traceback; so do all of them if the environment says ``SSOD_TRACEBACK=1``.
 
     Raises:
-        SystemExit: With code 1, in the place of such an error.
+        SystemExit: With code 1 or 130, in the place of such an error.
     """
     try:
         yield
-    except (ValueError, OSError, TypeError, KeyError, RuntimeError) as error:
-        line = None if os.environ.get('SSOD_TRACEBACK') == '1' else _line(error)
+    except BaseException as error:
+        if os.environ.get('SSOD_TRACEBACK') == '1':
+            raise
+        if _is_interruption(error):
+            told = 'interrupted; what was saved stays, and a training goes on with --resume'
+            print(told, file=sys.stderr)
+            sys.exit(130)
+        line = _line(error) if isinstance(error, _TOLD) else None
         if line is None:
             raise
         print(f'error: {line}', file=sys.stderr)
         sys.exit(1)
+
+
+_TOLD = (ValueError, OSError, TypeError, KeyError, RuntimeError)
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    """Whether an error is Ctrl-C or came of it, as what it breaks in mmengine's own handlers."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _line(error: Exception) -> str | None:

@@ -39,9 +39,9 @@ class OwnData:
     Args:
         labeled: COCO JSON of the labelled images; its categories are the classes. Or a folder with
             Pascal VOC's XML files, or a YOLO data.yaml; see :func:`ssod.data.convert.read_labels`.
-        images: Folder of the images that ``labeled`` names; of no meaning with VOC and YOLO.
+        images: Folder of the images that a JSON ``labeled`` names; of no meaning with VOC and YOLO.
         unlabeled: A folder of images, in sub-folders too; or a COCO JSON whose annotations, if
-            any, are not read.
+            any, are not read. Not needed by a config that trains on labels alone.
         val: Images that detections are scored on, in any format that ``labeled`` may have; if not
             given, the validation images of a VOC or YOLO ``labeled``, or else a fifth of the
             labelled images, which are then not learnt from.
@@ -52,8 +52,8 @@ class OwnData:
     """
 
     labeled: Path
-    images: Path
-    unlabeled: Path
+    images: Path | None = None
+    unlabeled: Path | None = None
     val: Path | None = None
     val_images: Path | None = None
     unlabeled_images: Path | None = None
@@ -84,7 +84,7 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
     Raises:
         FileNotFoundError: If labels or validation labels do not exist.
         ValueError: If they are in no known format or wrong, have no categories, or are a part that
-            an earlier call made.
+            an earlier call made; or the folder of images is missing, or the unlabelled ones are.
     """
     loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
     require_parts(cfg, str(cfg.filename), ('model', 'default_hooks', *loaders))
@@ -99,7 +99,12 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
     for number in range(max(1, len(sources) - 1)):
         sources[number] = _coco(sources[number], labeled, data.images, classes)
     if len(sources) > 1:
-        sources[-1] = _unlabeled(sources[-1], data, classes)
+        if data.unlabeled is None:
+            raise ValueError(
+                f'{cfg.filename} learns from unlabelled images, too, but OwnData.unlabeled is '
+                f'None; give their folder'
+            )
+        sources[-1] = _unlabeled(sources[-1], data.unlabeled, data, classes)
     images = data.val_images or data.images
     for part in ('val', 'test'):
         loader = cfg[f'{part}_dataloader']
@@ -193,7 +198,10 @@ def use_folder(cfg: Config, folder: Path) -> None:
         )
     sources = cfg.train_dataloader.dataset.get('datasets') or []
     if len(sources) < 2:
-        raise ValueError(f'{cfg.filename}: it has no unlabelled images that {folder} could replace')
+        raise ValueError(
+            f'{cfg.filename}: it has no unlabelled images that {folder} could '
+            f'replace; give the config of a mean teacher of the same detector with the checkpoint'
+        )
     # A data set of a kind of its own may name its classes itself.
     classes = DataSet('train_dataloader.dataset.datasets[0]', 'labeled', sources[0]).classes
     sources[-1] = _folder(sources[-1], folder, classes)
@@ -289,8 +297,10 @@ def _sources(cfg: Config) -> list[ConfigDict]:
 
 
 def _coco(
-    old: ConfigDict, ann_file: Path, images: Path, classes: Sequence[str], **others: Any
+    old: ConfigDict, ann_file: Path, images: Path | None, classes: Sequence[str], **others: Any
 ) -> ConfigDict:
+    if images is None:
+        raise ValueError(f'{ann_file} names images, but OwnData.images is None; give their folder')
     return _data_set(
         old,
         KEPT,
@@ -303,12 +313,14 @@ def _coco(
     )
 
 
-def _unlabeled(old: ConfigDict, data: OwnData, classes: Sequence[str]) -> ConfigDict:
-    if data.unlabeled.is_dir():
-        return _folder(old, data.unlabeled, classes)
+def _unlabeled(
+    old: ConfigDict, unlabeled: Path, data: OwnData, classes: Sequence[str]
+) -> ConfigDict:
+    if unlabeled.is_dir():
+        return _folder(old, unlabeled, classes)
     images = data.unlabeled_images or data.images
     without_boxes = dict(filter_empty_gt=False)
-    return _coco(old, data.unlabeled, images, classes, filter_cfg=without_boxes)
+    return _coco(old, unlabeled, images, classes, filter_cfg=without_boxes)
 
 
 def _folder(old: ConfigDict, folder: Path, classes: Sequence[str] | str | None) -> ConfigDict:

@@ -20,7 +20,7 @@ from torch.distributed import destroy_process_group, init_process_group, is_init
 from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
-from ssod.checks.settings import check_dicts_of, check_settings_of
+from ssod.checks.settings import check_dicts_of, check_options, check_settings_of
 from ssod.config_parts import transforms_in
 from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
@@ -129,8 +129,10 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
         options: The values, with dotted keys.
 
     Raises:
-        ValueError: If a key leads into a list that is not as long, or into what is no dict.
+        ValueError: If nothing reads a key, or it leads into a list that is not as long, or into
+            what is no dict.
     """
+    check_options(cfg, options)
     try:
         cfg.merge_from_dict(dict(options))
     except (KeyError, TypeError) as error:

@@ -54,9 +54,15 @@ def test_training(trained):
     assert (summary['iterations'], summary['teacher_mAP'] is None) == (2, False)
     # There is nothing left to do.
     options = {**SHORT, 'visualizer.name': f'{place}/again'}
-    again = ssod.train(CONFIG, data, str(place), options, resume=True)
-    assert again['iterations'] == 2
-    assert (place / 'iter_2.pth').exists()
+    last = place / 'iter_2.pth'
+    for resume, amp in ((True, False), (last, True)):
+        again = ssod.train(
+            CONFIG, data, str(place), options, resume=resume, amp=amp, auto_scale_lr=amp
+        )
+        assert again['iterations'] == 2
+        assert last.exists()
+        written = (place / CONFIG.name).read_text()
+        assert ('Bfloat16OptimWrapper' in written) == amp
 
 
 def test_a_training_that_is_not_summed_up_is_refused(trained, tmp_path):

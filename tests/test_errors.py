@@ -111,6 +111,30 @@ def test_the_environment_asks_for_tracebacks(monkeypatch):
         build_schedule({'type': 'no'})
 
 
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def break_by_an_interruption():
+    try:
+        interrupt()
+    except BaseException:
+        # As mmengine's formatter of configs does.
+        raise SyntaxError('Failed to format the config file') from None
+
+
+@pytest.mark.parametrize('interruption', [interrupt, break_by_an_interruption])
+def test_an_interruption_is_one_line(capsys, monkeypatch, interruption):
+    with pytest.raises(SystemExit) as left, errors_in_one_line():
+        interruption()
+    assert left.value.code == 130
+    told = capsys.readouterr().err
+    assert told == 'interrupted; what was saved stays, and a training goes on with --resume\n'
+    monkeypatch.setenv('SSOD_TRACEBACK', '1')
+    with pytest.raises((KeyboardInterrupt, SyntaxError)), errors_in_one_line():
+        interruption()
+
+
 def test_nothing_happens_without_an_error():
     with errors_in_one_line():
         done = True

@@ -73,3 +73,14 @@ def test_wrong_labels_are_named_before_they_are_parted(tmp_path):
     with pytest.raises(ValueError, match=r'labels.json: 5 images have the id 1; give each'):
         part_validation(labels, tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
+
+
+def test_what_is_not_given(cfg, data, tmp_path):
+    with pytest.raises(ValueError, match='names images, but OwnData.images is None; give their'):
+        use_data(cfg, OwnData(data.labeled, unlabeled=tmp_path, val=data.val))
+    with pytest.raises(ValueError, match='digits10pct.py learns from unlabelled images, too, but'):
+        use_data(cfg, OwnData(data.labeled, tmp_path, val=data.val))
+    alone = Config.fromfile('configs/supervised_fasterrcnn_digits10pct.py')
+    alone.work_dir = str(tmp_path)
+    use_data(alone, OwnData(data.labeled, tmp_path, val=data.val))
+    assert len(alone.train_dataloader.dataset.datasets) == 1

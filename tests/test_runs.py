@@ -60,13 +60,14 @@ def test_options_replace_the_configs_values():
 def test_paths_among_the_options(tmp_path):
     source = {'type': 'UnlabeledFolder', 'data_root': Path('photos')}
     own = {'files': [Path('a'), (Path('b'), 2)]}
-    options = {'load_from': Path('best.pth'), 'unlabeled': source, 'own': own}
+    options = {'load_from': Path('best.pth'), 'custom_hooks': [source, own]}
     cfg = runs.load_config(CONFIG, options=options)
     cfg.dump(tmp_path / 'dumped.py')
     # As texts they can be read again.
     again = Config.fromfile(tmp_path / 'dumped.py')
     assert again.load_from == cfg.load_from == 'best.pth'
-    assert (again.unlabeled.data_root, again.own.files) == ('photos', ['a', ('b', 2)])
+    source, own = again.custom_hooks
+    assert (source.data_root, own.files) == ('photos', ['a', ('b', 2)])
 
 
 @pytest.mark.parametrize(

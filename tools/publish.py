@@ -1,6 +1,7 @@
 """Write a trained teacher as a plain mmdet detector: a checkpoint and a config.
 
-mmdet's DetInferencer, init_detector and tools take both where ssod is not installed.
+mmdet's DetInferencer, init_detector and tools take both where ssod is not installed, if mmcv has
+its compiled operators; where it has none, import ssod first.
 
 Examples:
     python tools/publish.py configs/mt_fasterrcnn_coco10pct.py work_dirs/.../iter_180000.pth

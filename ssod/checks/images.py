@@ -102,7 +102,10 @@ def check_looks(report: Report, looks: Sequence[Look], max_share: float) -> list
     ]
     if unlabeled and len(broken) > max_share * len(looks):
         what = f'{len(broken):,} of {len(looks):,} images are broken'
-        remedy = f'training stops at more than max_share={max_share:g}: mend or remove them'
+        remedy = (
+            f'training stops at more than {max_share:g} of them: mend or remove them, or raise '
+            f'default_hooks.broken_images.max_share'
+        )
         findings.append(Finding('error', file, what, remedy))
     faults = defaultdict(list)
     for look in looks:

@@ -1,7 +1,7 @@
 """Checks of the settings in a config that nobody looks at before they do harm."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -77,6 +77,48 @@ def check_settings_of(cfg: Config) -> None:
             f'{file}: load_from is {start!r}, but must be the file or URL of one checkpoint'
         )
     _check_ratio(cfg, file)
+
+
+def check_options(cfg: Config, options: Iterable[str]) -> None:
+    """Refuse options that nothing reads.
+
+    Args:
+        cfg: The config that they are to change.
+        options: Their keys, dotted.
+
+    Raises:
+        ValueError: Names the first of them, and the place that may be meant.
+    """
+    read = {name: value for name, value in cfg.to_dict().items() if name in KNOWN}
+    for option in options:
+        name, _, rest = option.partition('.')
+        if name in KNOWN:
+            continue
+        # Training before the rest, and the shortest way there.
+        places = sorted(
+            _places_of(name, read),
+            key=lambda place: (not place.startswith('train'), place.count('.'), place),
+        )
+        hint = 'write the whole place, as in train_cfg.max_iters'
+        if name in cfg:
+            hint = f'{name} is a variable, used up as the file is read; {hint}'
+        elif places:
+            hint = 'did you mean ' + '.'.join(filter(None, (places[0], rest))) + '?'
+        raise ValueError(f'{cfg.filename}: nobody reads the option {option!r}; {hint}')
+
+
+def _places_of(name: str, value: Any, where: tuple[str, ...] = ()) -> Iterator[str]:
+    """Where in a config a setting or a type is called ``name``, dotted."""
+    if isinstance(value, Mapping):
+        if value.get('type') == name:
+            yield '.'.join(where)
+        for key, inner in value.items():
+            if key == name and where:
+                yield '.'.join((*where, key))
+            yield from _places_of(name, inner, (*where, str(key)))
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from _places_of(name, inner, (*where, str(place)))
 
 
 def check_dicts_of(cfg: Config) -> None:

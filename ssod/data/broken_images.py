@@ -63,9 +63,9 @@ class BrokenImagesHook(Hook):
         if len(self.paths) > self.max_share * self._total:
             raise ValueError(
                 f'{len(self.paths)} of {self._total} unlabelled images are broken, more than '
-                f'BrokenImagesHook.max_share={self.max_share:g}; the last one is '
-                f'{printable(path)}; remove them (tools/check_data.py lists them all) or raise '
-                f'max_share'
+                f'{self.max_share:g} of them; the last one is {printable(path)}; remove them '
+                f'(tools/check_data.py lists them all) or raise '
+                f'default_hooks.broken_images.max_share'
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

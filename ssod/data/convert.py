@@ -51,6 +51,8 @@ def read_labels(path: str | Path) -> LabeledSplits:
     path = Path(path)
     if path.suffix.lower() in YAML and path.is_file():
         return read_yolo(path)
+    if not path.exists():
+        raise FileNotFoundError(f'{path} does not exist; correct the path')
     if not path.is_dir():
         raise FileNotFoundError(
             f'{path} is neither a folder nor a data.yaml; give a Pascal VOC folder or a YOLO '

@@ -58,9 +58,10 @@ class OfflineTeacherHook(PiTeacherHook):
         super().before_train(runner)
         path = Path(self.ann_file or Path(runner.work_dir, NAME))
         if not path.is_file():
+            own = Path(runner.work_dir, Path(runner.cfg.filename or 'CONFIG').name)
             raise FileNotFoundError(
-                f'{path} does not exist; make it of a supervised run: python '
-                f'tools/pseudo_label.py CONFIG CHECKPOINT --out {path}'
+                f'{path} does not exist; make it with the checkpoint of a supervised run: python '
+                f'tools/pseudo_label.py {own} CHECKPOINT --out {path}'
             )
         classes = runner.train_dataloader.dataset.metainfo['classes']
         self._labels = StoredLabels(path, classes)

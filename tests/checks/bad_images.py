@@ -162,7 +162,7 @@ BAD_IMAGES = [
     (image(b'', 'unlabeled/0.png'), 'image',
      'warning: unlabeled/0.png: is empty: 0 bytes; get it anew, or remove it'),
     (both(*(image(b'', f'unlabeled/{i}.png') for i in range(3))), 'image',
-     'error: unlabeled.json: 3 of 4 images are broken; training stops at more than max_share=0.5:'),
+     'error: unlabeled.json: 3 of 4 images are broken; training stops at more than 0.5 of them:'),
     # --- Images of other kinds, which are loaded.
     (image(encode('PNG', 'L')), 'image',
      'warning: labeled.json: labeled/0.png has one channel; it is loaded as three equal ones'),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from ssod.checks.settings import check_settings_of
+from ssod.checks.settings import check_options, check_settings_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,3 +139,27 @@ def with_settings(whole, settings):
             part = part.setdefault(key, {})
         part[name] = value
     return cfg
+
+
+@pytest.mark.parametrize(
+    ('option', 'told'),
+    [
+        ('max_iters', 'did you mean train_cfg.max_iters?'),
+        ('batch_size', 'did you mean train_dataloader.batch_size?'),
+        ('lr', 'did you mean optim_wrapper.optimizer.lr?'),
+        ('sampler.source_ratio', 'did you mean train_dataloader.sampler.source_ratio?'),
+        # By the type as well, and within lists.
+        ('SummaryHook.num_images', 'did you mean default_hooks.summary.num_images?'),
+        ('LinearLR.end', 'did you mean param_scheduler.0.end?'),
+        # What the file itself was written with.
+        ('scenes.train_images', 'scenes is a variable, used up as the file is read; write the'),
+        ('nonsense', 'write the whole place, as in train_cfg.max_iters'),
+    ],
+)
+def test_options_that_nobody_reads(option, told):
+    cfg = Config.fromfile('configs/mt_fasterrcnn_digits10pct.py')
+    cfg.scenes = dict(train_images=3)
+    check_options(cfg, ['train_cfg.max_iters', 'custom_hooks', 'load_from'])
+    with pytest.raises(ValueError) as refused:
+        check_options(cfg, ['train_cfg.max_iters', option])
+    assert f'digits10pct.py: nobody reads the option {option!r}; {told}' in str(refused.value)

@@ -210,8 +210,8 @@ def test_it_is_told_in_one_line(voc, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('name', 'error', 'message'),
     [
-        ('none', FileNotFoundError, 'none is neither a folder nor a data.yaml'),
-        ('none.yaml', FileNotFoundError, 'none.yaml is neither a folder nor a data.yaml'),
+        ('none', FileNotFoundError, 'none does not exist; correct the path'),
+        ('none.yaml', FileNotFoundError, 'none.yaml does not exist; correct the path'),
         ('empty', FileNotFoundError, 'no image in .*empty or its sub-folders'),
         # Images alone, or two files of which none is called data.yaml.
         ('images', ValueError, r'images has neither one data.yaml \(YOLO\) nor XML files'),

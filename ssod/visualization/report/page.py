@@ -93,8 +93,8 @@ class Validated:
 
 
 MADE_BY_RUNS = ('*/vis_data', '*/*.log', '*.pth', 'summary.json')
-"""What there is in the folder of a run; where there is none of it, no program is taken for a config
-and executed."""
+"""What there is in the folder of a run; of another one, unless it is empty, there is no page, nor
+is a program in it taken for a config and executed."""
 
 
 def write_report(
@@ -122,7 +122,7 @@ def write_report(
     path = Path(path or root / 'report.html')
     check_page(path)
     is_run = any(next(root.glob(made), None) for made in MADE_BY_RUNS)
-    if not is_run and next(root.glob('*.py'), None):
+    if not is_run and root.is_dir() and any(root.iterdir()):
         raise ValueError(f'{root} is not the folder of a run, which has logs or checkpoints')
     run = read_run(root)
     write_page(path, 'report.html', _content(run))

@@ -1,9 +1,11 @@
 """Parameters in as few groups as there are settings."""
 
+import logging
+
 import pytest
 import torch
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from mmengine.optim.optimizer import default_constructor
+from mmengine.logging import MMLogger
 from torch import nn
 
 PARAMWISE = dict(custom_keys=dict(backbone=dict(lr_mult=0.25)), bias_decay_mult=0.0)
@@ -38,16 +40,36 @@ def test_one_group_for_each_setting():
     }
 
 
-def test_frozen_parts_are_not_logged_by_each_parameter(monkeypatch):
-    logged = []
-    monkeypatch.setattr(
-        default_constructor, 'print_log', lambda text, *_, **__: logged.append(text)
-    )
-    optimizer(model(), 'DefaultOptimWrapperConstructor')
-    assert any('frozen.weight is skipped' in text for text in logged)
-    logged.clear()
-    optimizer(model(), 'MergedGroupsConstructor')
-    assert not any('frozen' in text for text in logged)
+def logged(constructor):
+    """What the log says of a model's optimizer."""
+    lines = []
+
+    class Lines(logging.Handler):
+        def emit(self, record):
+            lines.append(record.getMessage())
+
+    logger, handler = MMLogger.get_current_instance(), Lines()
+    logger.addHandler(handler)
+    try:
+        optimizer(model(), constructor)
+    finally:
+        logger.removeHandler(handler)
+    return lines
+
+
+def test_a_line_for_each_group_and_none_for_each_parameter():
+    theirs = logged('DefaultOptimWrapperConstructor')
+    assert any('frozen.weight is skipped' in line for line in theirs)
+    assert any(line.startswith('paramwise_options -- backbone.weight:lr') for line in theirs)
+    told = 'optimizer: 2 parameters with lr'
+    ours = [line for line in logged('MergedGroupsConstructor') if 'parameter' in line]
+    assert ours == [
+        f'{told} 0.1, weight_decay 0.1',
+        f'{told} 0.4, weight_decay 0.1',
+        f'{told} 0.4, weight_decay 0',
+    ]
+    # The log is not left without what others say.
+    assert logged('DefaultOptimWrapperConstructor') == theirs
 
 
 def test_steps_are_those_of_single_groups():

@@ -1,7 +1,9 @@
 """What is inside a config, and its parts that go together."""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -24,6 +26,36 @@ def require_parts(cfg: Config, name: str, parts: Sequence[str]) -> None:
     for part in parts:
         if part not in cfg:
             raise ValueError(f'{name}: has no {part}; name the whole config of a training')
+
+
+def use_own_folder(cfg: Config, file: Path) -> None:
+    """Let the config that lies in a run's folder name its files there.
+
+    The folder may have been renamed, moved or copied since, or is looked at from another place.
+
+    Args:
+        cfg: The config; it is changed.
+        file: Where it was read.
+    """
+    here, before = file.parent, cfg.get('work_dir')
+    is_run = any(next(here.glob(made), None) for made in ('*/vis_data', '*.pth'))
+    if not (is_run and isinstance(before, str)):
+        return
+    if os.path.realpath(before) == os.path.realpath(here):
+        return
+    for name, value in cfg.items():
+        cfg[name] = _moved(value, before.rstrip('/'), str(here))
+
+
+def _moved(value: Any, before: str, here: str) -> Any:
+    """A value with another folder in all paths that lie in the one before."""
+    if isinstance(value, dict):
+        return {key: _moved(inner, before, here) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(inner, before, here) for inner in value)
+    if isinstance(value, str) and (value == before or value.startswith(f'{before}/')):
+        return here + value[len(before) :]
+    return value
 
 
 def dicts_in(value: Any) -> Iterator[ConfigDict]:

@@ -21,7 +21,7 @@ from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
 from ssod.checks.settings import check_dicts_of, check_options, check_settings_of
-from ssod.config_parts import transforms_in
+from ssod.config_parts import transforms_in, use_own_folder
 from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
@@ -112,13 +112,15 @@ def _read(path: str | Path) -> Config:
             f'{", ".join(CONFIGS)}; where a checkpoint is asked for too, it comes second'
         )
     try:
-        return Config.fromfile(path)
+        cfg: Config = Config.fromfile(path)
     except SyntaxError as error:
         text = (error.text or '').strip()
         raise ValueError(
             f'config {path}, or one that it is based on: {error.msg} in line {error.lineno}, '
             f'{text!r}; correct it'
         ) from None
+    use_own_folder(cfg, Path(path))
+    return cfg
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:

@@ -1,9 +1,11 @@
 """Parts of a config that go together."""
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
-from ssod.config_parts import absolute_crop, scale_sizes, transforms_in
+from ssod.config_parts import absolute_crop, scale_sizes, transforms_in, use_own_folder
 
 
 def config(*steps):
@@ -76,3 +78,28 @@ def test_lists_of_transforms_are_found_inside_of_others():
         ['Resize', 'TwoViews'],
         ['Resize', 'RandomCrop'],
     ]
+
+
+@pytest.mark.parametrize('mark', ['20250101_000000/vis_data', 'iter_9.pth'])
+def test_a_run_that_was_moved_has_its_files_beside_it(tmp_path, mark):
+    own = dict(ann_file='work_dirs/a/val.json', data_prefix=dict(img='pictures/'))
+    settings = dict(work_dir='work_dirs/a', load_from='work_dirs/ab/x.pth', data=[own, (1, None)])
+    cfg = Config(settings)
+    # Not the folder of a run: somebody's own config.
+    use_own_folder(cfg, tmp_path / 'a.py')
+    assert cfg.to_dict() == settings
+    (tmp_path / mark).mkdir(parents=True)
+    use_own_folder(cfg, tmp_path / 'a.py')
+    assert cfg.work_dir == str(tmp_path)
+    assert cfg.load_from == 'work_dirs/ab/x.pth'
+    moved = dict(own, ann_file=f'{tmp_path}/val.json')
+    assert cfg.data == [moved, (1, None)]
+
+
+def test_a_run_that_was_not_moved_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'work_dirs/a/1/vis_data').mkdir(parents=True)
+    cfg = Config(dict(work_dir='work_dirs/a', file='work_dirs/a/val.json'))
+    for place in (Path('work_dirs/a'), tmp_path / 'work_dirs/a'):
+        use_own_folder(cfg, place / 'a.py')
+        assert (cfg.work_dir, cfg.file) == ('work_dirs/a', 'work_dirs/a/val.json')

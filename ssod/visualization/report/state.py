@@ -13,6 +13,7 @@ from mmdet.registry import HOOKS
 from mmengine.config import Config
 
 from ssod.checkpoints import latest_checkpoint
+from ssod.config_parts import use_own_folder
 from ssod.teachers.hook import TeacherHook
 from ssod.visualization.curves import MAP, Record, read_scalars, teacher_begin, values_of
 
@@ -116,6 +117,7 @@ def read_run(work_dir: str | os.PathLike[str]) -> Run:
     if config is not None:
         try:
             cfg, problem = Config.fromfile(config), ''
+            use_own_folder(cfg, config)
         # A config is a program, which can fail in any way.
         except Exception as error:
             problem = f'{config.name} cannot be read: {error}'

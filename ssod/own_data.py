@@ -115,11 +115,6 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
     quality = cfg.default_hooks.get('quality')
     if quality is not None:
         quality.ann_file = None if data.truth is None else str(data.truth)
-    elif data.truth is not None:
-        raise ValueError(
-            f'{cfg.filename}: default_hooks.quality is None, so that nothing looks at the truth '
-            f'{data.truth}; give one of them alone'
-        )
     for part in dicts_in(cfg.default_hooks.get('teacher')):
         if part.get('type') == 'FrequencySelector':
             part.update(ann_file=str(labeled), classes=classes)

@@ -1,10 +1,13 @@
 """Own data in configs whose data sets and scores are not as simple as in ours."""
 
+from dataclasses import replace
+
 import pytest
 from mmengine.config import Config, ConfigDict
 
 from ssod.data.coco_json import write_json
 from ssod.own_data import OwnData, part_validation, use_data, use_folder
+from ssod.runs import load_config
 
 CONFIG = 'configs/mt_fasterrcnn_digits10pct.py'
 
@@ -59,11 +62,13 @@ def test_a_plain_detectors_config(cfg, data):
 
 def test_truth_that_nothing_looks_at(cfg, data, tmp_path):
     cfg.default_hooks.quality = None
-    use_data(cfg, data)
-    truth = OwnData(data.labeled, tmp_path, tmp_path, data.val, truth=tmp_path / 'truth.json')
+    truth = replace(data, truth=tmp_path / 'truth.json')
+    # As a study does, whose methods are not all ours.
+    use_data(cfg, truth)
+    options = {'default_hooks.quality': None}
     told = r'default_hooks.quality is None, so that nothing looks at the truth .*truth.json'
     with pytest.raises(ValueError, match=told):
-        use_data(cfg, truth)
+        load_config(CONFIG, tmp_path, options, data=truth, fit=False)
 
 
 def test_wrong_labels_are_named_before_they_are_parted(tmp_path):

@@ -18,9 +18,11 @@ from mmdet.models.dense_heads import (
 )
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.dense_heads.gfl_head import Integral
+from mmdet.models.detectors import semi_base, soft_teacher
 from mmdet.models.layers.transformer import ConditionalDetrTransformerDecoder
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.registry import HOOKS
+from mmdet.structures.bbox import bbox_project
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -55,11 +57,22 @@ class PreciseIntegral(Integral):
 
 @HOOKS.register_module()
 class PrecisePlacesHook(Hook):
-    """Let a detector that is not ours have float32 boxes at mixed precision, as ours do."""
+    """Let mmdet's own methods have float32 boxes at mixed precision, as ours do.
+
+    They carry boxes from view to view by a product of matrices, which autocast would round: in
+    bfloat16 to whole pixels above 128, and to pairs of them above 256.
+    """
 
     def before_run(self, runner: Runner) -> None:
         """See :func:`keep_places_precise`."""
         keep_places_precise(runner.model)
+        semi_base.bbox_project = soft_teacher.bbox_project = _project
+
+
+def _project(boxes: Tensor, homography: Tensor, img_shape: tuple[int, int]) -> Tensor:
+    """Mmdet's ``bbox_project`` outside autocast."""
+    with torch.autocast(boxes.device.type, enabled=False):
+        return bbox_project(boxes.float(), homography.float(), img_shape)
 
 
 class _PreciseLosses:

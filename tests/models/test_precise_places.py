@@ -9,8 +9,10 @@ import torch
 from mmcv.ops import MultiScaleDeformableAttention
 from mmdet.models.dense_heads import TOODHead
 from mmdet.models.dense_heads.gfl_head import Integral
+from mmdet.models.detectors import semi_base, soft_teacher
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_project
 from mmengine.hub import get_config
 from torch import nn
 
@@ -117,3 +119,16 @@ def test_the_hook_sees_to_all_detectors_of_a_model():
     logits = torch.randn(50, 68, generator=torch.manual_seed(0))
     with torch.autocast('cpu', dtype=torch.bfloat16):
         assert [pair[name][0](logits).dtype for name in pair] == [torch.float32] * 2
+
+
+def test_mmdets_methods_carry_boxes_without_rounding(monkeypatch):
+    for module in (semi_base, soft_teacher):
+        monkeypatch.setattr(module, 'bbox_project', module.bbox_project)
+    boxes = torch.tensor([[130.3, 20.7, 300.6, 99.9]])
+    moved = torch.tensor([[0.937, 0.0, 3.3], [0.0, 0.937, 0.0], [0.0, 0.0, 1.0]])
+    expected = bbox_project(boxes, moved, (400, 400))
+    PrecisePlacesHook().before_run(SimpleNamespace(model=nn.ModuleList()))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert (bbox_project(boxes, moved, (400, 400)) - expected).abs().max() > 0.3
+        for module in (semi_base, soft_teacher):
+            assert torch.equal(module.bbox_project(boxes, moved, (400, 400)), expected)

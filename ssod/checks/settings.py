@@ -95,7 +95,7 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
         if name in KNOWN:
             continue
         # Training before the rest, and the shortest way there.
-        places = sorted(
+        places = [known for known in KNOWN if _is_slip(name, known)] or sorted(
             _places_of(name, read),
             key=lambda place: (not place.startswith('train'), place.count('.'), place),
         )

@@ -148,7 +148,8 @@ def with_settings(whole, settings):
         ('batch_size', 'did you mean train_dataloader.batch_size?'),
         ('lr', 'did you mean optim_wrapper.optimizer.lr?'),
         ('sampler.source_ratio', 'did you mean train_dataloader.sampler.source_ratio?'),
-        # By the type as well, and within lists.
+        # A slip, and by the type as well, and within lists.
+        ('trian_cfg.max_iters', 'did you mean train_cfg.max_iters?'),
         ('SummaryHook.num_images', 'did you mean default_hooks.summary.num_images?'),
         ('LinearLR.end', 'did you mean param_scheduler.0.end?'),
         # What the file itself was written with.

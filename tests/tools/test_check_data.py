@@ -189,7 +189,7 @@ def test_data_that_were_made(digits, tmp_path, monkeypatch, capsys):
         ([CONFIG, '--workers', '0'], "error: argument --workers: '0' is no integer of at least 1"),
         (
             [CONFIG, '--cfg-options', 'trian_cfg.max_iters=2'],
-            "nobody reads the setting 'trian_cfg'; did you mean 'train_cfg'?",
+            "nobody reads the option 'trian_cfg.max_iters'; did you mean train_cfg.max_iters?",
         ),
     ],
 )

@@ -96,15 +96,21 @@ def load_config(
             fit_config(cfg, options, machine_at_hand(launcher), starts=data_dir is None)
     merge_options(cfg, options)
     check_dicts_of(cfg)
-    if data is not None and data.truth is not None and not cfg.default_hooks.get('quality'):
-        raise ValueError(
-            f'{cfg.filename}: default_hooks.quality is None, so that nothing looks at the truth '
-            f'{data.truth}; give one of them alone'
-        )
+    if data is not None:
+        _refuse_useless_truth(cfg, data)
     cfg.work_dir, cfg.launcher = place, launcher
     if launcher != 'none' and not torch.cuda.is_available():
         _use_cpu_ranks(cfg)
     return cfg
+
+
+def _refuse_useless_truth(cfg: Config, data: OwnData) -> None:
+    """Refuse the truth of unlabelled images where nothing looks at it."""
+    if data.truth is not None and not cfg.default_hooks.get('quality'):
+        raise ValueError(
+            f'{cfg.filename}: default_hooks.quality is None, so that nothing looks at the truth '
+            f'{data.truth}; give one of them alone'
+        )
 
 
 def _read(path: str | Path) -> Config:

@@ -164,13 +164,14 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         """
         roi_head = self.student.roi_head
         head, cfg = roi_head.bbox_head, self.student.train_cfg.rcnn
+        # Before the student looks at them, so that both do not need memory at a time.
+        background = self._background(of_classes, strong)
         rois = bbox2roi([r.priors for r in of_classes])
         placed = bbox2roi([r.pos_priors for r in of_boxes])
         found = roi_head._bbox_forward(features, torch.cat([rois, placed]))
         scores, boxes = found['cls_score'], found['bbox_pred']
 
         labels, weights, *_ = head.get_targets(of_classes, cfg)
-        background = self._background(of_classes, strong)
         weights = torch.where(labels == head.num_classes, background.to(weights.dtype), weights)
         scores = scores[: len(rois)]
         losses: Losses = head.loss(scores, None, rois, labels, weights, None, None)
@@ -189,12 +190,12 @@ class SoftTeacherDetector(SemiSupervisedDetector):
     def _background(self, sampled: list[SamplingResult], strong: list[DetDataSample]) -> Tensor:
         """The teacher's probability that regions of the strong views are background, (N,)."""
         rois = []
-        for result, sample in zip(sampled, strong, strict=True):
-            view = sample.weak_view
+        # Taken out of the samples, which live until the backward pass is done.
+        views = [sample.pop('weak_view') for sample in strong]
+        for result, view in zip(sampled, views, strict=True):
             boxes = project_boxes(result.priors, view.from_strong, view.img_shape)
             rois.append(torch.cat([boxes.new_full((len(boxes), 1), view.index), boxes], dim=1))
-        features = strong[0].weak_view.features
-        found = self.teacher.roi_head._bbox_forward(features, torch.cat(rois))
+        found = self.teacher.roi_head._bbox_forward(views[0].features, torch.cat(rois))
         return found['cls_score'].float().softmax(dim=1)[:, -1]
 
 

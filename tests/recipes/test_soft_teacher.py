@@ -1,6 +1,7 @@
 """Soft Teacher, against mmdet's own on the same weights, batch and random draws."""
 
 import copy
+import weakref
 
 import numpy as np
 import pytest
@@ -178,7 +179,8 @@ def test_background_counts_as_much_as_the_teacher_says():
         torch.nn.init.zeros_(head.weight)
         head.bias.data[:] = torch.tensor([0.0] * 10 + [bias])
         torch.manual_seed(0)
-        return model.pseudo_loss(features, inputs, samples)['loss_cls'].item()
+        once = [sample.new() for sample in samples]
+        return model.pseudo_loss(features, inputs, once)['loss_cls'].item()
 
     assert loss(0.0) == pytest.approx(loss(5.0), rel=1e-4)
     assert loss(0.0) > 0
@@ -197,6 +199,17 @@ def test_hardly_anything_to_learn(kept):
     # Every parameter takes part, or the other ranks would wait for its gradient.
     assert [n for n, g in gradients.items() if g is None] == []
     assert all(g.isfinite().all() for g in gradients.values())
+
+
+def test_the_teachers_features_are_gone_before_the_backward_pass():
+    model = build()
+    data = batch()
+    strong = teach(model, data)
+    features = [weakref.ref(level) for level in strong[0].weak_view.features]
+    assert all(level() is not None for level in features)
+    losses = losses_of(model, data)
+    assert losses['pseudo_loss_cls'].requires_grad
+    assert all(level() is None for level in features)
 
 
 def test_the_teacher_has_no_gradient():

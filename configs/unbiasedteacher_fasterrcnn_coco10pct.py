@@ -11,6 +11,7 @@ model = dict(
     detector=dict(
         backbone=dict(norm_cfg=dict(requires_grad=False)),
         roi_head=dict(bbox_head=dict(loss_cls=focal)),
+        train_cfg=dict(rpn=dict(sampler=dict(pos_fraction=0.25))),
     ),
     pseudo_weight=4.0,
     pseudo_factors=dict(loss_rpn_bbox=0.0, loss_bbox=0.0),

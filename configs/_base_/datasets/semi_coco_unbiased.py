@@ -1,19 +1,19 @@
-# COCO as Unbiased Teacher sees it: labelled images weakly and strongly changed, no geometry beyond.
-_base_ = './semi_coco.py'
+# COCO as Unbiased Teacher sees it: both views resized and flipped alike, labelled images seen as both.
+_base_ = './semi_coco_dense.py'
 
-weak = _base_.weak
+common = _base_.common
 jitter = dict(type='PhotoMetricDistortion', swap_channels=False)
 # Grey first: it makes bytes of what it gets, and colours that are brighter than white would wrap.
-colours = [
+strong = [
     dict(type='RandomGrayscale', prob=0.2, keep_channels=True),
     dict(type='RandomApply', transforms=[jitter], prob=0.8),
     dict(type='GaussianBlur', prob=0.5, sigma=(0.1, 2.0)),
+    dict(type='RandomErasing', n_patches=(0, 3), ratio=(0.15, 0.45)),
 ]
-strong = [*weak, *colours, dict(type='RandomErasing', n_patches=(0, 3), ratio=(0.15, 0.45))]
 labeled, unlabeled = _base_.labeled, _base_.unlabeled
-view = dict(type='LabeledView', transforms=weak)
+view = dict(type='LabeledView', transforms=common)
 labeled_weak = dict(labeled, pipeline=[*labeled.pipeline[:2], view])
-view = dict(type='LabeledView', transforms=strong)
+view = dict(type='LabeledView', transforms=[*common, *strong])
 labeled_strong = dict(labeled, pipeline=[*labeled.pipeline[:2], view])
 unlabeled.pipeline[1].strong = strong
 sources = [labeled_weak, labeled_strong, unlabeled]

@@ -235,6 +235,20 @@ def test_three_patches_at_most(name):
     assert {len(erasing._get_patches((90, 120))) for _ in range(200)} == {0, 1, 2, 3}
 
 
+def test_unbiased_teachers_views_share_their_geometry():
+    """As in its code, whose strong view is the weak one in other colours."""
+    cfg = load('unbiasedteacher_fasterrcnn_coco10pct.py')
+    weak, strong, unlabeled = cfg.train_dataloader.dataset.datasets
+    views = unlabeled.pipeline[1]
+    assert [step.type for step in views.common] == ['RandomChoiceResize', 'RandomFlip']
+    assert min(views.common[0].scales) == (1333, 640)
+    assert views.weak == []
+    assert not {'RandomResize', 'RandomFlip'} & {step.type for step in views.strong}
+    assert weak.pipeline[2].transforms == views.common
+    assert strong.pipeline[2].transforms == [*views.common, *views.strong]
+    assert cfg.model.detector.train_cfg.rpn.sampler.pos_fraction == 0.25
+
+
 def test_the_jitter_leaves_channels_in_their_order():
     strong = load('unbiasedteacher_fasterrcnn_coco10pct.py').strong
     jitter = next(step for step in strong if step.type == 'RandomApply').transforms[0]

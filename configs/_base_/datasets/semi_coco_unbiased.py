@@ -1,4 +1,4 @@
-# COCO as Unbiased Teacher sees it: both views resized and flipped alike, labelled images seen as both.
+# COCO as Unbiased Teacher sees it: views share their geometry, labelled images are seen as both.
 _base_ = './semi_coco_dense.py'
 
 common = _base_.common

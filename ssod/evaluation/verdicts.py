@@ -23,7 +23,7 @@ class Verdict(NamedTuple):
     Args:
         kind: ``right``; ``wrong class``: on an object of another class; ``wrong place``: beside an
             object; ``found twice``: on one that a surer box has found; ``background``: on nothing;
-            ``ignored``: on a crowd, which is neither right nor wrong.
+            ``ignored``: on a crowd of its class, which is neither right nor wrong.
         truth: Number of the true box that it is on or beside; ``None`` if there is none.
     """
 
@@ -42,7 +42,8 @@ def judge(
     Args:
         found: With ``bboxes`` (N, 4), ``scores`` (N,) and ``labels`` (N,).
         truth: With ``bboxes`` (M, 4) and ``labels`` (M,).
-        crowds: True boxes that are ignored; a detection of which half lies in one is.
+        crowds: True boxes that are ignored; a detection of which half lies in one of its class
+            is, as in COCO's scores.
 
     Returns:
         A verdict for each detection, in the order of ``found``.
@@ -78,9 +79,10 @@ def _wrong(overlap: float, same: bool) -> Kind:
 
 
 def _inside(found: InstanceData, crowds: InstanceData | None) -> list[bool]:
-    """Whether half of each detection lies in a crowd."""
+    """Whether half of each detection lies in a crowd of its class."""
     if crowds is None or not len(crowds) or not len(found):
         return [False] * len(found)
     shares = bbox_overlaps(found.bboxes.float(), crowds.bboxes.float(), mode='iof')
+    shares = shares * (found.labels[:, None] == crowds.labels)
     inside: list[bool] = (shares.amax(dim=1) >= FOUND).tolist()
     return inside

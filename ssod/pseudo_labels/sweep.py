@@ -64,7 +64,7 @@ class Sweep:
     """Collects the detections of labelled images.
 
     A box is right if it overlaps a truth of its class by half that no surer box has found; boxes on
-    crowds do not count.
+    crowds of their class do not count.
 
     Args:
         classes: Names of the classes, by label.

@@ -72,6 +72,9 @@ def test_verdicts(detections, truth, expected):
         ((A, 0.9, 0), [(A, 0)], 'right'),
         # A detection elsewhere is one.
         ((FAR, 0.9, 0), [], 'background'),
+        # So is one of another class, as in COCO's scores.
+        ((A, 0.9, 1), [], 'background'),
+        ((A, 0.9, 1), [(A, 0)], 'wrong class'),
     ],
 )
 def test_crowds(detection, truth, expected):

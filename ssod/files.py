@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -43,10 +44,14 @@ def remove_unfinished(directory: str | Path) -> None:
 
 
 def _flush_directory(directory: Path) -> None:
-    """Make a change of name last through a power cut."""
+    """Make a change of name last through a power cut, where the file system knows how to."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE mounts flush files alone.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -30,6 +31,20 @@ def test_a_failure_leaves_the_old_content(tmp_path, monkeypatch, step):
         write_whole(path, b'new')
     assert path.read_bytes() == b'old'
     assert os.listdir(tmp_path) == ['x.json']
+
+
+@pytest.mark.parametrize('code', [errno.EINVAL, errno.ENOTSUP])
+def test_file_systems_that_cannot_flush_a_directory(tmp_path, monkeypatch, code):
+    flush = os.fsync
+
+    def files_alone(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', files_alone)
+    write_whole(tmp_path / 'x.json', b'new')
+    assert (tmp_path / 'x.json').read_bytes() == b'new'
 
 
 def test_an_interruption_leaves_the_old_content(tmp_path, monkeypatch):

@@ -81,7 +81,10 @@ def add_own_data(parser: argparse.ArgumentParser) -> None:
     )
     own.add_argument('--images', type=Path, metavar='DIR', help='folder of what a JSON names')
     own.add_argument(
-        '--unlabeled', type=Path, metavar='DIR', help='folder of unlabelled images, or a COCO JSON'
+        '--unlabeled',
+        type=Path,
+        metavar='DIR',
+        help='folder of unlabelled images, or a COCO JSON; not for a config of labels alone',
     )
     own.add_argument(
         '--unlabeled-images',
@@ -118,7 +121,7 @@ def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnDa
     if args.labeled and not is_coco(args.labeled):
         # It knows its own images; the option is for what other JSONs name.
         images, others = args.labeled, args.images
-    given = {'labeled': args.labeled, 'images': images, 'unlabeled': args.unlabeled}
+    given = {'labeled': args.labeled, 'images': images}
     missing = [f'--{name}' for name, value in given.items() if value is None]
     if not missing:
         return OwnData(
@@ -130,7 +133,7 @@ def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnDa
             unlabeled_images=args.unlabeled_images or others,
             truth=args.truth,
         )
-    rest = (args.val, args.val_images, args.unlabeled_images, args.truth)
+    rest = (args.unlabeled, args.unlabeled_images, args.truth, args.val, args.val_images)
     if len(missing) < len(given) or any(rest):
         parser.error(f'own data need {missing[0]} too')
     return None

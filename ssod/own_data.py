@@ -101,8 +101,8 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
     if len(sources) > 1:
         if data.unlabeled is None:
             raise ValueError(
-                f'{cfg.filename} learns from unlabelled images, too, but OwnData.unlabeled is '
-                f'None; give their folder'
+                f'{cfg.filename} learns from unlabelled images, too, but OwnData.unlabeled '
+                f'(--unlabeled) is None; give their folder'
             )
         sources[-1] = _unlabeled(sources[-1], data.unlabeled, data, classes)
     images = data.val_images or data.images

@@ -76,6 +76,11 @@ def test_voc_and_yolo_know_their_images(labels):
     assert data.unlabeled == Path('c')
 
 
+def test_a_config_of_labels_alone_needs_no_unlabelled_images():
+    assert parsed('--labeled', 'a.json', '--images', 'b') == OwnData(Path('a.json'), Path('b'))
+    assert parsed('--labeled', 'voc') == OwnData(Path('voc'), Path('voc'))
+
+
 def test_voc_beside_a_json_of_other_images():
     data = parsed('--labeled', 'voc', '--images', 'b', '--unlabeled', 'c.json', '--val', 'd.json')
     assert (data.images, data.val_images, data.unlabeled_images) == (Path('voc'), *[Path('b')] * 2)
@@ -87,8 +92,6 @@ def test_voc_beside_a_json_of_other_images():
     ('arguments', 'missing'),
     [
         (['--labeled', 'a.json'], '--images'),
-        (['--labeled', 'a.json', '--images', 'a'], '--unlabeled'),
-        (['--labeled', 'voc'], '--unlabeled'),
         (['--unlabeled', 'c'], '--labeled'),
         (['--val', 'a.json'], '--labeled'),
         (['--val-images', 'a'], '--labeled'),

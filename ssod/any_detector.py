@@ -1,15 +1,19 @@
 """A mean teacher of any mmdet config: its detector and optimizer in the place of a config's own."""
 
+import inspect
 import logging
-from pathlib import Path
+from importlib.util import find_spec
 
-from mmdet.registry import DATASETS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.logging import print_log
 
+from ssod.checks.detectors import check_detector
 from ssod.config_parts import (
     dicts_in,
+    innermost,
+    read_config,
     require_parts,
     scale_sizes,
     set_number_of_classes,
@@ -30,19 +34,6 @@ QUICKER = {
     'SingleRoIExtractor': 'PyramidRoIExtractor',
 }
 """Parts that we have with the same numbers in less time."""
-UNFIT = {
-    'TridentFasterRCNN': 'makes three sets of features of each image',
-    'GARPNHead': 'predicts on one image at a time',
-    'GARetinaHead': 'predicts on one image at a time',
-    'CenterNet': 'wants to know padded borders, which views do not have',
-    'FastRCNN': 'has its proposals from a file',
-    'DynamicRoIHead': 'remembers what no checkpoint holds',
-    'CrowdDet': 'learns several objects of each region at once',
-    'SSDHead': "fails in mmdet's own predictions",
-}
-"""Detectors and heads that cannot be teachers, and why."""
-OF_MASKS = {'mask_head', 'panoptic_head', 'loss_mask'}
-"""Settings of detectors that learn masks."""
 
 
 def use_detector(cfg: Config, name: str) -> None:
@@ -105,27 +96,29 @@ def use_detector(cfg: Config, name: str) -> None:
 
 
 def _load(name: str) -> Config:
-    if '::' not in name:
-        if not Path(name).is_file():
-            raise FileNotFoundError(f"config {name} does not exist; mmdet's own begin with mmdet::")
-        return Config.fromfile(name)
+    package, _, path = name.partition('::')
+    if not path:
+        return read_config(name, "mmdet's own begin with mmdet::")
+    # mmengine would install a package of OpenMMLab's that is not there.
+    if not package.isidentifier() or find_spec(package) is None:
+        raise FileNotFoundError(
+            f"config {name} does not exist, for {package!r} is not installed; mmdet's own begin "
+            f'with mmdet::'
+        )
     try:
         return get_config(name)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AssertionError) as error:
         raise FileNotFoundError(f'config {name} does not exist: {error}') from None
 
 
 def _check(detector: ConfigDict, name: str) -> None:
+    if not isinstance(detector.get('type'), str):
+        raise ValueError(
+            f'{name}: its types are classes (read_base); take one of those with names of types'
+        )
     if 'detector' in detector:
         raise ValueError(f'{name}: {detector.type} has a detector inside; name the config of that')
-    if any(OF_MASKS & part.keys() for part in dicts_in(detector)):
-        raise ValueError(
-            f'{name}: {detector.type} learns masks, and pseudo-boxes have none; take a detector of '
-            f'boxes'
-        )
-    for part in dicts_in(detector):
-        if part.get('type') in UNFIT:
-            raise ValueError(f'{name}: {part.type} {UNFIT[part.type]}; take another detector')
+    check_detector(detector, name)
     kind = detector.get('data_preprocessor', {}).get('type')
     if kind != 'DetDataPreprocessor':
         raise ValueError(f'{name}: {detector.type} does not detect objects in images')
@@ -134,7 +127,7 @@ def _check(detector: ConfigDict, name: str) -> None:
 
 
 def _number_of_classes(cfg: Config) -> int:
-    labeled = cfg.train_dataloader.dataset.datasets[0]
+    labeled = innermost(cfg.train_dataloader.dataset.datasets[0])
     classes = labeled.get('metainfo', {}).get('classes')
     return len(classes or DATASETS.get(labeled.type).METAINFO['classes'])
 
@@ -153,6 +146,9 @@ def _use_optimizer(cfg: Config, theirs: Config) -> float:
     rate: float = wrapper.optimizer.lr * factor
     wrapper.optimizer.lr = rate
     wrapper.type = cfg.optim_wrapper.type
+    # Of mixed precision, which --amp is for.
+    for setting in ('loss_scale', 'dtype'):
+        wrapper.pop(setting, None)
     cfg.optim_wrapper = wrapper
     return rate
 
@@ -170,7 +166,17 @@ def _fit_images(cfg: Config, theirs: Config) -> tuple[int, int]:
 
 
 def _has_sigmoid(detector: ConfigDict) -> bool:
-    """Whether the head that predicts has sigmoids."""
+    """Whether the head that predicts has sigmoids.
+
+    One stage has them and two have a softmax, if the config leaves it to the head; what a loss has
+    that leaves it open, its class says.
+    """
     head = detector.get('roi_head', detector).bbox_head
     head = head[-1] if isinstance(head, list) else head
-    return bool(head.get('loss_cls', {}).get('use_sigmoid', False))
+    loss = head.get('loss_cls')
+    if loss is None:
+        return 'roi_head' not in detector
+    kind = MODELS.get(loss.type)
+    settings = inspect.signature(kind).parameters if kind else {}
+    default = settings['use_sigmoid'].default if 'use_sigmoid' in settings else False
+    return bool(loss.get('use_sigmoid', default))

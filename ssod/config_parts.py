@@ -8,8 +8,39 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+CONFIGS = ('.json', '.py', '.yaml', '.yml')
+"""What the names of configs end with."""
 RESIZES = {'Resize': 'scale', 'RandomResize': 'scale', 'RandomChoiceResize': 'scales'}
 """Transforms that say how large images are made, and in which setting: width and height."""
+
+
+def read_config(path: str | Path, hint: str) -> Config:
+    """A config's file as it is.
+
+    Args:
+        path: The file.
+        hint: What to do if it is not there.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is none by its name, or no Python.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config {path} does not exist; {hint}')
+    if Path(path).suffix not in CONFIGS:
+        raise ValueError(
+            f'config {path} is none by its name, which should end with one of '
+            f'{", ".join(CONFIGS)}; where a checkpoint is asked for too, it comes second'
+        )
+    try:
+        cfg: Config = Config.fromfile(path)
+    except SyntaxError as error:
+        text = (error.text or '').strip()
+        raise ValueError(
+            f'config {path}, or one that it is based on: {error.msg} in line {error.lineno}, '
+            f'{text!r}; correct it'
+        ) from None
+    return cfg
 
 
 def require_parts(cfg: Config, name: str, parts: Sequence[str]) -> None:
@@ -26,6 +57,13 @@ def require_parts(cfg: Config, name: str, parts: Sequence[str]) -> None:
     for part in parts:
         if part not in cfg:
             raise ValueError(f'{name}: has no {part}; name the whole config of a training')
+
+
+def innermost(source: ConfigDict) -> ConfigDict:
+    """The data set that holds the images, without others that are around it."""
+    while 'dataset' in source:
+        source = source.dataset
+    return source
 
 
 def use_own_folder(cfg: Config, file: Path) -> None:

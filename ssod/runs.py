@@ -21,7 +21,7 @@ from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
 from ssod.checks.settings import check_dicts_of, check_options, check_settings_of
-from ssod.config_parts import transforms_in, use_own_folder
+from ssod.config_parts import read_config, transforms_in, use_own_folder
 from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
@@ -39,8 +39,6 @@ MMENGINES = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler
 TIMEOUT = 3600
 """Seconds that ranks wait for the first one, which checks data, downloads and scores; NCCL's own
 ten minutes are too few."""
-CONFIGS = ('.json', '.py', '.yaml', '.yml')
-"""What the name of a config ends with."""
 
 
 def load_config(
@@ -73,7 +71,8 @@ def load_config(
         ValueError: If it is no config by its name or no Python, a part of it is no dict, the other
             config's detector is none that boxes can teach, or the labelled images have no classes.
     """
-    cfg = _read(path)
+    cfg = read_config(path, 'see configs/ for those that do')
+    use_own_folder(cfg, Path(path))
     check_dicts_of(cfg)
     if 'begun_from' in cfg:
         # A resumed run wrote it; who reads it does not go on with that run.
@@ -111,27 +110,6 @@ def _refuse_useless_truth(cfg: Config, data: OwnData) -> None:
             f'{cfg.filename}: default_hooks.quality is None, so that nothing looks at the truth '
             f'{data.truth}; give one of them alone'
         )
-
-
-def _read(path: str | Path) -> Config:
-    """A config's file as it is; raises as :func:`load_config` does."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'config {path} does not exist; see configs/ for those that do')
-    if Path(path).suffix not in CONFIGS:
-        raise ValueError(
-            f'config {path} is none by its name, which should end with one of '
-            f'{", ".join(CONFIGS)}; where a checkpoint is asked for too, it comes second'
-        )
-    try:
-        cfg: Config = Config.fromfile(path)
-    except SyntaxError as error:
-        text = (error.text or '').strip()
-        raise ValueError(
-            f'config {path}, or one that it is based on: {error.msg} in line {error.lineno}, '
-            f'{text!r}; correct it'
-        ) from None
-    use_own_folder(cfg, Path(path))
-    return cfg
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:

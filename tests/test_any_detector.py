@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from ssod import runs
 from ssod.any_detector import use_detector
 from ssod.checkpoints import load_checkpoint
+from ssod.checks.settings import check_settings_of
 
 CONFIG = Path(__file__).parents[1] / 'configs/mt_any_coco10pct.py'
 # Of each family its config, and where its classifiers (and what multiplies their scores) have
@@ -277,6 +278,18 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
     [
         ('mmdet::yolox/none.py', r'config mmdet::yolox/none\.py does not exist'),
         ('none.py', r"config none\.py does not exist; mmdet's own begin with mmdet::"),
+        ('mmde::yolox/none.py', "for 'mmde' is not installed; mmdet's own begin with mmdet::"),
+        ('::none.py', "for '' is not installed"),
+        ('torch::none.py', r'config torch::none\.py does not exist: .* package'),
+        (
+            'mmdet::glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
+            'GLIP wants to be',
+        ),
+        ('mmdet::lad/lad_r50-paa-r101_fpn_2xb8_coco_1x.py', 'LAD has a teacher of its own'),
+        (
+            'mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py',
+            'KnowledgeDistillationSingleStageDetector has a teacher of its own',
+        ),
         ('configs/_base_/models/mt_fcos_digits.py', 'has no train_dataloader; name the whole'),
         ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 'MaskRCNN learns masks'),
         (
@@ -305,6 +318,42 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
 def test_what_cannot_be_taught_is_refused(coco_cfg, name, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         use_detector(coco_cfg, name)
+
+
+def test_files_of_a_config_that_cannot_be_used(coco_cfg, tmp_path):
+    file = tmp_path / 'mine.py'
+    file.write_text('model = dict(type="x"')
+    with pytest.raises(ValueError, match=r'mine\.py, or one that it is based on: .* in line 1'):
+        use_detector(coco_cfg, str(file))
+    file.write_text(
+        'from mmdet.models import RetinaNet\n'
+        'model = dict(type=RetinaNet)\n'
+        'train_dataloader = optim_wrapper = test_dataloader = dict()\n'
+    )
+    with pytest.raises(ValueError, match='its types are classes'):
+        use_detector(coco_cfg, str(file))
+
+
+@pytest.mark.parametrize(
+    ('name', 'threshold'),
+    [
+        # What the head's class says where the config does not.
+        ('mmdet::free_anchor/freeanchor_r50_fpn_1x_coco.py', 0.4),
+        ('mmdet::autoassign/autoassign_r50-caffe_fpn_1x_coco.py', 0.4),
+        ('mmdet::gfl/gfl_r50_fpn_1x_coco.py', 0.4),
+        ('mmdet::detr/detr_r50_8xb2-150e_coco.py', 0.7),
+        ('mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py', 0.7),
+    ],
+)
+def test_thresholds_suit_the_kind_of_scores(coco_cfg, name, threshold):
+    use_detector(coco_cfg, name)
+    assert coco_cfg.default_hooks.teacher.selector.threshold == threshold
+
+
+def test_settings_of_mixed_precision_stay_behind(coco_cfg):
+    use_detector(coco_cfg, 'mmdet::yolo/yolov3_d53_8xb8-amp-ms-608-273e_coco.py')
+    assert set(coco_cfg.optim_wrapper) == {'type', 'optimizer', 'clip_grad'}
+    check_settings_of(coco_cfg)
 
 
 def test_the_work_directory_names_the_detector_and_options_win():

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
+from ssod.checks.detectors import check_detector
 from ssod.strict import check_keys
 
 KNOWN = (
@@ -77,6 +78,9 @@ def check_settings_of(cfg: Config) -> None:
             f'{file}: load_from is {start!r}, but must be the file or URL of one checkpoint'
         )
     _check_ratio(cfg, file)
+    detector = _value(cfg, 'model.detector')
+    if detector is not None:
+        check_detector(detector, f'{file}: model.detector')
 
 
 def check_options(cfg: Config, options: Iterable[str]) -> None:

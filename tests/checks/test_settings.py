@@ -86,6 +86,9 @@ def whole():
         ('train_cfg', 5, 'train_cfg is 5, but must be a dict'),
         ('optim_wrapper', [1], 'optim_wrapper is [1], but must be a dict'),
         ('train_dataloader.sampler', 5, 'train_dataloader.sampler is 5, but must be a dict'),
+        # Would be found after the burn-in.
+        ('model.detector.roi_head.mask_head', {'type': 'FCNMaskHead'}, 'FasterRCNN learns masks'),
+        ('model.detector.roi_head.type', 'DynamicRoIHead', 'model.detector: DynamicRoIHead rememb'),
         ('load_from', ['a', 'b'], "load_from is ['a', 'b'], but must be the file or URL of"),
         *(
             ('train_dataloader.sampler.source_ratio', ratio, f'source_ratio is {ratio}, but must')

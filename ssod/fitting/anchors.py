@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ssod.config_parts import validation_size
 from ssod.fitting.given import Given
-from ssod.fitting.images import resize_factor
+from ssod.fitting.images import at_training_size
 from ssod.fitting.measures import Labels
 
 COVERED = 0.5
@@ -96,8 +96,8 @@ def _candidates(setting: Mapping[str, Any], boxes: Boxes) -> Iterator[dict[str, 
         # The middle ratios of as many parts of the boxes.
         shares = (np.arange(number) + 0.5) / number
         quantiles = np.quantile(boxes[:, 1] / boxes[:, 0], shares, method='inverted_cdf')
-        rounded = [round(float(q), 2) for q in quantiles]
-        if len(set(rounded)) == number and rounded[0] > 0:
+        rounded = [_three_digits(float(q)) for q in quantiles]
+        if len(set(rounded)) == number:
             ratios.append({'ratios': rounded})
     for step in STEPS:
         for shapes in ratios:
@@ -129,7 +129,7 @@ def fit_anchors(cfg: Config, given: Given, labels: Labels) -> str | None:
     scale = validation_size(given.on(cfg))
     if setting is None or scale is None or given.names('anchor_generator') or not len(labels.boxes):
         return None
-    boxes = _at_training_size(labels, scale)
+    boxes = at_training_size(labels, scale)[:: max(1, len(labels.boxes) // JUDGED)]
     before = coverage(boxes, anchors_of(setting))
     changes = fitted_anchors(setting, boxes) if before < ENOUGH else {}
     after = coverage(boxes, anchors_of({**setting, **changes}))
@@ -148,15 +148,6 @@ def generator_of(detector: ConfigDict) -> ConfigDict | None:
             sizes = len(setting.get('scales') or range(setting.get('scales_per_octave', 1)))
             return setting if sizes * len(setting.ratios) > 1 else None
     return None
-
-
-def _at_training_size(labels: Labels, scale: tuple[int, int]) -> Boxes:
-    """The boxes as large as they are when scored, which is the middle of the training's sizes."""
-    step = max(1, len(labels.boxes) // JUDGED)
-    sizes = [(float(width), float(height)) for width, height in labels.sizes]
-    factors = np.array([resize_factor(size, scale) for size in sizes])
-    boxes: Boxes = (labels.boxes * factors[labels.owners][:, None])[::step]
-    return boxes
 
 
 def _three_digits(value: float) -> float:

@@ -8,11 +8,12 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ssod.config_parts import innermost
 from ssod.data.coco_json import read_coco
 from ssod.fitting.anchors import fit_anchors
 from ssod.fitting.batch import fit_batch, fit_rate
 from ssod.fitting.given import Given
-from ssod.fitting.images import fit_images
+from ssod.fitting.images import fit_images, told_tiny
 from ssod.fitting.measures import Machine, measure_labels
 from ssod.fitting.schedule import fit_schedule
 from ssod.fitting.start import fit_start
@@ -38,11 +39,12 @@ def fit_config(
         ValueError: If the labelled images have no COCO JSON.
     """
     given = Given(options)
-    source = given.on(cfg).train_dataloader.dataset.datasets[0]
+    source = innermost(given.on(cfg).train_dataloader.dataset.datasets[0])
     labels = measure_labels(read_coco(Path(source.get('data_root', ''), source.ann_file)))
     lines: list[tuple[str | None, int]] = [
         (fit_images(cfg, given, labels), logging.INFO),
         (fit_anchors(cfg, given, labels), logging.INFO),
+        (told_tiny(cfg, given, labels), logging.WARNING),
         (fit_batch(cfg, given, labels, machine), logging.INFO),
         (fit_schedule(cfg, given, labels, machine), logging.INFO),
         (fit_rate(cfg, given, machine), logging.INFO),

@@ -28,9 +28,17 @@ class Given:
         """Whether a setting of one of these names is given, or anything in it."""
         return any(part in names for key in self._keys for part in key.split('.'))
 
-    def ends(self, *names: str) -> bool:
-        """Whether a setting of one of these names is given as a whole."""
-        return any(key.rpartition('.')[2] in names for key in self._keys)
+    def ends(self, part: str, *names: str) -> bool:
+        """Whether a setting of one of these names is given as a whole.
+
+        Args:
+            part: What the outermost name ends with, such as ``_dataloader``.
+            names: Its innermost ones.
+        """
+        return any(
+            key.partition('.')[0].endswith(part) and key.rpartition('.')[2] in names
+            for key in self._keys
+        )
 
     def on(self, cfg: Config) -> Config:
         """A copy of a config with these values."""

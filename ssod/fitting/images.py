@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from mmengine.config import Config
+from numpy.typing import NDArray
 
 from ssod.config_parts import scale_sizes, validation_size
 from ssod.fitting.given import Given
@@ -16,8 +17,11 @@ FEW = 0.1
 SMALL = 32.0
 """Root of the area below which COCO calls an object small; detectors find far fewer of those."""
 
+TINY = 8.0
+"""Root of the area below which hardly a detector finds an object."""
+
 VIEWS = ('scale', 'scales', 'pipeline', 'transforms', 'weak', 'strong', 'common')
-"""Settings with which a user says how large images are, so that it is not fitted."""
+"""Settings of data with which a user says how large images are, so that it is not fitted."""
 
 Size = tuple[int, int]
 
@@ -88,7 +92,7 @@ def fit_images(cfg: Config, given: Given, labels: Labels) -> str | None:
         What was done; ``None`` where the user or the config says another way.
     """
     scale = validation_size(cfg)
-    if given.ends(*VIEWS) or scale is None:
+    if given.ends('_dataloader', *VIEWS) or scale is None:
         return None
     if not len(labels.sizes):
         return f'image size up to {_named(scale)}: no labelled image has a size in its JSON'
@@ -96,6 +100,43 @@ def fit_images(cfg: Config, given: Given, labels: Labels) -> str | None:
     share = fitted.factor / fitted.room
     scale_sizes(cfg, (share, share))
     return f'image size {_named(fitted.made)}: {_reason(fitted)}'
+
+
+def told_tiny(cfg: Config, given: Given, labels: Labels) -> str | None:
+    """Say that objects are too small to be found at the size that images are made.
+
+    Args:
+        cfg: The config, its images fitted already.
+        given: What the user asks for.
+        labels: Of the labelled images.
+
+    Returns:
+        What to do; ``None`` where nine of ten boxes are large enough, or no size is known.
+    """
+    scale = validation_size(given.on(cfg))
+    if scale is None or not len(labels.boxes):
+        return None
+    roots = np.sqrt(at_training_size(labels, scale).prod(axis=1))
+    small = float(np.quantile(roots, FEW, method='inverted_cdf'))
+    if small >= TINY:
+        return None
+    return (
+        f'boxes: a tenth of the labelled ones are below {small:.1f} pixels in images as large as '
+        f'they are made, and hardly a detector finds those; cut the images into tiles, or take a '
+        f'config of larger ones'
+    )
+
+
+def at_training_size(labels: Labels, scale: Size) -> NDArray[np.float64]:
+    """The boxes (N, 2) as large as when scored, which is the middle of the training's sizes.
+
+    Args:
+        labels: In pixels of the files.
+        scale: Of the config, for scoring.
+    """
+    factors = np.array([resize_factor((w, h), scale) for w, h in labels.sizes.tolist()])
+    boxes: NDArray[np.float64] = labels.boxes * factors[labels.owners][:, None]
+    return boxes
 
 
 def _reason(fitted: FittedSize) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ssod.config_parts import dicts_in
+from ssod.config_parts import dicts_in, innermost
 from ssod.data.coco_json import read_coco
 from ssod.data.folder import look_into
 from ssod.fitting.batch import meant_batch, source_ratio, step_images
@@ -24,6 +24,13 @@ ENOUGH = 10_000
 """The config's schedule never asks for more iterations than this; beyond it images alone decide."""
 CPU_ITERATIONS = 3000
 """At most on a CPU: hours and not days."""
+
+BURN_IN = 0.2
+"""Share of a training up to which the burn-in stays as long as the config's, however much shorter
+the rest becomes: until a detector finds something takes its iterations."""
+APART = 100
+"""Iterations from one validation or checkpoint to the next, at least, unless the config's are
+fewer."""
 
 COUNTS = ('begin', 'end', 'milestones', 'T_max', 'step_size', 'total_steps')
 """Settings of mmengine's learning rates that count iterations, or say at which one."""
@@ -81,7 +88,7 @@ def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) ->
         return f'iterations {wanted:,}: what the config plans for {own:,} is stretched to that'
     images = [labels.images] * len(cfg.train_dataloader.dataset.datasets)
     if len(images) > 1:
-        images[-1] = count_images(asked.train_dataloader.dataset.datasets[-1])
+        images[-1] = count_images(innermost(asked.train_dataloader.dataset.datasets[-1]))
     if not all(images):
         # The checks of the data say what is missing.
         return None
@@ -116,14 +123,16 @@ def stretch(cfg: Config, number: int) -> None:
 
     That is the interval of validations and checkpoints, the burn-in, the learning rate's
     milestones and warm-up, the schedules of weights, decays and thresholds, and the steps that
-    the teacher averages over.
+    the teacher averages over. Neither intervals nor the burn-in shrink without end, see
+    :data:`APART` and :data:`BURN_IN`.
 
     Args:
         cfg: A config that counts iterations; it is changed.
         number: Of iterations, at least 1.
     """
     factor = number / cfg.train_cfg.max_iters
-    _times(cfg.train_cfg, factor, 'val_interval')
+    apart = min(APART, number)
+    _times(cfg.train_cfg, factor, 'val_interval', least=apart)
     for scheduler in dicts_in(cfg.get('param_scheduler')):
         if not scheduler.get('by_epoch', True):
             _times(scheduler, factor, *COUNTS)
@@ -136,24 +145,27 @@ def stretch(cfg: Config, number: int) -> None:
             _times(part, factor, 'steps')
         elif part.get('type') == 'stepwise':
             _times(part, factor, 'milestones')
-        _times(part, factor, 'burn_in')
+        _times(part, factor, 'burn_in', least=max(1, round(BURN_IN * number)))
     if 'decay' in hooks.get('teacher', {}):
         hooks.teacher.decay = _stretched_decay(hooks.teacher.decay, factor)
     if not hooks.get('checkpoint', {}).get('by_epoch', True):
-        _times(hooks.checkpoint, factor, 'interval')
+        _times(hooks.checkpoint, factor, 'interval', least=apart)
     cfg.train_cfg.max_iters = number
 
 
-def _times(part: ConfigDict, factor: float, *keys: str) -> None:
+def _times(part: ConfigDict, factor: float, *keys: str, least: int = 1) -> None:
     for key in keys:
         if part.get(key) is not None:
-            part[key] = _stretched(part[key], factor)
+            part[key] = _stretched(part[key], factor, least)
 
 
-def _stretched(value: Any, factor: float) -> Any:
-    """A number of iterations, or several that increase."""
+def _stretched(value: Any, factor: float, least: int = 1) -> Any:
+    """A number of iterations, or several that increase.
+
+    A single one that is not below ``least`` does not come below that either.
+    """
     if not isinstance(value, list | tuple):
-        return max(1, round(value * factor)) if value else value
+        return max(round(value * factor), min(value, least)) if value else value
     stretched: list[int] = []
     for each in value:
         # Two may not fall together.

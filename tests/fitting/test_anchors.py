@@ -64,9 +64,16 @@ def test_sizes_and_ratios_are_found():
     # Three times as wide as high, or five times as high as wide; the number of ratios stays.
     boxes = np.array([(60, 20), (20, 100)] * 5, float)
     two = {**SQUARE, 'ratios': [0.5, 1.0]}
-    assert fitted_anchors(two, boxes)['ratios'] == [0.33, 5.0]
+    assert fitted_anchors(two, boxes)['ratios'] == [0.333, 5.0]
     octaves = dict(octave_base_scale=4, scales_per_octave=2, ratios=[1.0], strides=[8])
     assert fitted_anchors(octaves, np.array([(128, 128)], float))['octave_base_scale'] > 8
+
+
+def test_thin_boxes_are_alike_lying_and_standing():
+    thin = np.array([(640, h) for h in (16, 18, 20, 22, 24)], float)
+    three = {**SQUARE, 'ratios': [0.5, 1.0, 2.0]}
+    lying, standing = (fitted_anchors(three, boxes)['ratios'] for boxes in (thin, thin[:, ::-1]))
+    assert lying == pytest.approx([1 / ratio for ratio in reversed(standing)], rel=0.01)
 
 
 def test_the_best_stay():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ssod import runs
 from ssod.data.coco_json import write_json
@@ -72,6 +72,23 @@ def test_the_config_for_own_data(monkeypatch, data, fetched):
     assert cfg.param_scheduler[1].milestones == [2000, 2700]
     # What the run's folder keeps is what was fitted.
     assert Config.fromstring(cfg.dump(), '.py').fitted == cfg.fitted
+
+
+def test_a_data_set_around_the_labelled_one(monkeypatch, data, fetched):
+    options = {'train_cfg.max_iters': 7}
+    plain = load(monkeypatch, 'mt_fasterrcnn_custom.py', data, options).fitted
+    use_data = runs.use_data
+
+    def wrapped(cfg, *rest):
+        sources = cfg.train_dataloader.dataset.datasets
+        for number, kind in enumerate(('ClassBalancedDataset', 'RepeatDataset')):
+            sources[number] = ConfigDict(type=kind, dataset=sources[number])
+        use_data(cfg, *rest)
+
+    monkeypatch.setattr(runs, 'use_data', wrapped)
+    assert load(monkeypatch, 'mt_fasterrcnn_custom.py', data, options).fitted == plain
+    cfg = load(monkeypatch, 'mt_fasterrcnn_custom.py', data)
+    assert any('one of 6 unlabelled ones' in line for line in cfg.fitted)
 
 
 def test_the_users_values_win(monkeypatch, data, fetched):

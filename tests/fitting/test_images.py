@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssod.fitting.given import Given
-from ssod.fitting.images import fit_images, fitted_size, resize_factor, usual_size
+from ssod.fitting.images import fit_images, fitted_size, resize_factor, told_tiny, usual_size
 from ssod.fitting.measures import measure_labels
 
 from .conftest import labels_of
@@ -125,9 +125,37 @@ def test_the_users_size_stays(cfg, options):
     assert cfg.to_dict() == before
 
 
-def test_other_settings_of_a_view_are_no_size(cfg):
-    options = {'train_dataloader.dataset.datasets.0.pipeline.0.transforms.0.keep_ratio': False}
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'train_dataloader.dataset.datasets.0.pipeline.0.transforms.0.keep_ratio': False},
+        # Scales of something else.
+        {'model.detector.rpn_head.anchor_generator.scales': [4]},
+        {'model': {'box_jitter': {'times': 10, 'scale': 0.06}}},
+    ],
+)
+def test_other_settings_are_no_size(cfg, options):
     assert fit_images(cfg, Given(options), labels_of([(640, 480)])) is not None
+
+
+@pytest.mark.parametrize(
+    ('size', 'box', 'told'),
+    [
+        # At 800 × 800 and 256 × 3 pixels.
+        ((9000, 9000), (12, 12), 'boxes: a tenth of the labelled ones are below 1.1 pixels in'),
+        ((100_000, 1200), (60, 60), 'boxes: a tenth of the labelled ones are below 0.8 pixels in'),
+        ((640, 480), (8, 8), None),
+    ],
+)
+def test_objects_too_small_to_be_found(cfg, size, box, told):
+    labels = labels_of([size], [box] * 10)
+    fit_images(cfg, Given({}), labels)
+    found = told_tiny(cfg, Given({}), labels)
+    assert found is None if told is None else found.startswith(told)
+
+
+def test_no_box_is_not_too_small(cfg):
+    assert told_tiny(cfg, Given({}), labels_of([(640, 480)])) is None
 
 
 def test_what_is_measured():

@@ -52,6 +52,23 @@ def test_all_that_is_counted_in_iterations(cfg):
     assert cfg.model.pseudo_weight == dict(type='sigmoid', end=2.0, steps=1200)
 
 
+def test_a_short_training_of_a_long_config(cfg):
+    cfg.train_cfg.update(max_iters=180_000, val_interval=5000)
+    cfg.default_hooks.checkpoint.interval = 5000
+    cfg.default_hooks.teacher.burn_in = 2000
+    stretch(cfg, 10_000)
+    # The teacher begins with a detector that finds something, as the config has it.
+    assert cfg.default_hooks.teacher.burn_in == 2000
+    assert (cfg.train_cfg.val_interval, cfg.default_hooks.checkpoint.interval) == (278, 278)
+    stretch(cfg, 1000)
+    assert cfg.default_hooks.teacher.burn_in == 200
+    # Nobody wants a validation after every 28.
+    assert (cfg.train_cfg.val_interval, cfg.default_hooks.checkpoint.interval) == (100, 100)
+    stretch(cfg, 20)
+    assert cfg.default_hooks.teacher.burn_in == 4
+    assert (cfg.train_cfg.val_interval, cfg.default_hooks.checkpoint.interval) == (20, 20)
+
+
 def test_the_shortest_of_all(cfg):
     stretch(cfg, 1)
     assert cfg.train_cfg == dict(max_iters=1, val_interval=1)

@@ -29,9 +29,6 @@ class Bfloat16OptimWrapper(OptimWrapper):
 
         Args:
             model: The model whose forward pass it is.
-
-        Raises:
-            RuntimeError: If the GPU has no bfloat16.
         """
         with super().optim_context(model), autocast(dtype=torch.bfloat16):
             yield

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -147,10 +148,19 @@ def _without_paths(value: Any) -> Any:
 def use_amp(cfg: Config) -> None:
     """Train in bfloat16; see :class:`ssod.precision.Bfloat16OptimWrapper`.
 
-    A config that has a precision of its own (mmengine's ``AmpOptimWrapper``) keeps it.
+    A config that has a precision of its own (mmengine's ``AmpOptimWrapper``) keeps it. GPUs before
+    Ampere compute bfloat16 as float32, which a warning says.
     """
-    if cfg.optim_wrapper.type != 'AmpOptimWrapper':
-        cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
+    if cfg.optim_wrapper.type == 'AmpOptimWrapper':
+        return
+    cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
+        print_log(
+            'this GPU has no bfloat16 of its own, so that mixed precision will hardly be faster; '
+            'give optim_wrapper.type=AmpOptimWrapper for float16',
+            'current',
+            logging.WARNING,
+        )
 
 
 def log_to(cfg: Config, backends: Sequence[str]) -> None:
@@ -194,15 +204,15 @@ def _backend_settings(name: str, run: str) -> dict[str, Any]:
 
 
 def scale_lr(cfg: Config) -> None:
-    """Scale the learning rate with the real batch.
+    """Scale the learning rate with the images of an optimizer's step.
 
     Raises:
         ValueError: If the config does not say for which batch its learning rate is.
     """
-    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
         raise ValueError(
             f'{cfg.filename}: auto_scale_lr.base_batch_size is missing; say for which number of '
-            f'images in a batch, over all GPUs, the learning rate is meant'
+            f'images in a step, over all GPUs, the learning rate is meant'
         )
     cfg.auto_scale_lr.enable = True
 
@@ -279,20 +289,20 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
         set_resume(cfg, 'auto')
     if cfg.get('load_from'):
         cfg.load_from = str(fetch_weights(cfg.load_from))
+    if 'timeout' not in ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}):
+        cfg.merge_from_dict({'env_cfg.dist_cfg.timeout': TIMEOUT})
     if not torch.cuda.is_available():
         print_log('no GPU found: running on the CPU', 'current', logging.INFO)
         if cfg.get('launcher') == 'pytorch' and not is_initialized():
             # MMEngine would choose a GPU for each rank; a group that exists it leaves alone.
-            init_process_group('gloo')
+            init_process_group('gloo', timeout=timedelta(seconds=cfg.env_cfg.dist_cfg.timeout))
             # A rank that leaves without a word makes the others abort.
             atexit.register(_leave_group)
     hooks = cfg.get('default_hooks') or {}
     for name in [name for name, hook in hooks.items() if hook is None and name not in MMENGINES]:
         del hooks[name]
-    if 'timeout' not in ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}):
-        cfg.merge_from_dict({'env_cfg.dist_cfg.timeout': TIMEOUT})
     # One name is one object, and a second run in a process would write where the first one did.
-    cfg.get('visualizer', {}).pop('name', None)
+    (cfg.get('visualizer') or {}).pop('name', None)
     runner = _Runner.from_cfg(cfg)
     check_data_of(cfg, parts)
     runner.trains = 'train' in parts
@@ -333,6 +343,17 @@ class _Runner(Runner):
     ) -> None:
         """Go on from a checkpoint, read into the CPU's memory; an optimizer's counts stay there."""
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
+        """Scale the learning rate, if it is asked for, with the images of an optimizer's step.
+
+        MMEngine counts those of one batch, of which the gradients of several may be added up.
+        """
+        if auto_scale_lr and auto_scale_lr.get('base_batch_size'):
+            batches = self.cfg.optim_wrapper.get('accumulative_counts', 1)
+            meant = auto_scale_lr['base_batch_size'] / batches
+            auto_scale_lr = {**auto_scale_lr, 'base_batch_size': meant}
+        super().scale_lr(optim_wrapper, auto_scale_lr)
 
     def load_or_resume(self) -> None:
         """Load weights; if they fit, a training writes its config.

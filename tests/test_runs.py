@@ -1,7 +1,6 @@
 """From a config file and the choices of the command line to a run."""
 
 import copy
-import json
 import sys
 import types
 from pathlib import Path
@@ -136,14 +135,21 @@ def test_amp_leaves_a_precision_of_its_own():
     assert cfg.optim_wrapper.to_dict() == before
 
 
-def test_the_learning_rate_scales_with_the_real_batch(digits_cfg):
-    # 4 images instead of 16: a quarter.
-    digits_cfg.param_scheduler = []
-    runs.scale_lr(digits_cfg)
-    runs.build_runner(digits_cfg).train()
-    (log,) = Path(digits_cfg.work_dir).glob('*/vis_data/scalars.json')
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [row['lr'] for row in rows] == pytest.approx([0.001 / 4] * 2)
+def test_ranks_on_a_cpu_wait_as_long_as_others(digits_cfg, monkeypatch):
+    waits = []
+    monkeypatch.setattr(runs, 'init_process_group', lambda kind, timeout: waits.append(timeout))
+    monkeypatch.setattr(runs, '_leave_group', lambda: None)
+    monkeypatch.setattr(runs._Runner, 'from_cfg', lambda cfg: (_ for _ in ()).throw(Found))
+    digits_cfg.launcher = 'pytorch'
+    for wanted in (runs.TIMEOUT, 7200):
+        with pytest.raises(Found):
+            runs.build_runner(copy.deepcopy(digits_cfg))
+        assert waits.pop().total_seconds() == wanted
+        digits_cfg.env_cfg = dict(dist_cfg=dict(backend='nccl', timeout=7200))
+
+
+class Found(Exception):
+    pass
 
 
 @pytest.fixture
@@ -201,14 +207,6 @@ def test_runs_are_logged_there(monkeypatch, digits_cfg):
     runs.log_to(digits_cfg, ['wandb'])
     runs.build_runner(digits_cfg).train()
     assert logged == [('init', 'run'), ('config', None), ('log', 1), ('log', 2), ('join', None)]
-
-
-def test_scaling_needs_the_batch_that_the_learning_rate_is_for():
-    cfg = Config(dict(auto_scale_lr=dict(enable=False)))
-    with pytest.raises(ValueError, match='auto_scale_lr.base_batch_size is missing'):
-        runs.scale_lr(cfg)
-    with pytest.raises(ValueError, match='auto_scale_lr.base_batch_size is missing'):
-        runs.scale_lr(Config(dict()))
 
 
 def test_resuming(tmp_path):

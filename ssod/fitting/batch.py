@@ -116,19 +116,18 @@ def fit_rate(cfg: Config, given: Given, machine: Machine) -> str | None:
         What was done; ``None`` where the user says which, or the config not for which batch.
     """
     optimizer = cfg.optim_wrapper.get('optimizer') or ConfigDict()
-    meant = cfg.get('auto_scale_lr', {}).get('base_batch_size')
+    meant = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     own = ('optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.type', 'auto_scale_lr')
     if any(map(given.has, own)) or 'lr' not in optimizer or not meant:
         return None
     asked = given.on(cfg)
-    batch = step_images(asked, machine)
     # The optimizer's step may be of the mean gradient of several batches.
-    images = batch * int(asked.optim_wrapper.get('accumulative_counts', 1))
+    images = step_images(asked, machine) * int(asked.optim_wrapper.get('accumulative_counts', 1))
     kind = optimizer.type if isinstance(optimizer.type, str) else optimizer.type.__name__
     factor = rate_factor(images, meant, kind)
     optimizer.lr = float(f'{optimizer.lr * factor:.3g}')
-    # So that --auto-scale-lr, which knows of one batch alone, does not do it again.
-    cfg.auto_scale_lr.base_batch_size = batch
+    # So that --auto-scale-lr does not do it again.
+    cfg.auto_scale_lr.base_batch_size = images
     if factor == 1:
         return f'learning rate {optimizer.lr:g}: steps are of {images} images, as the config means'
     way = 'square root, as for Adam' if 'Adam' in kind else 'in proportion'
@@ -143,7 +142,7 @@ def source_ratio(cfg: Config) -> list[int]:
 
 def meant_batch(cfg: Config) -> int:
     """Images of a step, over all processes, that the config's schedule is meant for."""
-    meant = cfg.get('auto_scale_lr', {}).get('base_batch_size')
+    meant = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     return int(meant or cfg.train_dataloader.batch_size)
 
 

@@ -170,12 +170,12 @@ def test_the_rate_of_a_config(cfg):
 
 
 def test_the_rate_of_accumulated_gradients(cfg):
-    # A step of the optimizer is of four batches, those of a run that --auto-scale-lr scales of one.
+    # A step of the optimizer is of four batches.
     given = Given({'optim_wrapper.accumulative_counts': 4})
     cfg.train_dataloader.batch_size = 3
     told = fit_rate(cfg, given, Machine(2))
     assert told == 'learning rate 0.02: steps are of 24 images, not 12 (in proportion)'
-    assert cfg.auto_scale_lr.base_batch_size == 6
+    assert cfg.auto_scale_lr.base_batch_size == 24
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,11 @@ class PretrainedDetectorHook(Hook):
         fitted |= its if resumes else mine
         if is_pair and not messages and (resumes or not (mine or its)):
             return
+        if resumes and not is_pair:
+            raise ValueError(
+                'the checkpoint is of a plain detector, with which a run can begin and not go on; '
+                'give it as load_from'
+            )
         own = {key: v for key, v in model.state_dict().items() if key.startswith(_BRANCHES)}
         lacks = bool(own.keys() - fitted.keys()) or _lacks_classes(*classes)
         if resumes or (_is_test(runner) and lacks):

@@ -207,6 +207,7 @@ def test_a_pairs_class_heads_follow_the_names(part: str, tmp_path: Path) -> None
         # Scored with what was never trained, it would be 0 mAP.
         (pair_checkpoint(('a', 'b')), 'test', False, 'head adapted: 0 of 3 classes found'),
         ({'state_dict': TENSORS, **NAMED}, 'test', False, r'\(extra the first\); take the config'),
+        ({'state_dict': TENSORS, **NAMED}, 'train', True, 'is of a plain detector, with which a r'),
         (
             {'state_dict': {'teacher.body': torch.ones(1)}},
             'train',

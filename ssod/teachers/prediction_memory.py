@@ -127,4 +127,8 @@ class PredictionMemory:
             state['labels'].cpu().long().split(sizes),
             strict=True,
         )
-        self.images = {key: Remembered(*entry) for key, *entry in entries}
+        # Copies, for a part would keep the whole alive.
+        self.images = {
+            key: Remembered(visits, *(part.clone() for part in parts))
+            for key, visits, *parts in entries
+        }

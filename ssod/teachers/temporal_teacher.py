@@ -104,6 +104,8 @@ class TemporalTeacherHook(PiTeacherHook):
     ) -> None:
         """Let all ranks remember what each has seen."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if runner.iter < self.burn_in:
+            return
         for of_a_rank in all_gather_object(self._fresh):
             self.memory.images.update(of_a_rank)
         self._fresh = {}

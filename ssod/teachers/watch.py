@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import all_reduce
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, RuntimeInfoHook
 from mmengine.runner import Runner
+from torch import Tensor
 
 from ssod.models.semi_supervised_detector import unwrap
 from ssod.strict import strict_settings
@@ -75,6 +76,7 @@ class TeacherWatchHook(Hook):
         self.limits = Limits.from_settings(limits or {})
         self._resumed: dict[str, Any] | None = None
         self._watching = False
+        self._logs = False
 
     def before_train(self, runner: Runner) -> None:
         """Count the labelled boxes, and guard the optimizer."""
@@ -88,10 +90,12 @@ class TeacherWatchHook(Hook):
         self._active: dict[str, tuple[int, int]] = {}
         self._open_window()
         self._watching = True
+        self._logs = any(isinstance(hook, RuntimeInfoHook) for hook in runner.hooks)
         if runner.iter == 0:
             runner.message_hub.update_scalar('train/alarms', 0)
         elif self._resumed is not None:
             self._restore(self._resumed)
+            self._resumed = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Count this batch's pseudo-boxes."""
@@ -108,8 +112,11 @@ class TeacherWatchHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Look at the losses and the gradient, and at the end of a window at all the rest."""
-        # mmengine has just fetched the same values for its log: nothing waits for a GPU here.
-        losses = {name: v.item() for name, v in (outputs or {}).items() if 'loss' in name}
+        losses = {
+            name: self._fetched(runner, name, value)
+            for name, value in (outputs or {}).items()
+            if 'loss' in name
+        }
         if unwrap(runner.model).step >= 0 and all(map(math.isfinite, losses.values())):
             for kind in self._losses:
                 self._losses[kind] += sum(v for k, v in losses.items() if k.startswith(kind))
@@ -130,6 +137,15 @@ class TeacherWatchHook(Hook):
             gap, seen = found
             self._log(runner, {'watch/gap': gap}, runner.iter)
             self._report(runner, {'gap': seen}, runner.iter)
+
+    def _fetched(self, runner: Runner, name: str, value: Tensor) -> float:
+        """A loss, from mmengine's log where it has it.
+
+        It was fetched for that before the teacher was updated; here a GPU would be waited for.
+        """
+        if self._logs:
+            return float(runner.message_hub.get_scalar(f'train/{name}').current())
+        return value.item()
 
     def _look_at_step(self, runner: Runner, losses: Mapping[str, float], batch: Any) -> None:
         record, step = self._record, self._guard.pop_step()

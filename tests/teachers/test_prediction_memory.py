@@ -118,6 +118,8 @@ def test_the_state_is_all_there_is(tmp_path):
         for first, second in zip(one[1:], two[1:], strict=True):
             assert first.dtype == second.dtype
             assert torch.equal(first, second)
+            # No entry keeps the others alive.
+            assert second.untyped_storage().nbytes() == second.nbytes
     empty = a_memory()
     empty.load_state_dict(a_memory().state_dict())
     assert empty.images == {}

@@ -119,6 +119,15 @@ def test_all_ranks_remember_what_each_has_seen(digits_cfg, monkeypatch):
     assert '/of/another/rank.png' in images
 
 
+def test_ranks_have_nothing_to_tell_in_the_burn_in(digits_cfg, monkeypatch):
+    gathered = []
+    monkeypatch.setattr(temporal_teacher, 'all_gather_object', lambda x: gathered.append(x) or [x])
+    cfg = temporal(digits_cfg, 3)
+    cfg.default_hooks.teacher.burn_in = 2
+    Runner.from_cfg(cfg).train()
+    assert [len(fresh) for fresh in gathered] == [3]
+
+
 @pytest.mark.parametrize(
     'setting', [dict(decay=1.0), dict(iou=0.0), dict(max_boxes=0), dict(min_score=2.0)]
 )

@@ -122,6 +122,28 @@ def test_a_threshold_that_is_too_high(watched_cfg):
     assert counts == [0] * 9 + [1] * 11
 
 
+class Unaskable(Hook):
+    """Comes right before the watch and replaces the losses, which lie on a GPU."""
+
+    priority = 54
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        outputs.update((name, None) for name in outputs if 'loss' in name)
+
+
+def test_losses_are_fetched_once(watched_cfg):
+    """Another time a GPU would be waited for, which is updating the teacher."""
+    train(watched_cfg, Unaskable())
+    assert warned(watched_cfg) == []
+
+
+def test_losses_that_nobody_logs(watched_cfg):
+    watched_cfg.default_hooks.logger = watched_cfg.default_hooks.runtime_info = None
+    runner = train(watched_cfg)
+    assert 'train/loss' not in runner.message_hub.log_scalars
+    assert runner.message_hub.get_scalar('train/alarms').current() == 0
+
+
 def test_the_burn_in_has_no_alarm(watched_cfg):
     train(
         watched_cfg,

@@ -36,7 +36,7 @@ def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
     if head is None:
         yield
         return
-    forward = head.forward
+    forward, own = head.forward, vars(head).get('forward')
     said: list[Any] = []
 
     def once(maps: Features, *others: Any) -> Any:
@@ -52,6 +52,9 @@ def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
         yield
     finally:
         del head.forward
+        if own is not None:
+            # As mmengine's activation checkpointing puts there.
+            head.forward = own
 
 
 def images(features: Features, start: int, stop: int) -> Features:

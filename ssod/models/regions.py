@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ssod.models.features import Features, one_pass
 from ssod.models.proposals import give_proposals, keeping_opinions
 from ssod.models.two_heads import TwoHeadBBoxHead
-from ssod.pseudo_labels.projection import clip_boxes, project_boxes
+from ssod.pseudo_labels.projection import project_boxes, share_inside
 
 Opinions = list[tuple[Tensor, Tensor]]
 """For each image: logits (N, K), and boxes (N, C, 4), where C is 1 if no class has its own box."""
@@ -237,8 +237,9 @@ class DenseRegions(RegionHead):
         inside = torch.stack([grid.inside(sample.img_shape) for sample in samples])
         best = classes.amax(dim=2).masked_fill(~inside, -torch.inf)
         best = best.topk(min(count, best.shape[1]), dim=1).indices
-        kept = inside.gather(1, best)
-        regions = [grid.regions(i[k], self.SIDE) for i, k in zip(best, kept, strict=True)]
+        # The others come last.
+        counts = inside.gather(1, best).sum(dim=1).tolist()
+        regions = [grid.regions(i[:n], self.SIDE) for i, n in zip(best, counts, strict=True)]
         return regions, self._opinions(head, grid, maps, boxes, regions)
 
     def remembering(
@@ -279,7 +280,7 @@ class DenseRegions(RegionHead):
         Those whose size is no further than a factor of √2 from a level's, and whose centre is
         inside the view: there is no cell for others.
         """
-        sides = self.sides.to(regions.priors)
+        sides = self.sides.to(regions.priors, non_blocking=True)
         factors = (_sides(regions.priors)[:, None] / sides).log2().abs().amin(dim=1)
         centres = (regions.priors[:, :2] + regions.priors[:, 2:]) / 2
         seen = (factors <= 0.5 + 1e-3) & _inside(centres, img_shape)
@@ -295,11 +296,15 @@ class _Grid:
         sizes = [level.shape[-2:] for level in maps]
         self.anchors: int = head.num_base_priors
         self.priors = torch.cat(head.prior_generator.grid_priors(sizes, device=device))
-        self.strides = maps[0].new_tensor([s[0] for s in head.prior_generator.strides])
-        self.sizes = torch.tensor([tuple(s) for s in sizes], device=device)
-        cells = self.sizes.prod(dim=1) * self.anchors
-        self.starts = cells.cumsum(0) - cells
-        self.levels = torch.arange(len(maps), device=device).repeat_interleave(cells)
+        strides = [float(s[0]) for s in head.prior_generator.strides]
+        shapes = torch.tensor([tuple(s) for s in sizes])
+        cells = shapes.prod(dim=1) * self.anchors
+        numbers = torch.tensor(strides), shapes, cells, cells.cumsum(0) - cells
+        # A GPU is not waited for.
+        moved = (number.to(device, non_blocking=True) for number in numbers)
+        self.strides, self.sizes, cells, self.starts = moved
+        levels = torch.arange(len(maps), device=device)
+        self.levels = levels.repeat_interleave(cells, output_size=len(self.priors))
         # Where the prior of a level's first cell is, in strides: FCOS has it in the middle of the
         # cell, anchors are at its corner.
         self.offsets = self._centres(self.starts) / self.strides[:, None]
@@ -378,13 +383,6 @@ def project_regions(
     moved = regions[rows]
     moved.priors, moved.bboxes = priors[rows], bboxes[rows]
     return moved
-
-
-def share_inside(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
-    """Share (N,) of the area of boxes (N, 4) that is inside an image of some height and width."""
-    inside = clip_boxes(boxes, img_shape)
-    visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
-    return visible / (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6)
 
 
 def _inside(points: Tensor, img_shape: tuple[int, int]) -> Tensor:

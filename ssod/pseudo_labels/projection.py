@@ -73,6 +73,13 @@ def clip_boxes(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
     return boxes.clamp(min=0).minimum(limit.to(boxes.device, non_blocking=True))
 
 
+def share_inside(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
+    """Share (N,) of the area of boxes (N, 4) that is inside an image of some height and width."""
+    inside = clip_boxes(boxes, img_shape)
+    visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
+    return visible / (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6)
+
+
 def clip_boxes_of_images(
     boxes: Tensor, img_shapes: Sequence[tuple[int, int]], images: Tensor
 ) -> Tensor:

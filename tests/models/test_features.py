@@ -1,5 +1,7 @@
 """Features and what heads say of them, used more than once."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -39,6 +41,16 @@ def test_one_pass_ends_with_an_error():
     with pytest.raises(RuntimeError), one_pass(head, features):
         raise RuntimeError
     assert 'forward' not in vars(head)
+
+
+def test_one_pass_leaves_what_was_put_around_the_head():
+    head, features = Head(), (torch.ones(2),)
+    # As mmengine's activation checkpointing does it.
+    around = head.forward = partial(head.forward)
+    for _ in range(2):
+        with one_pass(head, features):
+            assert head(features) == 2
+        assert vars(head)['forward'] is around
 
 
 def test_one_pass_of_no_head():

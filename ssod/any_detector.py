@@ -114,7 +114,8 @@ def _load(name: str) -> Config:
 def _check(detector: ConfigDict, name: str) -> None:
     if not isinstance(detector.get('type'), str):
         raise ValueError(
-            f'{name}: its types are classes (read_base); take one of those with names of types'
+            f'{name}: its types are classes, as in configs with read_base; take one that has their '
+            f'names'
         )
     if 'detector' in detector:
         raise ValueError(f'{name}: {detector.type} has a detector inside; name the config of that')

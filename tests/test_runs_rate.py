@@ -12,6 +12,8 @@ from ssod import runs
 def test_the_learning_rate_scales_with_the_real_batch(digits_cfg):
     # 4 images instead of 16: a quarter.
     digits_cfg.param_scheduler = []
+    # mmengine gives runs of one name that begin in the same second one log.
+    digits_cfg.experiment_name = 'rate'
     runs.scale_lr(digits_cfg)
     runs.build_runner(digits_cfg).train()
     (log,) = Path(digits_cfg.work_dir).glob('*/vis_data/scalars.json')

@@ -42,11 +42,12 @@ def use_detector(cfg: Config, name: str) -> None:
     What goes with the detector comes along: its preprocessor, and its optimizer with the learning
     rate for the labelled images of a step, scaled in proportion (Adam and its kin: by the square
     root, Malladi et al. 2022). The number of classes is the data set's. Images are made as small as
-    the detector's own, but never larger than the config's. The score threshold becomes one for its
-    kind of scores. A head that changes its way of assigning after some epochs (TOOD) does so at
-    once, for a semi-supervised run has no epochs. Factors of single pseudo-label losses stay for
-    another Faster R-CNN alone. The weights that the detector's config names, for all of it or its
-    backbone, are the start.
+    the detector's own, but never larger than the config's. The selector stays if the scores are of
+    the same kind, of a softmax or of sigmoids, and else becomes a threshold for the other. A head
+    that changes its way of assigning after some epochs (TOOD) does so at once, for a
+    semi-supervised run has no epochs. Factors of single pseudo-label losses stay for another Faster
+    R-CNN alone. The weights that the detector's config names, for all of it or its backbone, are
+    the start.
 
     Args:
         cfg: The semi-supervised config; it is changed.
@@ -67,6 +68,7 @@ def use_detector(cfg: Config, name: str) -> None:
     # The views are resized at random already, and YOLOX's way remembers what no checkpoint holds.
     preprocessor.pop('batch_augments', None)
     cfg.model.data_preprocessor.data_preprocessor = preprocessor
+    had_sigmoid = _has_sigmoid(cfg.model.detector)
     cfg.model.detector = detector
     # Factors are of losses by their names, which other detectors do not have or mean otherwise.
     if detector.get('roi_head', {}).get('type') != 'StandardRoIHead':
@@ -85,11 +87,14 @@ def use_detector(cfg: Config, name: str) -> None:
             part.type = QUICKER[part.type]
     rate = _use_optimizer(cfg, theirs)
     size = _fit_images(cfg, theirs)
-    threshold = SIGMOID_THRESHOLD if _has_sigmoid(detector) else SOFTMAX_THRESHOLD
-    cfg.default_hooks.teacher.selector = dict(type='ScoreSelector', threshold=threshold)
+    teacher, selected = cfg.default_hooks.teacher, "pseudo-boxes by the config's own selector"
+    if _has_sigmoid(detector) != had_sigmoid:
+        threshold = SOFTMAX_THRESHOLD if had_sigmoid else SIGMOID_THRESHOLD
+        teacher.selector = dict(type='ScoreSelector', threshold=threshold)
+        selected = f'pseudo-boxes from score {threshold}'
     print_log(
         f'{detector.type} of {name}: {classes} classes, images of {size[0]}×{size[1]}, learning '
-        f'rate {rate:.3g}, pseudo-boxes from score {threshold}',
+        f'rate {rate:.3g}, {selected}',
         'current',
         logging.INFO,
     )
@@ -150,6 +155,8 @@ def _use_optimizer(cfg: Config, theirs: Config) -> float:
     # Of mixed precision, which --amp is for.
     for setting in ('loss_scale', 'dtype'):
         wrapper.pop(setting, None)
+    if 'clip_grad' in cfg.optim_wrapper:
+        wrapper.setdefault('clip_grad', cfg.optim_wrapper.clip_grad)
     cfg.optim_wrapper = wrapper
     return rate
 

@@ -73,9 +73,11 @@ def use_own_folder(cfg: Config, file: Path) -> None:
 
     Args:
         cfg: The config; it is changed.
-        file: Where it was read.
+        file: Where it was read; in the folder itself, or beside the log.
     """
     here, before = file.parent, cfg.get('work_dir')
+    if here.name == 'vis_data':
+        here = here.parent.parent
     is_run = any(next(here.glob(made), None) for made in ('*/vis_data', '*.pth'))
     if not (is_run and isinstance(before, str)):
         return

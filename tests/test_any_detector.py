@@ -350,6 +350,16 @@ def test_thresholds_suit_the_kind_of_scores(coco_cfg, name, threshold):
     assert coco_cfg.default_hooks.teacher.selector.threshold == threshold
 
 
+@pytest.mark.parametrize('recipe', ['softteacher', 'stac', 'mixpl'])
+def test_a_recipe_keeps_its_selector_where_scores_are_of_the_same_kind(recipe):
+    cfg = Config.fromfile(f'configs/{recipe}_fasterrcnn_coco10pct.py')
+    selector = cfg.default_hooks.teacher.selector.copy()
+    clipping = cfg.optim_wrapper.get('clip_grad')
+    use_detector(cfg, 'mmdet::faster_rcnn/faster-rcnn_r101_fpn_1x_coco.py')
+    assert cfg.default_hooks.teacher.selector == selector
+    assert cfg.optim_wrapper.get('clip_grad') == clipping
+
+
 def test_settings_of_mixed_precision_stay_behind(coco_cfg):
     use_detector(coco_cfg, 'mmdet::yolo/yolov3_d53_8xb8-amp-ms-608-273e_coco.py')
     assert set(coco_cfg.optim_wrapper) == {'type', 'optimizer', 'clip_grad'}

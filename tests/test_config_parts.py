@@ -94,6 +94,10 @@ def test_a_run_that_was_moved_has_its_files_beside_it(tmp_path, mark):
     assert cfg.load_from == 'work_dirs/ab/x.pth'
     moved = dict(own, ann_file=f'{tmp_path}/val.json')
     assert cfg.data == [moved, (1, None)]
+    # So do the settings that the log keeps.
+    beside_log = Config(dict(work_dir='work_dirs/a', data=[own]))
+    use_own_folder(beside_log, tmp_path / 'begun' / 'vis_data' / 'config.py')
+    assert beside_log.data == [moved]
 
 
 def test_a_run_that_was_not_moved_stays_as_it_is(tmp_path, monkeypatch):

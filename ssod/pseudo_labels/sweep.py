@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
+from ssod.checks.findings import some
 from ssod.data.truth import truth_of
 from ssod.evaluation.verdicts import judge
 from ssod.progress import progress_bar
@@ -144,6 +146,17 @@ def sweep_table(rows: Sequence[ClassSweep]) -> str:
 
 
 def selector_of(rows: Sequence[ClassSweep]) -> str:
-    """The recommended thresholds as a config's selector; 1 for a class that is never right."""
-    thresholds = [1.0 if row.recommended is None else row.recommended for row in rows]
-    return f"selector = dict(type='ClassScoreSelector', thresholds={thresholds})"
+    """The recommended thresholds as a config's selector.
+
+    A class that is never right has 1, and one of which there is no true box the others' median.
+    """
+    told = [row.recommended for row in rows if row.recommended is not None]
+    usual = median_low(told) if told else 1.0
+    thresholds = [row.recommended or (1.0 if row.truths else usual) for row in rows]
+    unseen = [row.name for row in rows if not row.truths]
+    note = (
+        f'# No true box of {some(unseen)}: {usual}, the median of the others.\n'
+        if told and unseen
+        else ''
+    )
+    return note + f"selector = dict(type='ClassScoreSelector', thresholds={thresholds})"

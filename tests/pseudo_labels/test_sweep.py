@@ -74,6 +74,20 @@ def test_tables():
     )
 
 
+def test_a_class_without_true_boxes_has_the_threshold_of_the_others():
+    def always(name, truths, until):
+        kept = tuple(truths if t <= until else 0 for t in THRESHOLDS)
+        return ClassSweep(name, truths, kept, kept)
+
+    rows = [always('cat', 2, 0.3), always('dog', 0, 0.3), always('cow', 1, 0.6)]
+    assert selector_of(rows).splitlines() == [
+        '# No true box of dog: 0.3, the median of the others.',
+        "selector = dict(type='ClassScoreSelector', thresholds=[0.3, 0.3, 0.6])",
+    ]
+    # Nobody knows anything.
+    assert selector_of(rows[1:2]).endswith('[1.0])')
+
+
 def test_validation_images(scored_cfg):
     scored_cfg.val_dataloader.update(num_workers=0, batch_size=3)
     torch.manual_seed(0)

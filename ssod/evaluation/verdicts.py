@@ -6,8 +6,10 @@ Detection Errors, ECCV 2020, section 2.2), with its overlaps of 0.5 and 0.1.
 
 from typing import Literal, NamedTuple
 
+import torch
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 Kind = Literal['right', 'wrong class', 'wrong place', 'found twice', 'background', 'ignored']
 
@@ -52,7 +54,7 @@ def judge(
     same = found.labels[:, None] == truth.labels
     free = truth.labels >= 0
     verdicts: list[Verdict] = [Verdict('background', None)] * len(found)
-    hidden = _inside(found, crowds)
+    hidden = torch.zeros(len(found)).bool() if crowds is None else inside(found, crowds)
     for i in found.scores.argsort(descending=True, stable=True).tolist():
         if not len(truth):
             best, overlap = None, 0.0
@@ -78,11 +80,13 @@ def _wrong(overlap: float, same: bool) -> Kind:
     return 'found twice' if same else 'wrong class'
 
 
-def _inside(found: InstanceData, crowds: InstanceData | None) -> list[bool]:
-    """Whether half of each detection lies in a crowd of its class."""
-    if crowds is None or not len(crowds) or not len(found):
-        return [False] * len(found)
+def inside(found: InstanceData, crowds: InstanceData) -> Tensor:
+    """Which detections (N,) lie with half of their area or more in a crowd of their class.
+
+    Args:
+        found: With ``bboxes`` (N, 4) and ``labels`` (N,).
+        crowds: With ``bboxes`` (M, 4) and ``labels`` (M,).
+    """
     shares = bbox_overlaps(found.bboxes.float(), crowds.bboxes.float(), mode='iof')
     shares = shares * (found.labels[:, None] == crowds.labels)
-    inside: list[bool] = (shares.amax(dim=1) >= FOUND).tolist()
-    return inside
+    return (shares >= FOUND).any(dim=1)

@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,21 +14,23 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.checks.findings import some
 from ssod.data.coco_json import is_ignored, read_coco
 from ssod.data.sources import ImageSources
+from ssod.evaluation.verdicts import inside
 from ssod.pseudo_labels.names import name_of
 from ssod.pseudo_labels.projection import project_boxes
 from ssod.strict import strict_settings
 
 
-def count_matches(
+def matched(
     boxes: Tensor, labels: Tensor, truth: Tensor, truth_labels: Tensor, iou: float = 0.5
-) -> int:
-    """How many boxes find a truth of their class, each truth found once, best overlap first.
+) -> Tensor:
+    """Which boxes (N,) find a truth of their class, each truth found once, best overlap first.
 
     Args:
         boxes: (N, 4).
@@ -38,11 +41,11 @@ def count_matches(
     """
     overlaps = bbox_overlaps(boxes.float(), truth.float())
     overlaps[labels[:, None] != truth_labels] = 0
-    found = 0
+    found = torch.zeros(len(boxes), dtype=torch.bool)
     while overlaps.numel() and overlaps.max() >= iou:
         row, column = divmod(int(overlaps.argmax()), overlaps.shape[1])
         overlaps[row], overlaps[:, column] = 0, 0
-        found += 1
+        found[row] = True
     return found
 
 
@@ -68,10 +71,9 @@ class HiddenTruth:
         self._ids = {PurePath(i['file_name']).as_posix(): i['id'] for i in content['images']}
         self._annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in content['annotations']:
-            # A crowd is no box to be found.
-            if annotation['category_id'] in self._labels and not is_ignored(annotation):
+            if annotation['category_id'] in self._labels:
                 self._annotations[annotation['image_id']].append(annotation)
-        if not self._annotations:
+        if all(map(is_ignored, chain.from_iterable(self._annotations.values()))):
             raise ValueError(
                 f'{ann_file}: has no box of the classes {some(classes)}, only of '
                 f'{some(list(names.values()))}; give the truth of these classes, or None'
@@ -108,25 +110,27 @@ class HiddenTruth:
         """Whether the file has the image of a view."""
         return name_of(sample.img_path, self._ids) is not None
 
-    def in_view(self, sample: DetDataSample) -> tuple[Tensor, Tensor]:
+    def in_view(self, sample: DetDataSample, ignored: bool = False) -> InstanceData:
         """The true boxes of an image in the pixels of one of its views.
 
         Args:
             sample: The view.
+            ignored: Whether those that do not count, such as crowds, are wanted, or the others.
 
         Returns:
-            Boxes (N, 4), clipped to the view, and labels (N,); what has less than a pixel of width
-            or height in the view is left out.
+            ``bboxes`` (N, 4), clipped to the view, and ``labels`` (N,); what has less than a pixel
+            of width or height in the view is left out.
         """
         name = name_of(sample.img_path, self._ids)
-        annotations = [] if name is None else self._annotations[self._ids[name]]
+        of_image = [] if name is None else self._annotations.get(self._ids[name], [])
+        annotations = [a for a in of_image if is_ignored(a) == ignored]
         xywh = torch.tensor([a['bbox'] for a in annotations], dtype=torch.float32).reshape(-1, 4)
         boxes = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
         labels = torch.tensor([self._labels[a['category_id']] for a in annotations]).long()
         matrix = torch.as_tensor(sample.metainfo.get('homography_matrix', np.eye(3)))
         boxes = project_boxes(boxes, matrix, sample.img_shape)
         kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
-        return boxes[kept], labels[kept]
+        return InstanceData(bboxes=boxes[kept], labels=labels[kept])
 
 
 @HOOKS.register_module()
@@ -136,7 +140,8 @@ class PseudoLabelQualityHook(Hook):
 
     ``pseudo_boxes`` is their number in an image, logged without ``ann_file`` too;
     ``pseudo_precision`` and ``pseudo_recall`` compare them with the hidden truth, which nothing
-    that trains reads. Images that the truth does not know are left out of these.
+    that trains reads. Images that the truth does not know are left out of these, and so are boxes
+    that are not right and lie in a crowd of their class.
 
     Args:
         ann_file: COCO JSON with the hidden truth of the unlabelled images; ``None`` if there is
@@ -216,6 +221,8 @@ class PseudoLabelQualityHook(Hook):
     def _matches(self, sample: DetDataSample, boxes: Tensor, labels: Tensor) -> tuple[int, ...]:
         if not self._truth.knows(sample):
             return 1, len(boxes), 0, 0, 0, 0
-        truth, classes = self._truth.in_view(sample)
-        matched = count_matches(boxes, labels, truth, classes, self.iou)
-        return 1, len(boxes), 1, len(boxes), matched, len(truth)
+        truth = self._truth.in_view(sample)
+        right = matched(boxes, labels, truth.bboxes, truth.labels, self.iou)
+        pseudo = InstanceData(bboxes=boxes, labels=labels)
+        forgiven = inside(pseudo, self._truth.in_view(sample, ignored=True)) & ~right
+        return 1, len(boxes), 1, len(boxes) - int(forgiven.sum()), int(right.sum()), len(truth)

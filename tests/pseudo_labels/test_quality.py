@@ -11,7 +11,7 @@ from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
 from ssod.data.sources import ImageSources
-from ssod.pseudo_labels.quality import HiddenTruth, PseudoLabelQualityHook, count_matches
+from ssod.pseudo_labels.quality import HiddenTruth, PseudoLabelQualityHook, matched
 
 A, B, C = [0.0, 0, 10, 10], [0.0, 0, 10, 8], [50.0, 50, 60, 60]
 
@@ -35,11 +35,13 @@ A, B, C = [0.0, 0, 10, 10], [0.0, 0, 10, 8], [50.0, 50, 60, 60]
         ([A, C], [1, 0], [C, A], [0, 1], 2),
     ],
 )
-def test_count_matches(boxes, labels, truth, truth_labels, expected):
+def test_matches(boxes, labels, truth, truth_labels, expected):
     def tensors(rows, classes):
         return torch.tensor(rows).reshape(-1, 4), torch.tensor(classes).long()
 
-    assert count_matches(*tensors(boxes, labels), *tensors(truth, truth_labels)) == expected
+    found = matched(*tensors(boxes, labels), *tensors(truth, truth_labels))
+    assert found.shape == (len(boxes),)
+    assert found.sum() == expected
 
 
 class FakeRunner:
@@ -205,8 +207,19 @@ def test_a_crowd_is_no_box_to_be_found(truth_file, flag):
     content = json.loads(Path(truth_file).read_text())
     content['annotations'][1][flag] = 1
     Path(truth_file).write_text(json.dumps(content))
-    truth, labels = HiddenTruth(truth_file, ('cat', 'dog')).in_view(strong(1, [], [], SAME))
-    assert (truth.tolist(), labels.tolist()) == ([[0, 0, 10, 10]], [0])
+    truth = HiddenTruth(truth_file, ('cat', 'dog'))
+    found = [truth.in_view(strong(1, [], [], SAME), ignored) for ignored in (False, True)]
+    assert found[0].bboxes.tolist() == [[0, 0, 10, 10]]
+    assert [f.labels.tolist() for f in found] == [[0], [1]]
+    # Nor is a box wrong that lies in one of its class.
+    hook, runner = PseudoLabelQualityHook(truth_file), FakeRunner(f'crowd_{flag}')
+    hook.before_train(runner)
+    boxes = [[0, 0, 10, 10], found[1].bboxes[0].tolist()]
+    for labels, precision in (([0, 1], 1.0), ([0, 0], 2 / 3)):
+        batch = {'data_samples': {'strong': [strong(1, boxes, labels, SAME)]}}
+        hook.before_train_iter(runner, 0, batch)
+        told = runner.message_hub.get_scalar('train/pseudo_precision').current()
+        assert told == pytest.approx(precision)
 
 
 def test_no_pseudo_box_at_all(truth_file):

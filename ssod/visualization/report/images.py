@@ -37,11 +37,13 @@ class View:
             it one of floating point numbers.
         sample: What is known of it.
         truth: The true boxes in its pixels; ``None`` if they are not known.
+        crowds: Those of them that do not count, such as crowds.
     """
 
     inputs: Tensor
     sample: DetDataSample
     truth: InstanceData | None
+    crowds: InstanceData | None
 
     @property
     def image(self) -> Pixels:
@@ -138,11 +140,7 @@ def progress(items: Sequence[int], what: str) -> Iterable[int]:
 def _view(views: dict[str, Any], branch: str, truth: HiddenTruth | None) -> View:
     """One view, as it is drawn."""
     sample = views['data_samples'][branch]
-    return View(views['inputs'][branch], sample, _truth(sample, truth))
-
-
-def _truth(sample: DetDataSample, truth: HiddenTruth | None) -> InstanceData | None:
-    if truth is None or not truth.knows(sample):
-        return None
-    boxes, labels = truth.in_view(sample)
-    return InstanceData(bboxes=boxes, labels=labels)
+    true, crowds = None, None
+    if truth is not None and truth.knows(sample):
+        true, crowds = truth.in_view(sample), truth.in_view(sample, ignored=True)
+    return View(views['inputs'][branch], sample, true, crowds)

@@ -151,7 +151,7 @@ class Checkpoint:
         return Lesson(
             found,
             kept,
-            None if weak.truth is None else judge(found, weak.truth),
+            None if weak.truth is None else judge(found, weak.truth, weak.crowds),
             weak,
             strong,
             carried,

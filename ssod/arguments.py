@@ -1,6 +1,7 @@
 """Options of the command line that several tools have."""
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -102,7 +103,7 @@ def add_own_data(parser: argparse.ArgumentParser) -> None:
         '--val',
         type=Path,
         metavar='LABELS',
-        help='validation images; default: a fifth of --labeled',
+        help='validation images; default: those of a VOC or YOLO --labeled, else a fifth of it',
     )
     own.add_argument('--val-images', type=Path, metavar='DIR', help='their folder; as --images')
     own.add_argument(
@@ -117,23 +118,17 @@ def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnDa
 
     Leaves the program with a message if some are missing.
     """
-    images, others = args.images, None
-    if args.labeled and not is_coco(args.labeled):
-        # It knows its own images; the option is for what other JSONs name.
-        images, others = args.labeled, args.images
-    given = {'labeled': args.labeled, 'images': images}
-    missing = [f'--{name}' for name, value in given.items() if value is None]
-    if not missing:
-        return OwnData(
-            args.labeled,
-            images,
-            args.unlabeled,
-            val=args.val,
-            val_images=args.val_images or others,
-            unlabeled_images=args.unlabeled_images or others,
-            truth=args.truth,
-        )
-    rest = (args.unlabeled, args.unlabeled_images, args.truth, args.val, args.val_images)
-    if len(missing) < len(given) or any(rest):
-        parser.error(f'own data need {missing[0]} too')
-    return None
+    given = {field.name: getattr(args, field.name) for field in fields(OwnData)}
+    if not any(given.values()):
+        return None
+    if args.labeled is None:
+        parser.error('own data need --labeled too')
+    if args.images is None and is_coco(args.labeled):
+        parser.error('own data need --images too')
+    for folder, labels in (('unlabeled_images', args.unlabeled), ('val_images', args.val)):
+        if given[folder] and (labels is None or not is_coco(labels)):
+            option, of = (f'--{name.replace("_", "-")}' for name in (folder, folder[:-7]))
+            parser.error(
+                f'{option} is the folder of what a JSON {of} names; name one or leave it out'
+            )
+    return OwnData(**given)

@@ -84,7 +84,7 @@ def use_own_folder(cfg: Config, file: Path) -> None:
     if os.path.realpath(before) == os.path.realpath(here):
         return
     for name, value in cfg.items():
-        cfg[name] = _moved(value, before.rstrip('/'), str(here))
+        cfg[name] = _moved(value, os.path.normpath(before), str(here))
 
 
 def _moved(value: Any, before: str, here: str) -> Any:

@@ -39,7 +39,7 @@ class OwnData:
     Args:
         labeled: COCO JSON of the labelled images; its categories are the classes. Or a folder with
             Pascal VOC's XML files, or a YOLO data.yaml; see :func:`ssod.data.convert.read_labels`.
-        images: Folder of the images that a JSON ``labeled`` names; of no meaning with VOC and YOLO.
+        images: Folder of the images that a JSON ``labeled`` names; VOC and YOLO know their own.
         unlabeled: A folder of images, in sub-folders too; or a COCO JSON whose annotations, if
             any, are not read. Not needed by a config that trains on labels alone.
         val: Images that detections are scored on, in any format that ``labeled`` may have; if not
@@ -136,7 +136,14 @@ def in_coco(data: OwnData, work_dir: Path) -> OwnData:
     if not is_coco(data.labeled):
         written = convert_for_run(data.labeled, work_dir / 'labels')
         train, val = split_of(written, 'train', data.labeled), written.get('val')
-        data = replace(data, labeled=train.file, images=train.images)
+        data = replace(
+            data,
+            labeled=train.file,
+            images=train.images,
+            # What is given is the folder of other JSONs alone.
+            val_images=data.val_images or (data.images if data.val else None),
+            unlabeled_images=data.unlabeled_images or data.images,
+        )
         if data.val is None and val is not None and val is not train:
             data = replace(data, val=val.file, val_images=val.images)
     if data.val is not None and not is_coco(data.val):

@@ -84,7 +84,10 @@ def load_config(
         name += f'-{Path(detector).stem}'
     options = {key: _without_paths(value) for key, value in (options or {}).items()}
     place = work_dir or options.get('work_dir') or cfg.get('work_dir') or f'work_dirs/{name}'
-    place = str(place)
+    # Files in it are told from others by how their paths begin.
+    place = os.path.normpath(place)
+    if place == os.curdir:
+        place = os.getcwd()
     cfg.work_dir = place
     if data is not None:
         use_data(cfg, data, None if data_dir is None else Path(data_dir))

@@ -63,10 +63,25 @@ def test_own_data():
     assert parsed(*given) == OwnData(json, images, folder)
     more = ['--val', 'd.json', '--val-images', 'e']
     assert parsed(*given, *more) == OwnData(json, images, folder, Path('d.json'), Path('e'))
-    more = ['--unlabeled-images', 'f', '--truth', 'g.json']
-    assert parsed(*given, *more) == OwnData(
-        json, images, folder, unlabeled_images=Path('f'), truth=Path('g.json')
+    assert parsed(*given, '--truth', 'g.json') == OwnData(
+        json, images, folder, truth=Path('g.json')
     )
+    given[-1] = 'c.json'
+    assert parsed(*given, '--unlabeled-images', 'f').unlabeled_images == Path('f')
+
+
+@pytest.mark.parametrize(
+    'useless',
+    [
+        ['--unlabeled', 'c', '--unlabeled-images', 'f'],
+        ['--unlabeled', 'c', '--val-images', 'f'],
+        ['--unlabeled', 'c', '--val', 'voc', '--val-images', 'f'],
+    ],
+)
+def test_a_folder_of_what_no_json_names_is_refused(capsys, useless):
+    with pytest.raises(SystemExit):
+        parsed('--labeled', 'a.json', '--images', 'b', *useless)
+    assert 'name one or leave it out' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('labels', ['voc', 'yolo/data.yaml'])
@@ -78,12 +93,12 @@ def test_voc_and_yolo_know_their_images(labels):
 
 def test_a_config_of_labels_alone_needs_no_unlabelled_images():
     assert parsed('--labeled', 'a.json', '--images', 'b') == OwnData(Path('a.json'), Path('b'))
-    assert parsed('--labeled', 'voc') == OwnData(Path('voc'), Path('voc'))
+    assert parsed('--labeled', 'voc') == OwnData(Path('voc'))
 
 
 def test_voc_beside_a_json_of_other_images():
     data = parsed('--labeled', 'voc', '--images', 'b', '--unlabeled', 'c.json', '--val', 'd.json')
-    assert (data.images, data.val_images, data.unlabeled_images) == (Path('voc'), *[Path('b')] * 2)
+    assert data == OwnData(Path('voc'), Path('b'), Path('c.json'), Path('d.json'))
     given = ['--labeled', 'voc', '--images', 'b', '--unlabeled', 'c.json']
     assert parsed(*given, '--unlabeled-images', 'd').unlabeled_images == Path('d')
 

@@ -272,10 +272,6 @@ def test_wrong_entries_are_named_before_anything_is_made_of_them(
     assert not Path(cfg.work_dir).exists()
 
 
-def test_places_may_be_texts():
-    assert OwnData('a.json', 'b', 'c') == OwnData(Path('a.json'), Path('b'), Path('c'))
-
-
 def test_classes(tmp_path):
     # In the order of the file, which is mmdet's.
     path = write_coco(tmp_path / 'x.json', 1, ('b', 'a'))
@@ -347,9 +343,11 @@ def test_yolo_brings_its_validation_images(data, tmp_path):
     assert cfg.val_evaluator.ann_file == str(tmp_path / 'run/labels/val.json')
     assert cfg.val_dataloader.dataset.data_prefix.img == f'{tmp_path}/yolo/images/val/'
     assert cfg.model.detector.roi_head.bbox_head.num_classes == 3
-    # Others that are given count.
-    cfg, _ = put(OwnData(file, file, data.unlabeled, data.val), work_dir=tmp_path / 'run')
+    # Others that are given count, and the folder of images is theirs.
+    given = OwnData(file, data.images, data.unlabeled, data.val)
+    cfg, _ = put(given, work_dir=tmp_path / 'run')
     assert cfg.val_evaluator.ann_file == str(data.val)
+    assert cfg.val_dataloader.dataset.data_prefix.img == f'{data.images}/'
 
 
 def test_voc_is_parted(data, tmp_path):
@@ -360,7 +358,8 @@ def test_voc_is_parted(data, tmp_path):
         str(tmp_path / 'run/labeled.json'),
         ('sheep',),
     )
-    assert labeled.data_prefix.img == f'{root}/sub/'
+    prefixes = [labeled.data_prefix.img, cfg.val_dataloader.dataset.data_prefix.img]
+    assert prefixes == [f'{root}/sub/'] * 2
     counts = [
         len(json.loads((tmp_path / f'run/{name}.json').read_text())['annotations'])
         for name in ('labeled', 'val')

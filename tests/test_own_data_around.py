@@ -1,6 +1,7 @@
 """Own data in configs whose data sets and scores are not as simple as in ours."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config, ConfigDict
@@ -89,3 +90,7 @@ def test_what_is_not_given(cfg, data, tmp_path):
     alone.work_dir = str(tmp_path)
     use_data(alone, OwnData(data.labeled, tmp_path, val=data.val))
     assert len(alone.train_dataloader.dataset.datasets) == 1
+
+
+def test_places_may_be_texts():
+    assert OwnData('a.json', 'b', 'c') == OwnData(Path('a.json'), Path('b'), Path('c'))

@@ -46,6 +46,9 @@ def test_the_work_dir(tmp_path):
     assert runs.load_config(own, work_dir='there').work_dir == 'there'
     assert runs.load_config(own, work_dir=Path('there')).work_dir == 'there'
     assert runs.load_config(own).work_dir == 'here'
+    # Data that lie in it are found by how their paths begin.
+    assert runs.load_config(own, work_dir='./over//there/').work_dir == 'over/there'
+    assert runs.load_config(own, work_dir='.').work_dir == str(Path.cwd())
     assert runs.load_config(CONFIG).work_dir == 'work_dirs/mt_fasterrcnn_digits10pct'
 
 

@@ -90,7 +90,8 @@ def main() -> None:
         results, failed = Results(args.study.with_suffix('.jsonl')), 0
         if args.held_out:
             trained, results = results, Results(args.study.with_suffix('.held_out.jsonl'))
-            for run, result in score_held_out(composer, trained, results):
+            scored = [] if args.table else score_held_out(composer, trained, results)
+            for run, result in scored:
                 print(f'{run.name}: student {result.student}, teacher {result.teacher}', flush=True)
         elif not args.table:
             failed = train(composer, results, args.jobs)

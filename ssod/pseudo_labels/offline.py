@@ -22,6 +22,7 @@ from rich.progress import track
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.data_sets import data_sets_of
+from ssod.files import write_whole
 from ssod.plain_detector import scored_loader
 from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
 from ssod.pseudo_labels.names import name_of
@@ -73,9 +74,10 @@ def label_images(
     entries = {entry['file_name']: entry for entry in _read_begun(begun, header)}
     done = {name: entry for name, entry in entries.items() if name in present}
     broken: list[str] = []
-    with begun.open('w', encoding='utf-8') as file:
-        for line in (header, *done.values()):
-            file.write(json.dumps(line) + '\n')
+    lines = [json.dumps(line) + '\n' for line in (header, *done.values())]
+    # Not in its place: another interruption would lose what is done.
+    write_whole(begun, ''.join(lines).encode())
+    with begun.open('a', encoding='utf-8') as file:
         for entry in _label(cfg, model.eval(), images, set(done), min_score, broken):
             file.write(json.dumps(entry) + '\n')
             file.flush()

@@ -146,7 +146,7 @@ def sweep_table(rows: Sequence[ClassSweep]) -> str:
 
 
 def selector_of(rows: Sequence[ClassSweep]) -> str:
-    """The recommended thresholds as a config's selector.
+    """The recommended thresholds as lines of a config.
 
     A class that is never right has 1, and one of which there is no true box the others' median.
     """
@@ -159,4 +159,5 @@ def selector_of(rows: Sequence[ClassSweep]) -> str:
         if told and unseen
         else ''
     )
-    return note + f"selector = dict(type='ClassScoreSelector', thresholds={thresholds})"
+    selector = f"dict(_delete_=True, type='ClassScoreSelector', thresholds={thresholds})"
+    return f'{note}default_hooks = dict(teacher=dict(selector={selector}))'

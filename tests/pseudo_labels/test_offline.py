@@ -117,6 +117,19 @@ def test_an_interrupted_call_goes_on(cfg, tmp_path):
     assert json.loads(path.read_text()) == json.loads(whole.read_text())
 
 
+def test_a_call_that_is_interrupted_twice_loses_nothing(cfg, tmp_path, monkeypatch):
+    interrupt(cfg, tmp_path / 'labels.json')
+    kept = (tmp_path / '.labels.json.begun').read_text()
+
+    def killed(*_):
+        # All that is left is what is on the disk by then.
+        assert (tmp_path / '.labels.json.begun').read_text() == kept
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('ssod.pseudo_labels.offline._label', killed)
+    interrupt(cfg, tmp_path / 'labels.json')
+
+
 @pytest.mark.parametrize(('source', 'min_score'), [('b', 0.5), ('a', 0.1)])
 def test_what_another_call_began_is_not_mixed_in(cfg, tmp_path, source, min_score):
     path = tmp_path / 'labels.json'

@@ -28,6 +28,9 @@ class BrokenImagesHook(Hook):
         ValueError: If ``max_share`` is out of its range; when too many images are broken.
     """
 
+    priority = 'ABOVE_NORMAL'
+    """Before the teacher's hook, which takes the strong views away during the burn-in."""
+
     def __init__(self, max_share: float = 0.05) -> None:
         if not 0 <= max_share <= 1:
             raise ValueError(f'BrokenImagesHook: max_share is {max_share}, but must be in [0, 1]')

@@ -7,10 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 from mmdet.datasets import ConcatDataset
-from mmdet.datasets.transforms import MultiBranch
+from mmdet.datasets.transforms import MultiBranch, PackDetInputs
 from mmdet.registry import DATASETS
 from torch.utils.data import get_worker_info
 
+from ssod.data.geometry_check import check_geometry
 from ssod.data.load_image import BrokenImageError, printable
 from ssod.data.sampler import DRAW, Draw
 from ssod.data.shared_memory import share_together
@@ -40,6 +41,8 @@ class ImageSources(ConcatDataset):
         datasets: Configs of the data sets, in the order of the sampler's ``source_ratio``.
 
     Raises:
+        ValueError: If a branch ``weak`` or ``strong`` does not record how it moves an image, see
+            :func:`ssod.data.geometry_check.check_geometry`.
         BrokenImageError: When a labelled image cannot be read.
     """
 
@@ -47,6 +50,8 @@ class ImageSources(ConcatDataset):
         # A source may be several data sets itself, each with its own.
         super().__init__(datasets, ignore_keys=['cumulative_sizes'])
         self._unlabeled = [_has_two_views(dataset) for dataset in self.datasets]
+        for dataset in self._unlabeled_datasets:
+            _check_branches(dataset)
 
     @property
     def num_unlabeled(self) -> int:
@@ -145,12 +150,35 @@ def _has_two_views(dataset: Any) -> bool:
     """Whether a data set, or those that it is around, give views for teacher and student."""
     if isinstance(dataset, ConcatDataset):
         return all(map(_has_two_views, dataset.datasets))
-    pipeline = getattr(dataset, 'pipeline', None) or ()
-    # That of a data set around another one may be a plain list.
-    transforms = getattr(pipeline, 'transforms', pipeline)
-    if any(isinstance(t, TwoViews) or 'weak' in _branches_of(t) for t in transforms):
+    if any(isinstance(t, TwoViews) or 'weak' in _branches_of(t) for t in _transforms_of(dataset)):
         return True
     return hasattr(dataset, 'dataset') and _has_two_views(dataset.dataset)
+
+
+def _transforms_of(dataset: Any) -> Sequence[Any]:
+    """The transforms of a data set, without those of data sets inside it."""
+    pipeline = getattr(dataset, 'pipeline', None) or ()
+    # That of a data set around another one may be a plain list.
+    transforms: Sequence[Any] = getattr(pipeline, 'transforms', pipeline)
+    return transforms
+
+
+def _check_branches(dataset: Any) -> None:
+    """Refuse views of mmdet's ``MultiBranch`` that do not say how they move an image."""
+    for transform in _transforms_of(dataset):
+        for name, branch in _branches_of(transform).items():
+            if name in ('weak', 'strong'):
+                steps = list(branch.transforms)
+                packs = [step for step in steps if isinstance(step, PackDetInputs)]
+                if any('homography_matrix' not in pack.meta_keys for pack in packs):
+                    raise ValueError(
+                        f'MultiBranch: {name} has PackDetInputs without homography_matrix in its '
+                        f'meta_keys, by which pseudo-boxes are carried; add it, or use TwoViews'
+                    )
+                check_geometry(name, [step for step in steps if step not in packs])
+    inside = [dataset.dataset] if hasattr(dataset, 'dataset') else getattr(dataset, 'datasets', ())
+    for inner in inside:
+        _check_branches(inner)
 
 
 def _branches_of(transform: Any) -> Mapping[str, Any]:

@@ -82,9 +82,10 @@ def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) ->
     if own is None:
         return None
     asked = given.on(cfg)
+    ours, theirs = (int(c.optim_wrapper.get('accumulative_counts', 1)) for c in (cfg, asked))
     if given.has('train_cfg.max_iters'):
         wanted = asked.train_cfg.max_iters
-        stretch(cfg, wanted)
+        stretch(cfg, wanted, theirs / ours)
         return f'iterations {wanted:,}: what the config plans for {own:,} is stretched to that'
     images = [labels.images] * len(cfg.train_dataloader.dataset.datasets)
     if len(images) > 1:
@@ -95,7 +96,7 @@ def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) ->
     step = step_images(asked, machine)
     number = iterations_for(images, source_ratio(asked), step, own * meant_batch(cfg) / step)
     most = math.inf if machine.gpu_memory is not None else min(own, CPU_ITERATIONS)
-    stretch(cfg, int(min(number, most)))
+    stretch(cfg, int(min(number, most)), theirs / ours)
     return _told(cfg.train_cfg.max_iters, own, images, source_ratio(asked), step)
 
 
@@ -118,7 +119,7 @@ def count_images(source: ConfigDict) -> int:
     return len(read_coco(Path(source.get('data_root', ''), source.ann_file), ('images',))['images'])
 
 
-def stretch(cfg: Config, number: int) -> None:
+def stretch(cfg: Config, number: int, batches: float = 1.0) -> None:
     """Make a training longer or shorter with all that is counted in iterations.
 
     That is the interval of validations and checkpoints, the burn-in, the learning rate's
@@ -129,6 +130,8 @@ def stretch(cfg: Config, number: int) -> None:
     Args:
         cfg: A config that counts iterations; it is changed.
         number: Of iterations, at least 1.
+        batches: How many times as many iterations as before there are to an update of the teacher,
+            where gradients of several batches are added up.
     """
     factor = number / cfg.train_cfg.max_iters
     apart = min(APART, number)
@@ -140,14 +143,17 @@ def stretch(cfg: Config, number: int) -> None:
                 scheduler.periods = [_stretched(period, factor) for period in scheduler.periods]
     hooks = cfg.get('default_hooks') or ConfigDict()
     parts = {id(p): p for p in dicts_in([cfg.model, hooks, cfg.get('custom_hooks') or []])}
-    for part in parts.values():
+    of_teacher = {id(part) for part in dicts_in(hooks.get('teacher', {}).get('decay'))}
+    for number_of, part in parts.items():
+        # The decay's schedule counts the teacher's updates.
+        times = factor / batches if number_of in of_teacher else factor
         if part.get('type') in RAMPS:
-            _times(part, factor, 'steps')
+            _times(part, times, 'steps')
         elif part.get('type') == 'stepwise':
-            _times(part, factor, 'milestones')
+            _times(part, times, 'milestones')
         _times(part, factor, 'burn_in', least=max(1, round(BURN_IN * number)))
     if 'decay' in hooks.get('teacher', {}):
-        hooks.teacher.decay = _stretched_decay(hooks.teacher.decay, factor)
+        hooks.teacher.decay = _stretched_decay(hooks.teacher.decay, factor / batches)
     if not hooks.get('checkpoint', {}).get('by_epoch', True):
         _times(hooks.checkpoint, factor, 'interval', least=apart)
     cfg.train_cfg.max_iters = number

@@ -20,7 +20,6 @@ from ssod.models.box_jitter import BoxJitter
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.class_verifier import ClassVerifier
 from ssod.models.consistency import Consistency
-from ssod.models.depthwise import quicken_depthwise
 from ssod.models.features import Features, given_features, images, one_pass
 from ssod.models.losses_of_parts import (
     REGION_LOSSES,
@@ -33,6 +32,7 @@ from ssod.models.pretrained import localize_checkpoints
 from ssod.models.quick_matching import quicken_matching
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
+from ssod.models.strided_conv import mend_strided
 from ssod.models.two_stream_preprocessor import refuse_resizing
 from ssod.schedules import weight_schedule
 from ssod.strict import check_ranges, strict_settings
@@ -93,7 +93,7 @@ class SemiSupervisedDetector(BaseDetector):
         self.teacher.requires_grad_(False)
         for model in (self.student, self.teacher):
             keep_places_precise(model)
-            quicken_depthwise(model)
+            mend_strided(model)
             quicken_matching(model)
         self._samplers = region_samplers(self.student)
         # A recipe with a loss of its own has its own pass of the heads.

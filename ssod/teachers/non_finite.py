@@ -82,7 +82,8 @@ class NonFiniteRecord:
         more = f' and {len(images) - NAMED} more' if len(images) > NAMED else ''
         return (
             f'{terms} in iteration {last[0]["iteration"]}, with {", ".join(images[:NAMED])}{more} '
-            f'(all in {self.path}); {len(self.steps)} steps of the last {self.window} skipped'
+            f'(all in {self.path}); {len(self.steps)} steps skipped in '
+            f'the last {self.window} iterations'
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Optimizer steps that would ruin the weights, and are left out."""
 
+import math
 from functools import partial, update_wrapper
 from typing import Any, NamedTuple
 
@@ -8,6 +9,9 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
+
+PATIENCE = 20
+"""Steps in a row that a gradient scaler may find too large; it halves 2 to the power of 16."""
 
 
 class Step(NamedTuple):
@@ -29,7 +33,8 @@ class StepGuard:
     All ranks leave out the same steps. The gradient is dropped, and the student's buffers are put
     back to what they were, for a batch norm has measured the bad batch. Where gradients accumulate,
     a step is left out as a whole. What a gradient scaler finds (infinite gradients of finite
-    losses, of which it has some by design) stays its own affair.
+    losses, of which it has some by design) stays its own affair, unless it finds them in more than
+    :data:`PATIENCE` steps in a row, which no scale will mend.
 
     One wait for the GPU and one pass over the gradient in each optimizer step are the price.
 
@@ -56,6 +61,7 @@ class StepGuard:
         self._kept = [(b, [x.clone() for x in b]) for b in (numbers, counters) if b]
         self._losses: list[Tensor] = []
         self._last: Step | None = None
+        self._in_a_row = 0
 
     def remember(self) -> None:
         """Keep the student's buffers; to be called before each forward pass."""
@@ -85,8 +91,11 @@ class StepGuard:
         if get_world_size() > 1:
             all_reduce(bad, 'max')
         skipped, length = torch.stack([bad, norm]).tolist()
-        scale = 1.0 if self._scaler is None else self._scaler.get_scale()
-        return Step(bool(skipped), length / scale)
+        if self._scaler is None:
+            return Step(bool(skipped), length)
+        self._in_a_row = 0 if math.isfinite(length) else self._in_a_row + 1
+        hopeless = self._in_a_row > PATIENCE
+        return Step(bool(skipped) or hopeless, length / self._scaler.get_scale())
 
     def _guarded_step(self, **kwargs: Any) -> None:
         self._last = self._check()

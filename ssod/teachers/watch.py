@@ -84,7 +84,9 @@ class TeacherWatchHook(Hook):
         self._names = dataset.metainfo['classes']
         self._labeled = count_labels(dataset, len(self._names))
         self._guard = StepGuard(runner.optim_wrapper, unwrap(runner.model).student)
-        self._record = NonFiniteRecord(self.window, runner.work_dir)
+        # As many optimizer steps, if gradients of several batches are added up.
+        iterations = self.window * runner.optim_wrapper._accumulative_counts
+        self._record = NonFiniteRecord(iterations, runner.work_dir)
         self._norms: deque[float] = deque(maxlen=self.window)
         self._standings: deque[float] = deque(maxlen=WINDOWS)
         self._active: dict[str, tuple[int, int]] = {}

@@ -90,12 +90,32 @@ def test_the_first_labelled_images_have_all_classes(sources, monkeypatch):
 
 def test_views_of_mmdets_own_branches_are_no_labelled_ones(digits_cfg):
     views = dict(type='MultiBranch', branch_field=['labeled', 'weak', 'strong'])
-    branch = [dict(type='PackDetInputs', meta_keys=('img_id',))]
+    branch = [dict(type='PackDetInputs', meta_keys=('img_id', 'homography_matrix'))]
     unlabeled = digits_cfg.train_dataloader.dataset.datasets[1]
     unlabeled.pipeline = [dict(type='LoadImageFromFile'), dict(views, weak=branch, strong=branch)]
     sources = DATASETS.build(digits_cfg.train_dataloader.dataset)
     assert sources.num_unlabeled == 18
     assert set(sources.labeled_draws(seed=4, views=3)) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ('step', 'meta', 'told'),
+    [
+        ('RandomFlip', 'img_id', 'strong has PackDetInputs without homography_matrix'),
+        ('RandomAffine', 'homography_matrix', 'strong view: RandomAffine moves boxes'),
+    ],
+)
+def test_branches_of_mmdet_have_to_say_how_they_move_an_image(digits_cfg, step, meta, told):
+    packs = [dict(type='PackDetInputs', meta_keys=(key,)) for key in ('homography_matrix', meta)]
+    views = dict(weak=packs[:1], strong=[dict(type=step, prob=1.0), packs[1]])
+    if step == 'RandomAffine':
+        views['strong'][0].pop('prob')
+    unlabeled = digits_cfg.train_dataloader.dataset.datasets[1]
+    unlabeled.pipeline[1:] = [dict(type='MultiBranch', branch_field=list(views), **views)]
+    with pytest.raises(ValueError, match=told):
+        DATASETS.build(
+            dict(type='RepeatDataset', times=2, dataset=digits_cfg.train_dataloader.dataset)
+        )
 
 
 def test_a_source_of_several_folders(digits_cfg):
@@ -253,7 +273,9 @@ def test_broken_images_are_named_and_counted(digits_cfg):
     assert not resumed.paths
 
 
-def test_too_many_broken_images_stop_the_run(digits_cfg):
+@pytest.mark.parametrize('burn_in', [0, 100])
+def test_too_many_broken_images_stop_the_run(digits_cfg, burn_in):
+    digits_cfg.default_hooks.teacher.burn_in = burn_in
     runner, _, _ = run_with_broken(digits_cfg, 4, max_share=0.1)
     message = r'2 of 18 .* are broken, more than 0.1 of .*check_data.* default_hooks.broken_'
     with pytest.raises(ValueError, match=message):

@@ -52,6 +52,14 @@ def test_all_that_is_counted_in_iterations(cfg):
     assert cfg.model.pseudo_weight == dict(type='sigmoid', end=2.0, steps=1200)
 
 
+def test_gradients_that_are_added_up(cfg):
+    # The teacher is updated a fourth as often; what counts iterations stays.
+    stretch(cfg, 6000, batches=4)
+    assert cfg.default_hooks.teacher.burn_in == 1200
+    assert cfg.default_hooks.teacher.decay.decay.milestones == [4, 600]
+    assert cfg.model.pseudo_weight.steps == 2400
+
+
 def test_a_short_training_of_a_long_config(cfg):
     cfg.train_cfg.update(max_iters=180_000, val_interval=5000)
     cfg.default_hooks.checkpoint.interval = 5000

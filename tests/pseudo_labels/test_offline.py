@@ -122,7 +122,6 @@ def test_a_call_that_is_interrupted_twice_loses_nothing(cfg, tmp_path, monkeypat
     kept = (tmp_path / '.labels.json.begun').read_text()
 
     def killed(*_):
-        # All that is left is what is on the disk by then.
         assert (tmp_path / '.labels.json.begun').read_text() == kept
         raise KeyboardInterrupt
 

@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from ssod.teachers.box_counts import PseudoTally
-from ssod.teachers.step_guard import Step, StepGuard
+from ssod.teachers.step_guard import PATIENCE, Step, StepGuard
 
 NAN, INF = float('nan'), float('inf')
 
@@ -114,12 +114,33 @@ def test_accumulated_gradients_are_dropped_as_a_whole(bad):
     assert same(state(student, wrapper), state(other_student, other_wrapper))
 
 
-def test_a_gradient_scaler_s_own_skips_are_no_failure(monkeypatch):
-    # Mixed precision as on a GPU: the scaled gradient overflows, the loss does not.
+@pytest.fixture
+def scaled(monkeypatch):
+    """Mixed precision as on a GPU."""
     cpu = functools.partial(torch.amp.GradScaler, device='cpu')
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', cpu)
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
-    student, wrapper, guard = guarded(AmpOptimWrapper)
+    return guarded(AmpOptimWrapper)
+
+
+def test_a_scaler_that_finds_no_scale_is_a_failure(scaled):
+    student, wrapper, guard = scaled
+    for _ in range(PATIENCE):
+        # A loss of 0 whose gradient is none at any scale.
+        wrapper.update_params((0 * student.layer.weight.sum()).sqrt())
+        assert not guard.pop_step().skipped
+    for _ in range(200):
+        wrapper.update_params((0 * student.layer.weight.sum()).sqrt())
+        assert guard.pop_step().skipped
+    wrapper.update_params(3 * student.layer.weight.sum())
+    assert guard.pop_step() == Step(skipped=False, norm=3.0)
+    wrapper.update_params((0 * student.layer.weight.sum()).sqrt())
+    assert not guard.pop_step().skipped
+
+
+def test_a_gradient_scaler_s_own_skips_are_no_failure(scaled):
+    # The scaled gradient overflows, the loss does not.
+    student, wrapper, guard = scaled
     scale, weight = wrapper.loss_scaler.get_scale(), student.layer.weight.clone()
 
     wrapper.update_params(1e37 * student.layer.weight.sum())

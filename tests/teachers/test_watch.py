@@ -250,7 +250,7 @@ def test_a_step_that_is_not_finite_is_skipped(watched_cfg):
     ((level, alarm, line),) = said(watched_cfg)
     assert (level, alarm) == ('WARNING', 'non_finite')
     assert 'sup_loss_cls nan' in line and 'in iteration 2, with ' in line
-    assert '; 1 steps of the last 10 skipped: lower the learning rate (2e-05)' in line
+    assert '; 1 steps skipped in the last 10 iterations: lower the learning rate (2e-05)' in line
     record = json.loads(Path(watched_cfg.work_dir, 'non_finite.json').read_text())
     assert record['skipped_steps'] == 1
     (batch,) = record['batches']
@@ -271,7 +271,7 @@ def test_too_many_skipped_steps_stop_the_run(watched_cfg):
     message = str(caught.value)
     assert re.match(r'not finite: .*sup_loss_cls nan.* in iteration 3, with .*\.(png|jpg)', message)
     assert f'(all in {watched_cfg.work_dir}/non_finite.json)' in message
-    assert '2 steps of the last 10 skipped' in message
+    assert '2 steps skipped in the last 10 iterations' in message
     assert 'limits.non_finite=2 stops the run: lower the learning rate' in message
     assert '\n' not in message
     record = json.loads(Path(watched_cfg.work_dir, 'non_finite.json').read_text())

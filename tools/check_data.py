@@ -23,7 +23,7 @@ from rich.progress import track
 
 from ssod import runs
 from ssod.arguments import add_cfg_options, add_own_data, count, own_data
-from ssod.checks.before_run import report_on_all
+from ssod.checks.before_run import check_truth, report_on_all
 from ssod.checks.findings import Finding
 from ssod.checks.images import Look, check_looks, look_at_all
 from ssod.checks.leaks import check_shared
@@ -99,6 +99,7 @@ def main() -> None:
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         check_settings_of(cfg)
         findings, reports = report_on_all(cfg, PARTS)
+        findings += check_truth(cfg, reports)
         findings += check_images(reports, cfg, args.workers)
     for finding in findings:
         print(as_given(f'{finding.severity}: {finding}', args.data, made))

@@ -82,9 +82,23 @@ def _check_annotations(
         remedy = 'they are passed over; add them to metainfo.classes if that is not meant'
         findings.append(Finding('warning', file, what, remedy))
     if role == 'labeled':
+        findings += _check_bare(content, counted, file)
         unseen = [f'has no annotation of the class {n!r}' for n in classes if not counts[n]]
         findings += first_of('warning', file, unseen, 'the detector cannot learn it')
     return findings
+
+
+def _check_bare(
+    content: Mapping[str, Any], counted: Sequence[Mapping[str, Any]], file: str
+) -> list[Finding]:
+    """Whether images have annotations: annotation tools export those that nobody looked at, too."""
+    number = len(content['images'])
+    bare = number - len({annotation['image_id'] for annotation in counted})
+    if 2 * bare <= number:
+        return []
+    what = f'{bare:,} of {number:,} images have no annotation, and are learnt as background'
+    remedy = 'take out those at which nobody has looked, and give them to --unlabeled'
+    return [Finding('warning', file, what, remedy)]
 
 
 def _remedy(missing: Sequence[str], names: Sequence[str]) -> str:

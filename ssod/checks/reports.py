@@ -104,7 +104,8 @@ def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> 
     few = data_set.role == 'unlabeled' and len(faults) < len(images)
     severity: Severity = 'warning' if few else 'error'
     remedy = (
-        f'correct --images, or data_root and data_prefix of {data_set.where}, or get the images'
+        f'correct the folder of images (--images, --val-images, --unlabeled-images; data_root and '
+        f'data_prefix of {data_set.where}), or get the images'
     )
     if len(faults) < len(images):
         remedy = 'get the images, or take them out'

@@ -31,12 +31,17 @@ def read_coco(path: str | Path, parts: tuple[str, ...] = PARTS) -> dict[str, Any
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; see data/README.md for what goes where')
+    text = ''
     try:
         # UTF-8 alone, as mmdet reads it.
         text = path.read_text(encoding='utf-8')
         with no_garbage_collection():
             content = json.loads(text)
     except (ValueError, RecursionError) as error:
+        if text.startswith('\ufeff'):
+            raise ValueError(
+                f'{path} begins with a byte order mark; save it as UTF-8 without one'
+            ) from None
         raise ValueError(f'{path} is no JSON: {error}; get or write it anew') from None
     for part in parts:
         if not isinstance(content, dict) or not isinstance(content.get(part), list):

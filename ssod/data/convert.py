@@ -74,7 +74,11 @@ def read_labels(path: str | Path) -> LabeledSplits:
         return read_voc(path, content)
     raise ValueError(
         f'{path} has neither one data.yaml (YOLO) nor XML files (Pascal VOC) beside its images; '
-        f'give the folder or the data.yaml of labelled images'
+        + (
+            f'give {jsons[0]} if that is a COCO JSON, with --images'
+            if (jsons := sorted(file for file in content.others if file.suffix.lower() == '.json'))
+            else 'give the folder or the data.yaml of labelled images, or a COCO JSON'
+        )
     )
 
 

@@ -99,6 +99,9 @@ class LoadImage(BaseTransform):
             raise _broken(
                 path, 'does not exist', 'check data_root, data_prefix and file_name, or get it'
             ) from None
+        except KeyError:
+            # mmengine asks what is before :// how to read it.
+            raise _broken(path, 'is no file', 'load it down, and let file_name name that') from None
         except OSError as error:
             raise _broken(
                 path, f'cannot be read: {error.strerror or error}', 'check its permissions and disk'

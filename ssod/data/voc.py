@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from ssod.data.folder import FolderContent
+from ssod.data.folder import EXTENSIONS, FolderContent
 from ssod.data.labeled_images import (
     Box,
     Corners,
@@ -264,7 +264,7 @@ class _Finder:
         raise ValueError(
             f'{file}: there is no image called {file.stem}'
             + (f' or {named}' if named else '')
-            + '; add it, or remove the XML file'
+            + f', of the kinds {", ".join(EXTENSIONS)}; add it, or remove the XML file'
         )
 
 
@@ -363,4 +363,6 @@ class _Listed:
                 )
             if some:
                 return some[0]
-        raise ValueError(f'{where}: there is no {whole}.xml; remove the line')
+        raise ValueError(
+            f'{where}: there is no {whole}.xml; lines are names without an ending, remove others'
+        )

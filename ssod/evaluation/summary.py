@@ -143,6 +143,7 @@ class SummaryHook(Hook):
             'seconds': round(time.monotonic() - self._began, 1),
             'iterations': runner.iter,
             'seed': runner.seed,
+            'begun': runner.timestamp,
         }
         work_dir = Path(runner.work_dir)
         write_whole(work_dir / 'summary.json', (json.dumps(summary, indent=2) + '\n').encode())

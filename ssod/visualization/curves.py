@@ -72,6 +72,18 @@ def read_scalars(work_dir: str | os.PathLike[str]) -> list[Record]:
     return history
 
 
+def last_start(work_dir: str | os.PathLike[str]) -> str | None:
+    """The name of the last of a run's starts that has trained, a time; ``None`` if none has.
+
+    Args:
+        work_dir: The run's folder.
+    """
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json'), reverse=True):
+        if any('iter' in record for record in _read_file(path)):
+            return path.parent.parent.name
+    return None
+
+
 def _read_file(path: Path) -> list[Record]:
     records: list[Record] = []
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines():

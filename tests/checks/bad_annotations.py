@@ -55,7 +55,7 @@ BAD_ANNOTATIONS = [
      'error: labeled.json: is no JSON: Expecting value: line 1 column 13 (char 12); get or write'),
     # mmdet reads UTF-8 without a mark at its begin, and nothing else.
     (write('labeled.json', b'\xef\xbb\xbf{}'), 'json',
-     'error: labeled.json: is no JSON: Unexpected UTF-8 BOM (decode using utf-8-sig): line 1'),
+     'error: labeled.json: begins with a byte order mark; save it as UTF-8 without one'),
     (write('labeled.json', '{"a": "ü"}'.encode('latin1')), 'json',
      "error: labeled.json: is no JSON: 'utf-8' codec can't decode byte 0xfc in position 7:"),
     # Python's own reader gives up; it must not look like a bug.

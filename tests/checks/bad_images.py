@@ -114,12 +114,12 @@ BAD_IMAGES = [
     (lambda w: (w.root / 'labeled/1.png').unlink(), 'json',
      'error: labeled.json: image labeled/1.png does not exist; get the images, or take them out'),
     (lambda w: w.sources[0].update(data_prefix=dict(img='pictures/')), 'json',
-     'error: labeled.json: image pictures/0.png does not exist (and 2 more); correct --images'),
+     'error: labeled.json: image pictures/0.png does not exist (and 2 more); correct the folder'),
     # One of many is skipped while training.
     (lambda w: (w.root / 'unlabeled/1.png').unlink(), 'json',
      'warning: unlabeled.json: image unlabeled/1.png does not exist; get the images, or take them'),
     (emptied, 'json',
-     'error: unlabeled.json: image unlabeled/0.png does not exist (and 3 more); correct --images'),
+     'error: unlabeled.json: image unlabeled/0.png does not exist (and 3 more); correct the folder'),
     # --- Images that are broken.
     (image(b''), 'image', 'error: labeled/0.png: is empty: 0 bytes; get it anew, or remove it'),
     (image(b'<html>404</html>'), 'image',

@@ -43,6 +43,12 @@ def test_the_same_as_mmdet_loads(tmp_path, name):
     assert ours == {**theirs, 'height': 30, 'width': 40}
 
 
+def test_an_address_is_no_file(tmp_path):
+    # As annotation tools write it whose images are elsewhere.
+    with pytest.raises(BrokenImageError, match=r'a\.jpg is no file; load it down'):
+        LoadImage().transform({'img_path': f'{tmp_path}/https://host/a.jpg'})
+
+
 @pytest.mark.parametrize(
     ('mode', 'name', 'bgr', 'tolerance'),
     [

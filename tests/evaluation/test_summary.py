@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures('no_curves')
 def test_figures_of_a_mean_teacher(tmp_path: Path) -> None:
     result, _, _ = run(tmp_path, [START, LAST], [Teaching(2)])
     assert result.pop('seconds') >= 0
+    assert result.pop('begun') in {path.name for path in (tmp_path / 'run').iterdir()}
     assert result == {
         'start_mAP': 27.7,
         'student_mAP': 40.1,

@@ -15,7 +15,14 @@ from mmengine.config import Config
 from ssod.checkpoints import latest_checkpoint
 from ssod.config_parts import use_own_folder
 from ssod.teachers.hook import TeacherHook
-from ssod.visualization.curves import MAP, Record, read_scalars, teacher_begin, values_of
+from ssod.visualization.curves import (
+    MAP,
+    Record,
+    last_start,
+    read_scalars,
+    teacher_begin,
+    values_of,
+)
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,9 @@ def _summary_of(root: Path, iteration: int) -> Mapping[str, Any]:
     """The summary of the run's end; empty if it has not ended, or has gone on since."""
     try:
         summary = json.loads((root / 'summary.json').read_text(encoding='utf-8'))
-        return summary if summary['iterations'] >= iteration and summary['seconds'] >= 0 else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        # That of another run in the same folder is none of this one.
+        is_own = summary.get('begun') in (None, last_start(root))
+        ended = summary['iterations'] >= iteration and summary['seconds'] >= 0
+        return summary if is_own and ended else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -1,5 +1,6 @@
 """What a config's images look like after augmentation, as a page, before anything is trained."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from ssod.seeds import seed_all
 from ssod.visualization.report.images import View, spread, the_data, views_of
 from ssod.visualization.report.pictures import Picture, view_picture
-from ssod.visualization.report.rendering import attempt, check_page, write_page
+from ssod.visualization.report.rendering import Missing, attempt, check_page, write_page
 
 
 def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> Path:
@@ -34,19 +36,25 @@ def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> P
         The page's path.
 
     Raises:
-        ValueError: If ``number`` is below 1, or ``path`` is not called ``.html``.
+        ValueError: If ``number`` is below 1, ``path`` is not called ``.html``, or there is nothing
+            to be seen.
     """
     if number < 1:
         raise ValueError(f'number is {number}, but must be at least 1')
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     path = Path(path)
     check_page(path)
-    content = {
-        'command': 'tools/browse_views.py',
-        'name': Path(cfg.filename or 'config').stem,
+    parts = {
         'labeled': attempt(lambda: labeled_pictures(cfg, number)),
         'unlabeled': attempt(lambda: unlabeled_pictures(cfg, number)),
     }
+    missing = [part.why for part in parts.values() if isinstance(part, Missing)]
+    if len(missing) == len(parts):
+        raise ValueError(missing[0])
+    for why in missing:
+        print_log(f'left out: {why}', 'current', logging.WARNING)
+    name = Path(cfg.filename or 'config').stem
+    content = {'command': 'tools/browse_views.py', 'name': name, **parts}
     write_page(path, 'views.html', content)
     return path
 

@@ -81,6 +81,20 @@ def test_a_summary_ends_the_run(tmp_path):
     assert (run.iteration, run.finished, run.seconds) == (60, True, 99.5)
 
 
+def test_a_summary_of_another_run_in_the_folder(tmp_path):
+    # The same command once more: the old summary is there until the new run ends.
+    log(tmp_path, '20260101_000000', {'time': 1.0, 'iter': 60, 'step': 60})
+    summary(tmp_path, iterations=60, seconds=99.5, begun='20260101_000000')
+    assert read_run(tmp_path).finished
+    log(tmp_path, '20260102_000000', {'time': 1.0, 'iter': 50, 'step': 50})
+    run = read_run(tmp_path)
+    assert (run.iteration, run.finished) == (50, False)
+    # A test of the run trains nothing.
+    summary(tmp_path, iterations=60, seconds=99.5, begun='20260102_000000')
+    log(tmp_path, '20260103_000000', {'teacher/coco/bbox_mAP': 0.1, 'step': 0})
+    assert read_run(tmp_path).finished
+
+
 @pytest.mark.parametrize(
     'text',
     [

@@ -91,12 +91,16 @@ def test_names_are_escaped(trained, read_page, tmp_path):
 
 
 def test_what_is_missing_is_said(digits_cfg, read_page, tmp_path):
-    digits_cfg.train_dataloader.dataset.datasets.pop()
-    digits_cfg.train_dataloader.dataset.datasets[0].data_root = 'nowhere'
-    read = read_page(write_views(digits_cfg, tmp_path / 'views.html'))
+    sources = digits_cfg.train_dataloader.dataset.datasets
+    sources[0].data_root = 'nowhere'
+    read = read_page(write_views(digits_cfg, tmp_path / 'views.html', 1))
     assert 'nowhere/annotations/labeled.json does not exist here' in read.text
-    assert 'The config has no unlabelled images.' in read.text
-    assert read.count('img') == 0
+    assert read.count('img') == 2
+    # A page of nothing is none.
+    sources.pop()
+    with pytest.raises(ValueError, match=r'nowhere/annotations/labeled\.json does not exist here'):
+        write_views(digits_cfg, tmp_path / 'nothing.html')
+    assert not (tmp_path / 'nothing.html').exists()
 
 
 def test_no_image_at_all_is_refused(digits_cfg, tmp_path):

@@ -42,7 +42,11 @@ def parse_args() -> argparse.Namespace:
         'the categories of --ann-file',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace files that differ')
-    return parser.parse_args()
+    args = parser.parse_args()
+    splitting = ('out_dir', 'percent', 'fold')
+    if args.unlabeled and any(getattr(args, x) != parser.get_default(x) for x in splitting):
+        parser.error('--unlabeled splits nothing; leave out --out-dir, --percent and --fold')
+    return args
 
 
 def main() -> None:

@@ -199,3 +199,10 @@ def test_the_summary(coco, resumed):
         assert summary[f'{who}_mAP'] == pytest.approx(100 * validated[f'{who}/coco/bbox_mAP'])
     assert (coco.place / WORK_DIR / 'curves.png').is_file()
     assert (coco.place / WORK_DIR / 'detections.png').is_file()
+
+
+@pytest.mark.parametrize('useless', [('--percent', 5), ('--fold', 2), ('--out-dir', 'x')])
+def test_what_splits_nothing_has_no_split(call, capsys, useless):
+    with pytest.raises(SystemExit):
+        call('split_coco', '--unlabeled', 'a.json', *useless)
+    assert '--unlabeled splits nothing; leave out' in capsys.readouterr().err

@@ -119,7 +119,7 @@ BAD_IMAGES = [
     (lambda w: (w.root / 'unlabeled/1.png').unlink(), 'json',
      'warning: unlabeled.json: image unlabeled/1.png does not exist; get the images, or take them'),
     (emptied, 'json',
-     'error: unlabeled.json: image unlabeled/0.png does not exist (and 3 more); correct the folder'),
+     'error: unlabeled.json: image unlabeled/0.png does not exist (and 3 more); correct the'),
     # --- Images that are broken.
     (image(b''), 'image', 'error: labeled/0.png: is empty: 0 bytes; get it anew, or remove it'),
     (image(b'<html>404</html>'), 'image',

@@ -125,10 +125,10 @@ def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnDa
         parser.error('own data need --labeled too')
     if args.images is None and is_coco(args.labeled):
         parser.error('own data need --images too')
-    for folder, labels in (('unlabeled_images', args.unlabeled), ('val_images', args.val)):
-        if given[folder] and (labels is None or not is_coco(labels)):
-            option, of = (f'--{name.replace("_", "-")}' for name in (folder, folder[:-7]))
+    for name in ('unlabeled', 'val'):
+        if given[f'{name}_images'] and not (given[name] and is_coco(given[name])):
             parser.error(
-                f'{option} is the folder of what a JSON {of} names; name one or leave it out'
+                f'--{name}-images is the folder of what a JSON --{name} names; name one or leave '
+                f'it out'
             )
     return OwnData(**given)

@@ -72,13 +72,13 @@ def read_labels(path: str | Path) -> LabeledSplits:
     content = look_into(path)
     if any(file.suffix.lower() == '.xml' for file in content.others):
         return read_voc(path, content)
+    remedy = 'give the folder or the data.yaml of labelled images, or a COCO JSON'
+    jsons = sorted(file for file in content.others if is_coco(file))
+    if jsons:
+        remedy = f'if {jsons[0]} is a COCO JSON, give that'
     raise ValueError(
         f'{path} has neither one data.yaml (YOLO) nor XML files (Pascal VOC) beside its images; '
-        + (
-            f'give {jsons[0]} if that is a COCO JSON, with --images'
-            if (jsons := sorted(file for file in content.others if file.suffix.lower() == '.json'))
-            else 'give the folder or the data.yaml of labelled images, or a COCO JSON'
-        )
+        f'{remedy}'
     )
 
 

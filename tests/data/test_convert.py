@@ -216,12 +216,15 @@ def test_it_is_told_in_one_line(voc, tmp_path, monkeypatch):
         # Images alone, or two files of which none is called data.yaml.
         ('images', ValueError, r'images has neither one data.yaml \(YOLO\) nor XML files'),
         ('two', ValueError, r'two has neither one data.yaml'),
+        # As Roboflow exports COCO.
+        ('coco', ValueError, r'; if .*coco/train/_annotations.coco.json is a COCO JSON, give that'),
     ],
 )
 def test_what_is_none_of_them(tmp_path, name, error, message):
     (tmp_path / 'empty').mkdir()
-    for folder in ('images', 'two'):
+    for folder in ('images', 'two', 'coco/train'):
         picture(tmp_path / folder / 'a.jpg')
+    (tmp_path / 'coco/train/_annotations.coco.json').touch()
     for file in ('one.yaml', 'other.yaml'):
         (tmp_path / 'two' / file).write_text('names: [a]')
     with pytest.raises(error, match=message):

@@ -1,7 +1,9 @@
 """A trained detector in use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +53,29 @@ class Detector:
         """
         data = [self._prepare({'img': image, 'img_id': 0}) for image in images]
         return [sample.cpu() for sample in self._model.test_step(pseudo_collate(data))]
+
+
+def predict_each(
+    model: Any, loaded: Iterable[dict[str, Any]], whose: str = 'teacher'
+) -> list[DetDataSample]:
+    """Predict one image at a time, and leave the model in the mode in which it was.
+
+    Args:
+        model: A :class:`~ssod.models.semi_supervised_detector.SemiSupervisedDetector`, or any
+            detector of mmdet's.
+        loaded: The images as a data set gives them.
+        whose: ``'teacher'`` or ``'student'``; any other detector has no choice.
+
+    Returns:
+        For each image its sample on the CPU, the boxes in pixels of its file.
+    """
+    training = model.training
+    model.eval()
+    chosen = model.predicting_on(whose) if hasattr(model, 'predicting_on') else nullcontext()
+    with torch.no_grad(), chosen:
+        samples = [model.test_step(pseudo_collate([item]))[0].cpu() for item in loaded]
+    model.train(training)
+    return samples
 
 
 def _steps(cfg: Config) -> list[ConfigDict]:

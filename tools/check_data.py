@@ -23,7 +23,7 @@ from rich.progress import track
 
 from ssod import runs
 from ssod.arguments import add_cfg_options, add_own_data, count, own_data
-from ssod.checks.before_run import check_truth, report_on_all
+from ssod.checks.before_run import report_on_all
 from ssod.checks.findings import Finding
 from ssod.checks.images import Look, check_looks, look_at_all
 from ssod.checks.leaks import check_shared
@@ -32,6 +32,7 @@ from ssod.checks.settings import check_settings_of
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.errors import errors_in_one_line
 from ssod.own_data import as_given, errors_as_given
+from ssod.pseudo_labels.quality import check_truth
 
 PARTS = ('train', 'val', 'test')
 

@@ -11,11 +11,10 @@ from mmengine.logging import print_log
 from ssod.checks.classes import check_head
 from ssod.checks.descriptions import check_exists
 from ssod.checks.evaluators import check_evaluators
-from ssod.checks.findings import Finding, finding_of, some
+from ssod.checks.findings import Finding, some
 from ssod.checks.leaks import check_shared
 from ssod.checks.reports import Report, report_on
 from ssod.data.data_sets import DataSet, Part, data_sets_of
-from ssod.pseudo_labels.quality import HiddenTruth
 
 SHOWN = 2
 """Errors that are told; ``tools/check_data.py`` tells all."""
@@ -65,26 +64,6 @@ def report_on_all(cfg: Config, parts: Sequence[Part]) -> tuple[list[Finding], li
         if role in parts and cfg.get(f'{role}_evaluator'):
             findings += check_evaluators(cfg[f'{role}_evaluator'], role, reports)
     return findings, reports
-
-
-def check_truth(cfg: Config, reports: Sequence[Report]) -> list[Finding]:
-    """Check the hidden truth of the unlabelled images, where pseudo-boxes are measured by one.
-
-    Args:
-        cfg: The config.
-        reports: Of its data.
-    """
-    quality = (cfg.get('default_hooks') or {}).get('quality') or {}
-    file = quality.get('ann_file')
-    unlabeled = [report for report in reports if report.data_set.role == 'unlabeled']
-    if not file or not unlabeled or any(r.data_set.kind == 'other' for r in unlabeled):
-        return []
-    try:
-        truth = HiddenTruth(file, unlabeled[0].data_set.classes or ())
-        truth.check(image.path for report in unlabeled for image in report.images)
-    except (OSError, ValueError) as error:
-        return [finding_of(error, file)]
-    return []
 
 
 def _problem(cfg: Config, parts: Sequence[Part]) -> Exception | None:

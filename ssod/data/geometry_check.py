@@ -21,7 +21,7 @@ from mmdet.structures.bbox import BaseBoxes, HorizontalBoxes, bbox_project
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssod.pseudo_labels.projection import clip_boxes
+from ssod.projection import clip_boxes
 
 Transform = Callable[[dict[str, Any]], dict[str, Any] | None]
 _Chain = Sequence[tuple[int | None, Transform]]

@@ -3,31 +3,27 @@
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mmcv
 import numpy as np
-import torch
 from mmdet.registry import HOOKS
-from mmdet.structures import DetDataSample
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ssod.data.truth import truth_of
 from ssod.files import write_whole
+from ssod.inference import predict_each
 from ssod.models.semi_supervised_detector import unwrap
 from ssod.seeds import seed_iteration
 from ssod.strict import strict_settings
 from ssod.teachers.hook import TeacherHook
-from ssod.visualization.curves import plot_curves
+from ssod.visualization.curves import MAP, plot_curves
 from ssod.visualization.detections import draw_detections
 
-MAP = 'coco/bbox_mAP'
 MAP50 = 'coco/bbox_mAP_50'
 
 # Where the message hub keeps these between the checkpoints of a run.
@@ -47,7 +43,7 @@ class SummaryHook(Hook):
       in points from 0 to 100 rounded to 0.1, null where there is no such score (no teacher began,
       or the validation does not score it); ``seconds``, the wall clock from the first iteration to
       the end, validations included, summed over resumptions (work that an interruption lost does
-      not count); ``iterations``; ``seed``;
+      not count); ``iterations``; ``seed``; ``begun``, the name of the run's last start;
     - ``curves.png``: see :func:`~ssod.visualization.curves.plot_curves`;
     - ``detections.png``: the teacher's boxes (the student's where no teacher was scored) on
       validation images spread evenly over the set, see
@@ -184,29 +180,6 @@ class SummaryHook(Hook):
             images.append(mmcv.imread(info['img_path'], channel_order='rgb', backend_args=backend))
         path = Path(runner.work_dir) / 'detections.png'
         draw_detections(images, samples, dataset.metainfo['classes'], path, self.score_thr)
-
-
-def predict_each(
-    model: Any, loaded: Iterable[dict[str, Any]], whose: str = 'teacher'
-) -> list[DetDataSample]:
-    """Predict one image at a time, and leave the model in the mode in which it was.
-
-    Args:
-        model: A :class:`~ssod.models.semi_supervised_detector.SemiSupervisedDetector`, or any
-            detector of mmdet's.
-        loaded: The images as a data set gives them.
-        whose: ``'teacher'`` or ``'student'``; any other detector has no choice.
-
-    Returns:
-        For each image its sample on the CPU, the boxes in pixels of its file.
-    """
-    training = model.training
-    model.eval()
-    chosen = model.predicting_on(whose) if hasattr(model, 'predicting_on') else nullcontext()
-    with torch.no_grad(), chosen:
-        samples = [model.test_step(pseudo_collate([item]))[0].cpu() for item in loaded]
-    model.train(training)
-    return samples
 
 
 def _first(metrics: Mapping[str, float], *keys: str) -> float | None:

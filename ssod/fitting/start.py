@@ -8,7 +8,7 @@ from mmengine.config import Config
 from ssod.checkpoints import load_checkpoint
 from ssod.fitting.given import Given
 from ssod.fitting.measures import Machine
-from ssod.models.pretrained import fetch_weights, weights_of
+from ssod.models.pretrained import fetch_weights, named_weights
 
 
 def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
@@ -32,7 +32,7 @@ def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
     """
     asked = given.on(cfg)
     model = asked.model.get('detector', asked.model)
-    detector, backbone = asked.get('load_from'), weights_of(model)
+    detector, backbone = asked.get('load_from'), named_weights(model)
     instead = 'all random'
     if backbone is not None:
         instead = f'the backbone, {backbone}'

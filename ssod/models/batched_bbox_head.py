@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.ops.grouped_nms import grouped_nms, plain_nms
-from ssod.pseudo_labels.projection import clip_boxes_of_images
+from ssod.projection import clip_boxes_of_images
 
 
 @MODELS.register_module()

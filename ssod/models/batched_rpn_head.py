@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.ops.grouped_nms import grouped_nms, plain_nms
-from ssod.pseudo_labels.projection import clip_boxes_of_images
+from ssod.projection import clip_boxes_of_images
 
 Drawn = tuple[Tensor | None, SamplingResult]
 """The numbers of an image's anchors that take part, ``None`` for all, and which of these are

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssod.models.features import Features
 from ssod.models.regions import boxes_of_class, two_stage_regions
-from ssod.pseudo_labels.projection import clip_boxes
+from ssod.projection import clip_boxes
 from ssod.strict import check_ranges, strict_settings
 
 

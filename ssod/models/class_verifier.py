@@ -13,7 +13,7 @@ from sklearn.metrics import recall_score
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from ssod.models.pretrained import weights_of
+from ssod.models.pretrained import named_weights
 from ssod.strict import strict_settings
 
 MAPS = 2
@@ -35,7 +35,7 @@ UNSEEN = -20.0
 """Logit of a class of which there is no labelled box."""
 
 
-class LabeledView(NamedTuple):
+class LabeledBoxes(NamedTuple):
     """A view of a labelled image."""
 
     image: int
@@ -77,7 +77,7 @@ class ClassVerifier(nn.Module):
         if not scale > 0:
             raise ValueError(f'verifier: scale is {scale}, but must be positive')
         self.scale = scale
-        self.is_pretrained = weights_of(backbone) is not None
+        self.is_pretrained = named_weights(backbone) is not None
         self.backbone: nn.Module = MODELS.build(dict(backbone))
         self.backbone.eval()
         self.classifier = nn.Linear(self._count_features(), num_classes)
@@ -102,7 +102,7 @@ class ClassVerifier(nn.Module):
         return list(torch.split(logits, [len(b) for b in boxes]))
 
     @torch.no_grad()
-    def fit(self, views: Iterable[LabeledView], generator: torch.Generator) -> float | None:
+    def fit(self, views: Iterable[LabeledBoxes], generator: torch.Generator) -> float | None:
         """Learn the classes of labelled boxes, of :data:`ENOUGH_BOXES` at most.
 
         Args:

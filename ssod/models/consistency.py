@@ -18,7 +18,7 @@ from ssod.losses.consistency import (
 from ssod.models.class_verifier import verified
 from ssod.models.features import Features
 from ssod.models.regions import boxes_of_class, region_head
-from ssod.pseudo_labels.projection import share_inside
+from ssod.projection import share_inside
 from ssod.schedules import weight_schedule
 from ssod.strict import strict_settings
 

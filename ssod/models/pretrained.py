@@ -105,7 +105,7 @@ VERIFIER = 'verifier.'
 """What the names of a verifier's weights begin with; it has no say in what is predicted."""
 
 
-def weights_of(cfg: Any) -> str | None:
+def named_weights(cfg: Any) -> str | None:
     """What the config of a model or a part names as pretrained weights; ``None`` if nothing."""
     for part in dicts_in(cfg):
         if part.get('type') == 'Pretrained' and part.get('checkpoint'):

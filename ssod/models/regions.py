@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ssod.models.features import Features, one_pass
 from ssod.models.proposals import give_proposals, keeping_opinions
 from ssod.models.two_heads import TwoHeadBBoxHead
-from ssod.pseudo_labels.projection import project_boxes, share_inside
+from ssod.projection import project_boxes, share_inside
 
 Opinions = list[tuple[Tensor, Tensor]]
 """For each image: logits (N, K), and boxes (N, C, 4), where C is 1 if no class has its own box."""

@@ -1,9 +1,8 @@
-"""Pseudo-boxes: their choice, their way from view to view, and their quality."""
+"""Pseudo-boxes: their choice and their quality."""
 
 from ssod.pseudo_labels.frequency import FrequencySelector
 from ssod.pseudo_labels.mixture import MixtureSelector
 from ssod.pseudo_labels.peak_mixture import ExpectedCountSelector, PeakMixtureSelector
-from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
 from ssod.pseudo_labels.quality import PseudoLabelQualityHook
 from ssod.pseudo_labels.selectors import (
     ClassScoreSelector,
@@ -28,7 +27,4 @@ __all__ = [
     'SelectorChain',
     'TopSelector',
     'UncertaintySelector',
-    'project_boxes',
-    'project_instances',
-    'view_to_view',
 ]

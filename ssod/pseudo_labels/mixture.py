@@ -97,7 +97,7 @@ class MixtureSelector:
         self, num_classes: int, length: int = 100, default: float = 0.5, least: int = 20
     ) -> None:
         check_ranges(
-            'MixtureSelector',
+            type(self).__name__,
             ('num_classes', num_classes, num_classes >= 1, 'at least 1'),
             ('length', length, length >= 2, 'at least 2'),
             ('default', default, 0 <= default <= 1, 'in [0, 1]'),
@@ -170,8 +170,8 @@ class MixtureSelector:
         theirs, mine = tuple(state['queues'].shape), tuple(self._queues.shape)
         if theirs != mine:
             raise ValueError(
-                f'MixtureSelector: the checkpoint has queues of (num_classes, length) {theirs}, '
-                f'the config of {mine}; resume with the settings that the run began with'
+                f'{type(self).__name__}: the checkpoint has queues of (num_classes, length) '
+                f'{theirs}, the config of {mine}; resume with the settings that the run began with'
             )
         self._queues, self._seen = state['queues'].float(), state['seen'].long()
         self._thresholds, self._fitted_at = state['thresholds'].float(), state['fitted_at']

@@ -24,9 +24,9 @@ from ssod.data.coco_json import read_coco, write_json
 from ssod.data.data_sets import data_sets_of
 from ssod.files import write_whole
 from ssod.plain_detector import scored_loader
+from ssod.projection import clip_boxes, project_boxes, view_to_view
 from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
 from ssod.pseudo_labels.names import name_of
-from ssod.pseudo_labels.projection import clip_boxes, project_boxes, view_to_view
 
 Entry = dict[str, Any]
 """One image: ``file_name``, ``size`` (height, width), and its ``boxes``, ``scores``, ``labels``."""

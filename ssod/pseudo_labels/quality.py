@@ -12,18 +12,20 @@ import torch
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.checks.coco import refuse_wrong_coco
-from ssod.checks.findings import some
+from ssod.checks.findings import Finding, finding_of, some
+from ssod.checks.reports import Report
 from ssod.data.coco_json import is_ignored, read_coco
 from ssod.data.sources import ImageSources
-from ssod.evaluation.verdicts import inside
+from ssod.projection import project_boxes
 from ssod.pseudo_labels.names import name_of
-from ssod.pseudo_labels.projection import project_boxes
+from ssod.pseudo_labels.verdicts import inside
 from ssod.strict import strict_settings
 
 
@@ -133,6 +135,26 @@ class HiddenTruth:
         return InstanceData(bboxes=boxes[kept], labels=labels[kept])
 
 
+def check_truth(cfg: Config, reports: Sequence[Report]) -> list[Finding]:
+    """Check the hidden truth of the unlabelled images, where pseudo-boxes are measured by one.
+
+    Args:
+        cfg: The config.
+        reports: Of its data.
+    """
+    quality = (cfg.get('default_hooks') or {}).get('quality') or {}
+    file = quality.get('ann_file')
+    unlabeled = [report for report in reports if report.data_set.role == 'unlabeled']
+    if not file or not unlabeled or any(r.data_set.kind == 'other' for r in unlabeled):
+        return []
+    try:
+        truth = HiddenTruth(file, unlabeled[0].data_set.classes or ())
+        truth.check(image.path for report in unlabeled for image in report.images)
+    except (OSError, ValueError) as error:
+        return [finding_of(error, file)]
+    return []
+
+
 @HOOKS.register_module()
 @strict_settings
 class PseudoLabelQualityHook(Hook):
@@ -186,12 +208,12 @@ class PseudoLabelQualityHook(Hook):
         if not samples:
             return
         self._counts.append(np.sum(self._count(samples), axis=0).tolist())
-        images, boxes, known, told, matched, truths = np.sum(self._counts, axis=0).tolist()
+        images, boxes, known, told, right, truths = np.sum(self._counts, axis=0).tolist()
         log = runner.message_hub.update_scalar
         log('train/pseudo_boxes', boxes / images)
         if known:
-            log('train/pseudo_precision', matched / told if told else 0.0)
-            log('train/pseudo_recall', matched / truths if truths else 0.0)
+            log('train/pseudo_precision', right / told if told else 0.0)
+            log('train/pseudo_recall', right / truths if truths else 0.0)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Remember the window."""

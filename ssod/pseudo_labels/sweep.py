@@ -14,8 +14,8 @@ from mmengine.structures import InstanceData
 
 from ssod.checks.findings import some
 from ssod.data.truth import truth_of
-from ssod.evaluation.verdicts import judge
 from ssod.progress import progress_bar
+from ssod.pseudo_labels.verdicts import judge
 
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))
 """The score thresholds that are tried: 0.05, 0.1, ... 0.95."""

@@ -25,7 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ssod.losses.named import Losses
 from ssod.models.features import Features
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
-from ssod.pseudo_labels.projection import clip_boxes
+from ssod.projection import clip_boxes
 from ssod.strict import check_ranges, strict_settings
 
 Maps = list[Tensor]

@@ -25,7 +25,7 @@ from ssod.models.region_sampling import sampling_by_image
 from ssod.models.regions import two_stage_regions
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.models.two_heads import TwoHeadBBoxHead
-from ssod.pseudo_labels.projection import project_boxes
+from ssod.projection import project_boxes
 from ssod.pseudo_labels.selectors import chosen
 from ssod.strict import check_ranges, strict_settings
 

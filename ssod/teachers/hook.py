@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.data.sampler import SourceRatioSampler
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
-from ssod.pseudo_labels.projection import project_instances, view_to_view
+from ssod.projection import project_instances, view_to_view
 from ssod.pseudo_labels.selectors import Selector, check, restore, state_of
 from ssod.teachers.verifier import fit_verifier
 

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 
 from ssod.data.branches import Branch
 from ssod.models.semi_supervised_detector import unwrap
-from ssod.pseudo_labels.projection import project_boxes, view_to_view
+from ssod.projection import project_boxes, view_to_view
 from ssod.strict import check_ranges, strict_settings
 from ssod.teachers.pi_teacher import PiTeacherHook
 from ssod.teachers.prediction_memory import PredictionMemory, Remembered

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ssod.data.branches import Branch
 from ssod.data.sources import ImageSources
-from ssod.models.class_verifier import ClassVerifier, LabeledView
+from ssod.models.class_verifier import ClassVerifier, LabeledBoxes
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 
 VIEWS = 4
@@ -68,7 +68,7 @@ def fit_verifier(runner: Runner, model: SemiSupervisedDetector, verifier: ClassV
 
 def _views(
     sources: ImageSources, model: SemiSupervisedDetector, seed: int, num_workers: int
-) -> Iterator[LabeledView]:
+) -> Iterator[LabeledBoxes]:
     """The labelled images as they are trained on, with their boxes."""
     draws = list(islice(sources.labeled_draws(seed, VIEWS), ENOUGH_VIEWS))
     loader: DataLoader[dict[str, Any]] = DataLoader(
@@ -87,7 +87,7 @@ def _views(
         )
         inputs, (sample,) = model.data_preprocessor.stack(branch)
         truth = sample.gt_instances
-        yield LabeledView(int(draw), inputs, truth.bboxes, truth.labels)
+        yield LabeledBoxes(int(draw), inputs, truth.bboxes, truth.labels)
 
 
 def _as_it_is(sample: Any) -> Any:

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from ssod.checks import before_run
-from ssod.checks.before_run import check_data_of, check_truth, report_on_all
+from ssod.checks.before_run import check_data_of, report_on_all
 from ssod.checks.findings import Finding, finding_of, first_of, some
+from ssod.pseudo_labels.quality import check_truth
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
 from ssod.data.views import TwoViews
-from ssod.pseudo_labels.projection import project_boxes
+from ssod.projection import project_boxes
 
 SAME = settings(derandomize=True, deadline=None)
 HEIGHT, WIDTH = 120, 160

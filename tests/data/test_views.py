@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 
 from ssod.data.branches import pop_branch
 from ssod.data.views import META_KEYS, LabeledView, TwoViews
-from ssod.pseudo_labels.projection import project_boxes, view_to_view
+from ssod.projection import project_boxes, view_to_view
 
 FLIP = dict(type='RandomFlip', prob=1.0)
 TWICE = dict(type='Resize', scale_factor=2.0)

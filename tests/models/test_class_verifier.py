@@ -11,7 +11,7 @@ from ssod.models.class_verifier import (
     STRIDE,
     UNSEEN,
     ClassVerifier,
-    LabeledView,
+    LabeledBoxes,
     jittered,
     verified,
 )
@@ -33,18 +33,18 @@ def halves(left: float, right: float) -> Tensor:
     return image
 
 
-def view(number: int, shades: tuple[float, float], labels: tuple[int, ...]) -> LabeledView:
+def view(number: int, shades: tuple[float, float], labels: tuple[int, ...]) -> LabeledBoxes:
     boxes = torch.tensor([LEFT, RIGHT][: len(labels)]).view(-1, 4)
-    return LabeledView(number, halves(*shades), boxes, torch.tensor(labels, dtype=torch.long))
+    return LabeledBoxes(number, halves(*shades), boxes, torch.tensor(labels, dtype=torch.long))
 
 
-def views(count: int = 10) -> list[LabeledView]:
+def views(count: int = 10) -> list[LabeledBoxes]:
     """Dark is class 0 and bright class 2, on either side."""
     shades = [(-2.0, 2.0) if i % 2 else (2.0, -2.0) for i in range(count)]
     return [view(i, pair, (0, 2) if i % 2 else (2, 0)) for i, pair in enumerate(shades)]
 
 
-def fit(verifier: ClassVerifier, given: list[LabeledView]) -> float | None:
+def fit(verifier: ClassVerifier, given: list[LabeledBoxes]) -> float | None:
     return verifier.fit(given, torch.Generator().manual_seed(0))
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from ssod.models.consistency import Consistency
 from ssod.models.features import given_features
 from ssod.models.regions import DenseRegions, _Grid, project_regions, region_head
-from ssod.pseudo_labels.projection import share_inside
+from ssod.projection import share_inside
 
 SIZE = 128
 TWO_STAGE = ['faster_rcnn/faster-rcnn_r50_fpn_1x_coco', 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco']

@@ -8,7 +8,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ssod.pseudo_labels.projection import project_boxes, view_to_view
+from ssod.projection import project_boxes, view_to_view
 
 BOX = [30.0, 30.0, 30.0, 20.0]
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.data.branches import Branch
 from ssod.data.truth import truth_of
-from ssod.evaluation.summary import predict_each
-from ssod.evaluation.verdicts import Verdict, judge
+from ssod.inference import predict_each
+from ssod.projection import project_instances, view_to_view
 from ssod.pseudo_labels.offline import StoredLabels
-from ssod.pseudo_labels.projection import project_instances, view_to_view
 from ssod.pseudo_labels.selectors import ScoreSelector, Selector, restore
+from ssod.pseudo_labels.verdicts import Verdict, judge
 from ssod.recipes.stac import NAME, OfflineTeacherHook
 from ssod.visualization.report.images import Pixels, View, progress, spread, the_data, views_of
 from ssod.visualization.report.state import Run, is_hook, teacher_settings

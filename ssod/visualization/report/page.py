@@ -13,7 +13,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 import ssod
-from ssod.evaluation.verdicts import Kind
+from ssod.pseudo_labels.verdicts import Kind
 from ssod.teachers.advice import remedy
 from ssod.visualization.curves import alarm_spans, values_of
 from ssod.visualization.report import figures, pictures

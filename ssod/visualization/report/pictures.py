@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from ssod.evaluation.verdicts import Kind
+from ssod.pseudo_labels.verdicts import Kind
 from ssod.visualization.detections import (
     TRUTH,
     Boxes,

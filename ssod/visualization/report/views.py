@@ -13,6 +13,8 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from ssod.data.data_sets import data_sets_of
+from ssod.data.digits import DigitsDataset
 from ssod.seeds import seed_all
 from ssod.visualization.report.images import View, spread, the_data, views_of
 from ssod.visualization.report.pictures import Picture, view_picture
@@ -44,6 +46,10 @@ def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> P
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     path = Path(path)
     check_page(path)
+    for data_set in data_sets_of(cfg, ['train']):
+        if isinstance(data_set.cls, type) and issubclass(data_set.cls, DigitsDataset):
+            # It is made on first use, which this may be.
+            DATASETS.build(data_set.cfg)
     parts = {
         'labeled': attempt(lambda: labeled_pictures(cfg, number)),
         'unlabeled': attempt(lambda: unlabeled_pictures(cfg, number)),

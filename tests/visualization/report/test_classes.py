@@ -3,7 +3,7 @@
 import torch
 from mmengine.structures import InstanceData
 
-from ssod.evaluation.verdicts import Verdict
+from ssod.pseudo_labels.verdicts import Verdict
 from ssod.teachers.box_counts import BoxCounts
 from ssod.visualization.report.classes import BINS, LessonCounts
 from ssod.visualization.report.looks import Lesson

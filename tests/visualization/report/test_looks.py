@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from PIL import Image
 
 from ssod.checkpoints import load_checkpoint
-from ssod.pseudo_labels.projection import project_boxes, view_to_view
+from ssod.projection import project_boxes, view_to_view
 from ssod.pseudo_labels.selectors import ScoreSelector, state_of
 from ssod.visualization.report.images import spread
 from ssod.visualization.report.looks import Checkpoint, Scored

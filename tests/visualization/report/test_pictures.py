@@ -9,7 +9,7 @@ import torch
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from ssod.evaluation.verdicts import Verdict
+from ssod.pseudo_labels.verdicts import Verdict
 from ssod.visualization.detections import DETECTION, TRUTH
 from ssod.visualization.report.looks import Scored
 from ssod.visualization.report.pictures import (

@@ -90,9 +90,16 @@ def test_names_are_escaped(trained, read_page, tmp_path):
     assert '<i>&' not in read.source
 
 
+def test_digits_are_made_on_first_use(digits_cfg, read_page, tmp_path):
+    for source in digits_cfg.train_dataloader.dataset.datasets:
+        source.data_root = str(tmp_path / 'digits')
+    read = read_page(write_views(digits_cfg, tmp_path / 'views.html', 1))
+    assert read.count('img') == 3
+
+
 def test_what_is_missing_is_said(digits_cfg, read_page, tmp_path):
     sources = digits_cfg.train_dataloader.dataset.datasets
-    sources[0].data_root = 'nowhere'
+    sources[0].update(type='CocoDataset', data_root='nowhere')
     read = read_page(write_views(digits_cfg, tmp_path / 'views.html', 1))
     assert 'nowhere/annotations/labeled.json does not exist here' in read.text
     assert read.count('img') == 2

@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_project
 from mmengine.structures import InstanceData
 
-from ssod.pseudo_labels.projection import project_boxes, project_instances, view_to_view
+from ssod.projection import project_boxes, project_instances, view_to_view
 
 HALF = np.diag([0.5, 0.5, 1.0])
 STRETCH = np.diag([2.0, 1.0, 1.0])

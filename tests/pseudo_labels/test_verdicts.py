@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from ssod.evaluation.verdicts import judge
+from ssod.pseudo_labels.verdicts import judge
 
 A = (0, 0, 10, 10)
 HALF_A = (0, 0, 10, 5)  # overlaps A with 0.5

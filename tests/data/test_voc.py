@@ -372,9 +372,7 @@ def test_mistakes_are_told(voc, content, message):
 def test_a_missing_image(voc):
     (voc / 'JPEGImages/a.jpg').rename(voc / 'JPEGImages/b.jpg')
     picture(voc / 'SegmentationClass/a.png')  # A mask is no photograph.
-    with pytest.raises(
-        ValueError, match=r'a.xml: there is no image called a, of the kinds .bmp, .*; add it'
-    ):
+    with pytest.raises(ValueError, match=r'a.xml: there is no image called a, of .*.png, .*; add'):
         read_labels(voc)
 
 
@@ -396,7 +394,5 @@ def test_a_list_of_what_is_not_there(voc):
     file = voc / 'ImageSets/Main/train.txt'
     file.parent.mkdir(parents=True)
     file.write_text('a\nb\n')
-    with pytest.raises(
-        ValueError, match=r'train.txt, line 2: there is no b.xml; lines are names without an ending'
-    ):
+    with pytest.raises(ValueError, match=r'train.txt, line 2: there is no b.xml; lines are names'):
         read_labels(voc)

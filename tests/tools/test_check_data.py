@@ -174,6 +174,7 @@ def test_data_that_were_made(digits, tmp_path, monkeypatch, capsys):
             'test_dataloader.dataset',
         )
     ] + [f'{part}_evaluator.ann_file={digits}/annotations/val.json' for part in ('val', 'test')]
+    options.append(f'default_hooks.quality.ann_file={digits}/annotations/unlabeled_truth.json')
     config = ROOT / 'configs/mt_fasterrcnn_digits10pct.py'
     code, lines, _ = check(monkeypatch, capsys, config, '--workers', 1, '--cfg-options', *options)
     # Two labelled images do not show all digits.

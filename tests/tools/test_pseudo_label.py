@@ -48,7 +48,7 @@ def test_three_commands(digits_cfg, bench):
     told = bench.run(*label, '--sweep', log='6.txt')
     assert 'pseudo-labels of' not in told
     assert '| class | labels | threshold | precision | recall |' in told
-    assert "selector = dict(type='ClassScoreSelector', thresholds=[" in told
+    assert "selector=dict(_delete_=True, type='ClassScoreSelector', thresholds=[" in told
     refused = bench.start(*label, images, '--sweep', log='7.txt')
     assert refused.wait() == 2
     assert '--sweep labels nothing; leave out the folder' in (bench.place / '7.txt').read_text()

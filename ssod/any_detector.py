@@ -87,17 +87,21 @@ def use_detector(cfg: Config, name: str) -> None:
             part.type = QUICKER[part.type]
     rate = _use_optimizer(cfg, theirs)
     size = _fit_images(cfg, theirs)
-    teacher, selected = cfg.default_hooks.teacher, "pseudo-boxes by the config's own selector"
+    selected = "pseudo-boxes by the config's own selector"
     if _has_sigmoid(detector) != had_sigmoid:
-        threshold = SOFTMAX_THRESHOLD if had_sigmoid else SIGMOID_THRESHOLD
-        teacher.selector = dict(type='ScoreSelector', threshold=threshold)
-        selected = f'pseudo-boxes from score {threshold}'
+        selected = _use_threshold(cfg, SOFTMAX_THRESHOLD if had_sigmoid else SIGMOID_THRESHOLD)
     print_log(
         f'{detector.type} of {name}: {classes} classes, images of {size[0]}×{size[1]}, learning '
         f'rate {rate:.3g}, {selected}',
         'current',
         logging.INFO,
     )
+
+
+def _use_threshold(cfg: Config, threshold: float) -> str:
+    """Let a score choose pseudo-boxes; returns what that is called."""
+    cfg.default_hooks.teacher.selector = dict(type='ScoreSelector', threshold=threshold)
+    return f'pseudo-boxes from score {threshold}'
 
 
 def _load(name: str) -> Config:

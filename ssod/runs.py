@@ -84,11 +84,7 @@ def load_config(
         name += f'-{Path(detector).stem}'
     options = {key: _without_paths(value) for key, value in (options or {}).items()}
     place = work_dir or options.get('work_dir') or cfg.get('work_dir') or f'work_dirs/{name}'
-    # Files in it are told from others by how their paths begin.
-    place = os.path.normpath(place)
-    if place == os.curdir:
-        place = os.getcwd()
-    cfg.work_dir = place
+    cfg.work_dir = place = _normal(place)
     if data is not None:
         use_data(cfg, data, None if data_dir is None else Path(data_dir))
         if fit:
@@ -105,6 +101,12 @@ def load_config(
     if launcher != 'none' and not torch.cuda.is_available():
         _use_cpu_ranks(cfg)
     return cfg
+
+
+def _normal(place: str | Path) -> str:
+    """A work directory's name as those of files in it begin, by which they are told from others."""
+    place = os.path.normpath(place)
+    return os.getcwd() if place == os.curdir else place
 
 
 def _refuse_useless_truth(cfg: Config, data: OwnData) -> None:

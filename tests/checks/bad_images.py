@@ -114,7 +114,8 @@ BAD_IMAGES = [
     (lambda w: (w.root / 'labeled/1.png').unlink(), 'json',
      'error: labeled.json: image labeled/1.png does not exist; get the images, or take them out'),
     (lambda w: w.sources[0].update(data_prefix=dict(img='pictures/')), 'json',
-     'error: labeled.json: image pictures/0.png does not exist (and 2 more); correct the folder'),
+     'error: labeled.json: image pictures/0.png does not exist (and 2 more); correct the folder '
+     'of images (--images, --val-images, --unlabeled-images; data_root and data_prefix of'),
     # One of many is skipped while training.
     (lambda w: (w.root / 'unlabeled/1.png').unlink(), 'json',
      'warning: unlabeled.json: image unlabeled/1.png does not exist; get the images, or take them'),

@@ -101,21 +101,21 @@ def test_views_of_mmdets_own_branches_are_no_labelled_ones(digits_cfg):
 @pytest.mark.parametrize(
     ('step', 'meta', 'told'),
     [
-        ('RandomFlip', 'img_id', 'strong has PackDetInputs without homography_matrix'),
-        ('RandomAffine', 'homography_matrix', 'strong view: RandomAffine moves boxes'),
+        (
+            dict(type='RandomFlip', prob=1.0),
+            'img_id',
+            'strong has PackDetInputs without homography',
+        ),
+        (dict(type='RandomAffine'), 'homography_matrix', 'strong view: RandomAffine moves boxes'),
     ],
 )
 def test_branches_of_mmdet_have_to_say_how_they_move_an_image(digits_cfg, step, meta, told):
     packs = [dict(type='PackDetInputs', meta_keys=(key,)) for key in ('homography_matrix', meta)]
-    views = dict(weak=packs[:1], strong=[dict(type=step, prob=1.0), packs[1]])
-    if step == 'RandomAffine':
-        views['strong'][0].pop('prob')
+    views = dict(weak=packs[:1], strong=[step, packs[1]])
     unlabeled = digits_cfg.train_dataloader.dataset.datasets[1]
     unlabeled.pipeline[1:] = [dict(type='MultiBranch', branch_field=list(views), **views)]
     with pytest.raises(ValueError, match=told):
-        DATASETS.build(
-            dict(type='RepeatDataset', times=2, dataset=digits_cfg.train_dataloader.dataset)
-        )
+        DATASETS.build(digits_cfg.train_dataloader.dataset)
 
 
 def test_a_source_of_several_folders(digits_cfg):

@@ -35,14 +35,15 @@ def test_which_convolutions_are_mended(conv, is_mended):
 
 
 @pytest.mark.parametrize('width', [1, 2, 5])
-def test_maps_narrower_than_the_stride_have_a_gradient(width):
-    plain, mended = both(groups=1)
+@pytest.mark.parametrize('groups', [1, 2])
+def test_maps_narrower_than_the_stride_have_a_gradient(width, groups):
+    plain, mended = both(groups)
     for _ in range(10):
         maps = torch.randn(2, 4, 4, width)
         with torch.autocast('cpu', torch.bfloat16):
             out, usual = mended(maps), plain(maps)
         expected = plain(maps)
-        # In float32 only where it has to be.
+        # In float32 only where it has to be; these are not depthwise.
         assert torch.equal(out, expected.bfloat16() if width == 1 else usual)
         grad = torch.randn_like(out)
         (found,) = torch.autograd.grad(out, mended[0].weight, grad)

@@ -54,8 +54,7 @@ def cfg(scored_cfg):
 
 
 def label(cfg, path, model, source='a', min_score=0.5):
-    classes = [str(digit) for digit in range(10)]
-    return label_images(cfg, model, classes, path, source, min_score)
+    return label_images(cfg, model, list('0123456789'), path, source, min_score)
 
 
 def interrupt(cfg, path):

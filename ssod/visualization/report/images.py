@@ -43,7 +43,7 @@ class View:
     inputs: Tensor
     sample: DetDataSample
     truth: InstanceData | None
-    crowds: InstanceData | None
+    crowds: InstanceData | None = None
 
     @property
     def image(self) -> Pixels:

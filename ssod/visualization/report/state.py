@@ -204,9 +204,9 @@ def _summary_of(root: Path, iteration: int) -> Mapping[str, Any]:
     """The summary of the run's end; empty if it has not ended, or has gone on since."""
     try:
         summary = json.loads((root / 'summary.json').read_text(encoding='utf-8'))
-        # That of another run in the same folder is none of this one.
-        is_own = summary.get('begun') in (None, last_start(root))
+        # One of before the last start that trained is of another run in the same folder.
+        is_own = 'begun' not in summary or summary['begun'] >= (last_start(root) or '')
         ended = summary['iterations'] >= iteration and summary['seconds'] >= 0
         return summary if is_own and ended else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}

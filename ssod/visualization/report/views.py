@@ -111,4 +111,4 @@ def _labeled_view(item: Any) -> View:
         inputs, sample = inputs['labeled'], sample['labeled']
     truth = sample.gt_instances
     boxes = InstanceData(bboxes=get_box_tensor(truth.bboxes), labels=truth.labels)
-    return View(inputs, sample, boxes, None)
+    return View(inputs, sample, boxes)

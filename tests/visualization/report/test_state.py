@@ -89,6 +89,9 @@ def test_a_summary_of_another_run_in_the_folder(tmp_path):
     log(tmp_path, '20260102_000000', {'time': 1.0, 'iter': 50, 'step': 50})
     run = read_run(tmp_path)
     assert (run.iteration, run.finished) == (50, False)
+    # It has ended too if it was resumed at its end, with nothing left to train.
+    summary(tmp_path, iterations=60, seconds=99.5, begun='20260102_000001')
+    assert read_run(tmp_path).finished
     # A test of the run trains nothing.
     summary(tmp_path, iterations=60, seconds=99.5, begun='20260102_000000')
     log(tmp_path, '20260103_000000', {'teacher/coco/bbox_mAP': 0.1, 'step': 0})

@@ -51,7 +51,7 @@ def test_true_boxes_are_carried_into_both_views(flipped, digits):
 
 def test_a_view_is_drawn_in_its_own_colours():
     bgr = torch.tensor([10.4, 20.6, 300.0]).view(3, 1, 1)
-    assert View(bgr, DetDataSample(), None, None).image.tolist() == [[[255, 21, 10]]]
+    assert View(bgr, DetDataSample(), None).image.tolist() == [[[255, 21, 10]]]
 
 
 def test_broken_images_are_passed_over(digits_cfg, digits, tmp_path):

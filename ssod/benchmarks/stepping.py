@@ -8,6 +8,7 @@ from mmdet.registry import LOOPS
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssod.strict import strict_settings
 
@@ -39,8 +40,9 @@ class SteppedTrainLoop(IterBasedTrainLoop):
 class Trainer:
     """A config's training, ready for its first step.
 
-    It neither validates nor saves nor logs. The learning rate is 0, so that all steps meet the same
-    weights; everything is computed nevertheless.
+    It neither validates nor saves nor logs. The learning rate is 0 and batch norms keep their
+    running statistics, so that all steps meet the same student and teacher, and as many
+    pseudo-boxes; everything is computed nevertheless.
 
     Args:
         cfg: The config; it stays as it is.
@@ -50,6 +52,9 @@ class Trainer:
 
     def __init__(self, cfg: Config, work_dir: Path, start: Path | None = None) -> None:
         self.runner = Runner.from_cfg(_without_end(cfg, work_dir, start))
+        for part in self.model.modules():
+            if isinstance(part, _BatchNorm):
+                part.momentum = 0.0
         self.runner.train()
 
     @property

@@ -25,7 +25,7 @@ from ssod.benchmarks.pictures import digits, pictures
 from ssod.benchmarks.report import machine, memory_table, phase_table, table
 from ssod.benchmarks.running import PARTS, Task
 from ssod.benchmarks.steps import Bench
-from ssod.benchmarks.views import check_first, find_views
+from ssod.benchmarks.views import check_configs, find_views
 from ssod.errors import errors_in_one_line
 from ssod.files import write_whole
 
@@ -71,7 +71,7 @@ def main() -> None:
     args = parse_args()
     measured: dict[str, Any] = {}
     with errors_in_one_line(), tempfile.TemporaryDirectory() as place:
-        check_first(args.configs[0])
+        check_configs(args.configs)
         if args.pictures:
             height, width = args.pictures
             data = pictures(Path(place), width, height)
@@ -79,15 +79,20 @@ def main() -> None:
             data = digits(args.data_root)
         views = find_views(args.configs)
         bench = Bench(data, Path(place), args.cfg_options, args.amp, views)
+        about = machine()
         for part in args.parts:
             measured[part] = PARTS[part](Task(bench, args.configs, args.rounds))
             print(f'\n{part}\n{TABLES.get(part, table)(measured[part])}', flush=True)
-        about = machine()
+            if args.out:
+                write(args.out, about, measured)
         print(f'\n{about}')
-        if args.out:
-            memory = measured.pop('memory', {})
-            content = {'machine': about, 'seconds': measured, 'bytes': memory}
-            write_whole(args.out, (json.dumps(content, indent=2) + '\n').encode())
+
+
+def write(path: Path, about: dict[str, Any], measured: dict[str, Any]) -> None:
+    """Write what was measured so far."""
+    seconds = {part: values for part, values in measured.items() if part != 'memory'}
+    content = {'machine': about, 'seconds': seconds, 'bytes': measured.get('memory', {})}
+    write_whole(path, (json.dumps(content, indent=2) + '\n').encode())
 
 
 if __name__ == '__main__':

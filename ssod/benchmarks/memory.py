@@ -39,7 +39,7 @@ def step_memory(bench: Bench, paths: Sequence[Path], steps: int = 4) -> dict[str
 
 def peak(variant: Variant, start: Path, threshold: float, steps: int) -> int:
     """Bytes at the peak of one training's steps; see :func:`step_memory`."""
-    trainer = variant.bench.trainer(variant.path, start, threshold)
+    trainer = variant.trainer(start, threshold)
     with variant.around():
         return _peak(trainer, steps)
 

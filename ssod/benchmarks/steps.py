@@ -16,6 +16,7 @@ from ssod.benchmarks.stepping import Trainer, set_threshold
 from ssod.benchmarks.views import is_mmdets, use_views
 from ssod.checkpoints import save_initialized
 from ssod.data.branches import pop_branch
+from ssod.models.strided_conv import mend_strided
 from ssod.ops import roi_align
 from ssod.own_data import OwnData
 from ssod.runs import load_config, use_amp
@@ -88,6 +89,13 @@ class Variant(NamedTuple):
     path: Path
     is_shipped: bool
 
+    def trainer(self, start: Path, threshold: float) -> Trainer:
+        """Its training; of mmdet's own, too, with our operators, unless it is as shipped."""
+        trainer = self.bench.trainer(self.path, start, threshold)
+        if not self.is_shipped:
+            mend_strided(trainer.model)
+        return trainer
+
     def around(self) -> AbstractContextManager[Any]:
         """What its steps are made inside of.
 
@@ -127,7 +135,7 @@ def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], ob
     calls: dict[str, Callable[[], object]] = {}
     for variant in variants(bench, paths):
         threshold = threshold_of(variant.bench, variant.path, start)
-        trainer = variant.bench.trainer(variant.path, start, threshold)
+        trainer = variant.trainer(start, threshold)
         if not calls:
             calls['floor'] = Floor(trainer).step
         calls[variant.name] = _inside(variant, trainer)

@@ -18,19 +18,27 @@ def find_views(paths: Sequence[Path]) -> Path | None:
     return None
 
 
-def check_first(path: Path) -> None:
-    """Refuse a config of which there is no floor.
+def check_configs(paths: Sequence[Path]) -> None:
+    """Refuse configs of which there is no semi-supervised step, or no floor.
+
+    Args:
+        paths: The floor is of the first.
 
     Raises:
-        ValueError: If it is no semi-supervised one of this package.
+        ValueError: If the first is no semi-supervised one of this package, or another one is
+            neither that nor of one of mmdet's own methods.
     """
-    cfg = Config.fromfile(path)
-    sources = cfg.get('train_dataloader', {}).get('dataset', {}).get('datasets', ())
-    if is_mmdets(cfg) or len(sources) < 2:
-        raise ValueError(
-            f'{path} has no teacher and student of this package, of which the floor could be; '
-            f'name a config as configs/mt_fasterrcnn_digits10pct.py first'
-        )
+    for path in paths:
+        cfg = Config.fromfile(path)
+        sources = cfg.get('train_dataloader', {}).get('dataset', {}).get('datasets', ())
+        ours = not is_mmdets(cfg) and len(sources) > 1
+        if path == paths[0] and not ours:
+            raise ValueError(
+                f'{path} has no teacher and student of this package, of which the floor could be; '
+                f'name a config as configs/mt_fasterrcnn_digits10pct.py first'
+            )
+        if not (ours or is_mmdets(cfg)):
+            raise ValueError(f'{path} has no unlabelled images, of which each step has some here')
 
 
 def is_mmdets(cfg: Config) -> bool:

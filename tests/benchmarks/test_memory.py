@@ -6,7 +6,7 @@ import torch
 
 from ssod.benchmarks import memory
 from ssod.benchmarks.memory import peak, step_memory
-from ssod.benchmarks.steps import variants
+from ssod.benchmarks.steps import Variant, variants
 from ssod.ops import roi_align
 
 
@@ -53,7 +53,7 @@ def test_each_with_a_threshold_of_its_own(bench, root, monkeypatch):
 def test_as_shipped_without_our_operators(bench, root, monkeypatch):
     own = []
     monkeypatch.setattr(memory, '_peak', lambda *_: own.append(bool(roi_align.OWN_DEVICES)) or 1)
-    monkeypatch.setattr(type(bench), 'trainer', lambda *_: None)
+    monkeypatch.setattr(Variant, 'trainer', lambda *_: None)
     path = root / 'studies/mmdet/semibase_fasterrcnn_digits.py'
     for variant in variants(bench, [path]):
         peak(variant, bench.work_dir, 0.1, 1)

@@ -16,8 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ssod.benchmarks.phases import PHASES, phases_of
 from ssod.benchmarks.stepping import set_threshold
-from ssod.benchmarks.steps import Bench, step_calls
+from ssod.benchmarks.steps import Bench, step_calls, variants
 from ssod.models import quick_matching
+from ssod.models.strided_conv import StridedConv2d
 from ssod.ops import weighted_sums
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,18 @@ def test_mmdets_steps_are_timed_without_our_operators_too(bench, monkeypatch):
     mmdets = str(MMDETS.with_suffix(''))
     assert list(calls)[2:] == [mmdets, f'{mmdets}, as shipped']
     assert set(pools) - {'start'} == {'floor', str(OURS.with_suffix('')), mmdets}
+
+
+def test_mmdets_have_our_convolutions_unless_as_shipped(bench):
+    start = bench.start(OURS)
+    found = {
+        variant.name: any(
+            isinstance(part, StridedConv2d) for part in variant.trainer(start, 0.1).model.modules()
+        )
+        for variant in variants(both(bench), [MMDETS])
+    }
+    mmdets = str(MMDETS.with_suffix(''))
+    assert found == {mmdets: True, f'{mmdets}, as shipped': False}
 
 
 def test_as_shipped_is_float32(bench, monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from ssod.benchmarks.views import check_first, find_views, use_views
+from ssod.benchmarks.views import check_configs, find_views, use_views
 from ssod.data.views import LabeledView, TwoViews
 
 OURS = 'configs/mt_fasterrcnn_digits10pct.py'
@@ -48,8 +48,16 @@ def test_which(root):
     assert find_views([]) is None
 
 
-@pytest.mark.parametrize('path', [MMDETS, 'configs/supervised_fasterrcnn_digits10pct.py'])
+SUPERVISED = 'configs/supervised_fasterrcnn_digits10pct.py'
+
+
+@pytest.mark.parametrize('path', [MMDETS, SUPERVISED])
 def test_there_is_no_floor_of_others(root, path):
-    check_first(root / OURS)
+    check_configs([root / OURS, root / MMDETS])
     with pytest.raises(ValueError, match='has no teacher and student of this package'):
-        check_first(root / path)
+        check_configs([root / path, root / OURS])
+
+
+def test_nor_a_step_of_labels_alone(root):
+    with pytest.raises(ValueError, match=r'/supervised_\w+\.py has no unlabelled images'):
+        check_configs([root / OURS, root / SUPERVISED])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ssod.benchmarks import running
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -49,3 +51,16 @@ def test_what_would_end_the_benchmark_late(options, told, call, capsys):
         call('benchmark', *options)
     assert exit_.value.code == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_part_that_fails_takes_nothing_of_the_others_along(call, tmp_path, monkeypatch):
+    def fails(task):
+        raise ValueError('no port is free')
+
+    monkeypatch.setitem(running.PARTS, 'ema', lambda task: {'ours': [2.0], 'mmdet': [3.0]})
+    monkeypatch.setitem(running.PARTS, 'ranks', fails)
+    out = tmp_path / 'times.json'
+    options = '--parts', 'ema', 'ranks', '--pictures', '96x96', '--out', out
+    with pytest.raises(SystemExit, match='no port is free'):
+        call('benchmark', ROOT / 'configs/mt_fasterrcnn_digits10pct.py', *options)
+    assert json.loads(out.read_text())['seconds'] == {'ema': {'ours': [2.0], 'mmdet': [3.0]}}

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import re
 from importlib.util import find_spec
 
 from mmdet.registry import DATASETS, MODELS
@@ -27,7 +28,7 @@ SIGMOID_THRESHOLD = 0.4
 PAD_SIZE_DIVISOR = 32
 """The coarsest stride of detectors whose maps are merged."""
 GPUS = 8
-"""What mmdet's configs are meant for where they do not say so."""
+"""What mmdet's configs are meant for where their names do not say so, as 4xb4."""
 QUICKER = {
     'RPNHead': 'BatchedRPNHead',
     'Shared2FCBBoxHead': 'BatchedShared2FCBBoxHead',
@@ -41,13 +42,14 @@ def use_detector(cfg: Config, name: str) -> None:
 
     What goes with the detector comes along: its preprocessor, and its optimizer with the learning
     rate for the labelled images of a step, scaled in proportion (Adam and its kin: by the square
-    root, Malladi et al. 2022). The number of classes is the data set's. Images are made as small as
-    the detector's own, but never larger than the config's. The selector stays if the scores are of
-    the same kind, of a softmax or of sigmoids, and else becomes a threshold for the other. A head
-    that changes its way of assigning after some epochs (TOOD) does so at once, for a
-    semi-supervised run has no epochs. Factors of single pseudo-label losses stay for another Faster
-    R-CNN alone. The weights that the detector's config names, for all of it or its backbone, are
-    the start.
+    root, Malladi et al. 2022). Another Faster R-CNN with the same kind of optimizer learns at the
+    config's own rate, and from its own loss of classes if it is one of ours, for both are a
+    recipe's. The number of classes is the data set's. Images are made as small as the detector's
+    own, but never larger than the config's. The selector stays if the scores are of the same kind,
+    of a softmax or of sigmoids, and else becomes a threshold for the other. A head that changes its
+    way of assigning after some epochs (TOOD) does so at once, for a semi-supervised run has no
+    epochs. Factors of single pseudo-label losses stay for another Faster R-CNN alone. The weights
+    that the detector's config names, for all of it or its backbone, are the start.
 
     Args:
         cfg: The semi-supervised config; it is changed.
@@ -68,10 +70,9 @@ def use_detector(cfg: Config, name: str) -> None:
     # The views are resized at random already, and YOLOX's way remembers what no checkpoint holds.
     preprocessor.pop('batch_augments', None)
     cfg.model.data_preprocessor.data_preprocessor = preprocessor
-    had_sigmoid = _has_sigmoid(cfg.model.detector)
-    cfg.model.detector = detector
+    own, cfg.model.detector = cfg.model.detector, detector
     # Factors are of losses by their names, which other detectors do not have or mean otherwise.
-    if detector.get('roi_head', {}).get('type') != 'StandardRoIHead':
+    if not _is_faster_rcnn(detector):
         cfg.model.pop('pseudo_factors', None)
     # What the config itself begins with is of another detector.
     cfg.load_from = theirs.get('load_from')
@@ -85,21 +86,28 @@ def use_detector(cfg: Config, name: str) -> None:
             part.initial_epoch = 0
         if part.get('type') in QUICKER:
             part.type = QUICKER[part.type]
-    rate = _use_optimizer(cfg, theirs)
+    rate = _use_lessons(cfg, own, theirs, name)
     size = _fit_images(cfg, theirs)
-    selected = "pseudo-boxes by the config's own selector"
-    if _has_sigmoid(detector) != had_sigmoid:
-        selected = _use_threshold(cfg, SOFTMAX_THRESHOLD if had_sigmoid else SIGMOID_THRESHOLD)
+    selected = _fit_selector(cfg, own)
     print_log(
-        f'{detector.type} of {name}: {classes} classes, images of {size[0]}×{size[1]}, learning '
-        f'rate {rate:.3g}, {selected}',
+        f'{detector.type} of {name}: {classes} classes, images of {size[0]}×{size[1]}, {rate}, '
+        f'{selected}',
         'current',
         logging.INFO,
     )
 
 
-def _use_threshold(cfg: Config, threshold: float) -> str:
-    """Let a score choose pseudo-boxes; returns what that is called."""
+def _fit_selector(cfg: Config, own: ConfigDict) -> str:
+    """Choose pseudo-boxes by their score, if that is of another kind; returns what chooses.
+
+    Args:
+        cfg: The semi-supervised config, which has the other detector already; it is changed.
+        own: The detector that it had.
+    """
+    is_sigmoid = _has_sigmoid(cfg.model.detector)
+    if is_sigmoid == _has_sigmoid(own):
+        return "pseudo-boxes by the config's own selector"
+    threshold = SIGMOID_THRESHOLD if is_sigmoid else SOFTMAX_THRESHOLD
     cfg.default_hooks.teacher.selector = dict(type='ScoreSelector', threshold=threshold)
     return f'pseudo-boxes from score {threshold}'
 
@@ -142,19 +150,54 @@ def _number_of_classes(cfg: Config) -> int:
     return len(classes or DATASETS.get(labeled.type).METAINFO['classes'])
 
 
-def _use_optimizer(cfg: Config, theirs: Config) -> float:
-    """Take the other's optimizer; returns its learning rate."""
-    ratio = cfg.train_dataloader.sampler.source_ratio
-    labeled = cfg.auto_scale_lr.base_batch_size * ratio[0] / sum(ratio)
+def _is_faster_rcnn(detector: ConfigDict) -> bool:
+    kind: str | None = detector.get('roi_head', {}).get('type')
+    return kind == 'StandardRoIHead'
+
+
+def _use_lessons(cfg: Config, own: ConfigDict, theirs: Config, name: str) -> str:
+    """Take the loss of classes and the optimizer from where they belong; returns the rate's name.
+
+    Args:
+        cfg: The semi-supervised config, which has the other's detector already; it is changed.
+        own: The detector that it had.
+        theirs: The other config.
+        name: Of that.
+    """
+    optimizer = cfg.optim_wrapper.optimizer
+    if all(map(_is_faster_rcnn, (own, cfg.model.detector))):
+        loss = own.roi_head.bbox_head.get('loss_cls')
+        if loss is not None and MODELS.get(loss.type).__module__.startswith('ssod.'):
+            cfg.model.detector.roi_head.bbox_head.loss_cls = loss
+        if theirs.optim_wrapper.optimizer.type == optimizer.type:
+            return f"the config's own learning rate {optimizer.lr:.3g}"
+    return _use_optimizer(cfg, theirs, _images_at_once(theirs, name))
+
+
+def _images_at_once(theirs: Config, name: str) -> int:
+    """For how many images in a step a config's learning rate is meant."""
+    told = re.search(r'(\d+)xb(\d+)', name.rpartition('/')[2])
+    if told:
+        return int(told[1]) * int(told[2])
+    batch = theirs.train_dataloader.batch_size * (GPUS if '::' in name else 1)
     # Of the two the larger: mmdet's defaults are also in configs of larger batches.
-    theirs_at_once = max(
-        theirs.get('auto_scale_lr', {}).get('base_batch_size', 0),
-        theirs.train_dataloader.batch_size * GPUS,
-    )
+    return max(theirs.get('auto_scale_lr', {}).get('base_batch_size', 0), batch)
+
+
+def _use_optimizer(cfg: Config, theirs: Config, at_once: int) -> str:
+    """Take the other's optimizer; returns what its learning rate is.
+
+    Args:
+        cfg: The semi-supervised config; it is changed.
+        theirs: The other.
+        at_once: For how many images in a step the other's rate is meant.
+    """
+    *labeled, _ = ratio = cfg.train_dataloader.sampler.source_ratio
+    images = cfg.auto_scale_lr.base_batch_size * sum(labeled) / sum(ratio)
     wrapper = theirs.optim_wrapper
-    factor = rate_factor(labeled, theirs_at_once, wrapper.optimizer.type)
-    rate: float = wrapper.optimizer.lr * factor
-    wrapper.optimizer.lr = rate
+    factor = rate_factor(images, at_once, wrapper.optimizer.type)
+    meant = wrapper.optimizer.lr
+    wrapper.optimizer.lr = meant * factor
     wrapper.type = cfg.optim_wrapper.type
     # Of mixed precision, which --amp is for.
     for setting in ('loss_scale', 'dtype'):
@@ -162,7 +205,9 @@ def _use_optimizer(cfg: Config, theirs: Config) -> float:
     if 'clip_grad' in cfg.optim_wrapper:
         wrapper.setdefault('clip_grad', cfg.optim_wrapper.clip_grad)
     cfg.optim_wrapper = wrapper
-    return rate
+    return (
+        f'learning rate {meant * factor:.3g} for {images:g} labelled ones, {meant:g} for {at_once}'
+    )
 
 
 def _fit_images(cfg: Config, theirs: Config) -> tuple[int, int]:

@@ -218,6 +218,9 @@ def coco_cfg():
         # AdamW: the root of 8 / 256, although the config claims to be for 16; and of 8 / 32.
         ('rtmdet/rtmdet_tiny_8xb32-300e_coco', 0.004 / 32**0.5, 0.4, (640, 640)),
         ('deformable_detr/deformable-detr_r50_16xb2-50e_coco', 0.0001, 0.4, (1333, 800)),
+        # Of 8 and of 16 images, as their names say, while both have a default of 16.
+        ('retinanet/retinanet_r18_fpn_1xb8-1x_coco', 0.005, 0.4, (1333, 800)),
+        ('foveabox/fovea_r50_fpn_4xb4-1x_coco', 0.005, 0.4, (1333, 800)),
     ],
 )
 def test_what_comes_with_the_detector(coco_cfg, name, rate, threshold, size):

@@ -19,11 +19,11 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(own, ann_file=val_json, data_prefix=dict(img=val_images)))
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + val_json)
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = dict(ann_file=data_root + val_json)
 
 model = dict(detector=dict(roi_head=dict(bbox_head=dict(num_classes=len(classes)))))
 train_cfg = dict(max_iters=30000, val_interval=1000)
+default_hooks = dict(checkpoint=dict(interval=1000))
 optim_wrapper = dict(optimizer=dict(lr=0.005))
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].milestones = [20000, 27000]

@@ -97,8 +97,9 @@ class SemiSupervisedDetector(BaseDetector):
             quicken_matching(model)
         self._samplers = region_samplers(self.student)
         # A recipe with a loss of its own has its own pass of the heads.
-        own_loss = type(self).pseudo_loss is not SemiSupervisedDetector.pseudo_loss
-        self._parts_at_once = is_faster_rcnn(self.student) and not own_loss
+        losses = ('pseudo_loss', 'student_loss')
+        own = any(getattr(type(self), x) is not getattr(SemiSupervisedDetector, x) for x in losses)
+        self._parts_at_once = is_faster_rcnn(self.student) and not own
         self.pseudo_weight = weight_schedule('pseudo_weight', pseudo_weight)
         self.pseudo_factors = dict(pseudo_factors or {})
         for name, factor in self.pseudo_factors.items():
@@ -221,6 +222,9 @@ class SemiSupervisedDetector(BaseDetector):
         self, features: Features, inputs: Tensor, samples: list[DetDataSample]
     ) -> Losses:
         """The student's own loss.
+
+        Of labelled images, and of pseudo-boxes unless :meth:`pseudo_loss` is another. A recipe may
+        override this, too.
 
         Args:
             features: Of the images, one map (B, C, H, W) for each level.

@@ -6,11 +6,12 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from mmdet.registry import MODELS
 from mmengine.hub import get_config
 from torch import nn
 
 from ssod.data.branches import pop_branch
-from ssod.models import semi_supervised_detector
+from ssod.models import SemiSupervisedDetector, semi_supervised_detector
 from ssod.models.regions import boxes_of_class
 
 from .conftest import batch, build, digits_model, lesson, losses_of
@@ -24,6 +25,22 @@ def test_one_pass_of_the_backbone():
     model.student.backbone.register_forward_pre_hook(lambda _, x: sizes.append(tuple(x[0].shape)))
     losses_of(model, data)
     assert sizes == [(4, 3, 64, 64)]
+
+
+def test_a_loss_of_the_students_that_somebody_overrides(monkeypatch):
+    """It is asked for labelled images and for pseudo-boxes, though both could share a pass."""
+    counts = []
+
+    class Own(SemiSupervisedDetector):
+        def student_loss(self, features, inputs, samples):
+            counts.append(len(samples))
+            return super().student_loss(features, inputs, samples)
+
+    monkeypatch.setitem(MODELS.module_dict, 'Own', Own)
+    model, data = build({**digits_model(), 'type': 'Own'}), batch()
+    lesson(model, data)
+    losses_of(model, data)
+    assert counts == [2, 2]
 
 
 @pytest.mark.parametrize('name', ['retinanet', 'atss', 'gfl'])

@@ -9,12 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import IO
 
+import torch
+
+from ssod.checkpoints import load_checkpoint
 from ssod.runs import build_runner
 from ssod.studies.compose import Composer
-from ssod.studies.plan import Run
+from ssod.studies.plan import START, Run
 from ssod.studies.results import Result, Results
 from ssod.visualization.curves import MAP, read_scalars
 
@@ -30,7 +34,8 @@ def train_all(
     All configs are made before the first training. A run that was interrupted goes on from its last
     checkpoint; whoever closes the iterator interrupts those that are at work. A run that fails does
     not keep the others from being trained, but for those that start from its weights; one that ends
-    without scores has failed.
+    without scores has failed, and so has one that would begin with other weights than those it is
+    to be compared with.
 
     Args:
         composer: Makes the configs.
@@ -54,7 +59,8 @@ def train_all(
             # In the order of the runs: who waits for a start waits for one that is at work.
             start = composer.study.start_of(run)
             first = begun.get(start.name) if start else None
-            future = pool.submit(trainings.train, composer.place(run), first)
+            objection = partial(_objection, composer, results, run)
+            future = pool.submit(trainings.train, composer.place(run), first, objection)
             futures[future], begun[run.name] = run, future
         for future in as_completed(futures):
             run = futures[future]
@@ -151,10 +157,20 @@ class _Trainings:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def train(self, place: Path, start: Future[int] | None) -> int:
-        """Train in a folder with its config, once its start is; returns the exit status."""
-        if start and start.result() != 0:
-            (place / LOG).write_text('what it starts from was not trained\n', encoding='utf-8')
+    def train(
+        self, place: Path, start: Future[int] | None, objection: Callable[[], str | None]
+    ) -> int:
+        """Train in a folder with its config, once its start is; returns the exit status.
+
+        Args:
+            place: The folder.
+            start: The training that it starts from, if that is among these.
+            objection: Says, when that has ended, why not to train.
+        """
+        failed = start is not None and start.result() != 0
+        reason = 'what it starts from was not trained' if failed else objection()
+        if reason:
+            (place / LOG).write_text(f'error: {reason}\n', encoding='utf-8')
             return 1
         command = [sys.executable, str(self._tool), str(place / 'config.py')]
         with (place / LOG).open('a', encoding='utf-8') as log:
@@ -182,16 +198,43 @@ def _noted(composer: Composer, run: Run) -> Result | None:
     place = composer.place(run)
     try:
         seconds = json.loads((place / 'summary.json').read_text())['seconds']
-        return _result(run, place, composer.digest(run), seconds, _hash(composer.begins_with(run)))
+        begun = weights_digest(composer.begins_with(run))
+        return _result(run, place, composer.digest(run), seconds, begun)
     except (OSError, ValueError) as error:
         with (place / LOG).open('a', encoding='utf-8') as log:
             log.write(f'error: {error}\n')
         return None
 
 
-def _hash(checkpoint: Path) -> str:
-    """The beginning of a file's SHA-256; empty if it is gone."""
-    return hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:8] if checkpoint.exists() else ''
+def weights_digest(checkpoint: Path) -> str:
+    """The beginning of the SHA-256 of a checkpoint's weights; empty if it is gone.
+
+    Whatever else is in it, as the time when it was written, does not count: weights that are
+    trained again on the same machine have the same digest.
+    """
+    if not checkpoint.exists():
+        return ''
+    digest = hashlib.sha256()
+    weights = load_checkpoint(str(checkpoint), 'cpu')['state_dict']
+    for name, tensor in sorted(weights.items()):
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:8]
+
+
+def _objection(composer: Composer, results: Results, run: Run) -> str | None:
+    """Why a run could not be compared with those that have ended; ``None`` if it could."""
+    others = results.begun(run)
+    if run.method.name == START or not others:
+        return None
+    begun = weights_digest(composer.begins_with(run))
+    if begun in others:
+        return None
+    return (
+        f'it would begin with the weights {begun}, and results of {results.path} with '
+        f'{", ".join(sorted(others))}, which is no comparison; put the work directory of those '
+        f'there, or remove the lines of {run.data.name}, {run.percent:g} %, seed {run.seed}'
+    )
 
 
 def _result(run: Run, place: Path, settings: str, seconds: float, begun: str) -> Result:

@@ -31,7 +31,8 @@ class Result:
         student_50: mAP of the student at an overlap of 0.5.
         teacher_50: The same of the teacher.
         seconds: Wall clock of the training.
-        begun: The beginning of the SHA-256 of the checkpoint that it began with; empty if unknown.
+        begun: Digest of the weights that it began with
+            (:func:`~ssod.studies.execution.weights_digest`); empty if unknown.
     """
 
     data: str
@@ -79,6 +80,12 @@ class Results:
     def find(self, run: Run, settings: str) -> Result | None:
         """The result of a run with these settings; ``None`` if it was not finished yet."""
         return self._known.get((run.data.name, run.percent, run.method.name, run.seed, settings))
+
+    def begun(self, run: Run) -> set[str]:
+        """What the runs began with, as far as known, that a run is to be compared with."""
+        cell = run.data.name, run.percent, run.seed
+        known = [x for x in self._known.values() if (x.data, x.percent, x.seed) == cell]
+        return {x.begun for x in known if x.begun and x.method != START}
 
     def add(self, result: Result) -> None:
         """Add a line, which lasts through a power cut."""

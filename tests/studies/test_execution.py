@@ -4,9 +4,17 @@ import shutil
 import time
 
 import pytest
+import torch
 
 from ssod.studies.compose import Composer
-from ssod.studies.execution import LOG, left, remaining, score_held_out, train_all
+from ssod.studies.execution import (
+    LOG,
+    left,
+    remaining,
+    score_held_out,
+    train_all,
+    weights_digest,
+)
 from ssod.studies.plan import read_study
 from ssod.studies.results import Result, Results
 
@@ -136,7 +144,7 @@ def test_a_start_comes_before_what_needs_it(started_study_file, data_root, tmp_p
     cell = {'start', 'supervised', 'teacher', 'eager'}
     assert failed == {f'cells/50pct/{method}/1' for method in cell}
     log = composer.place(runs['cells/50pct/teacher/1']) / LOG
-    assert log.read_text() == 'what it starts from was not trained\n'
+    assert log.read_text() == 'error: what it starts from was not trained\n'
     # A start whose weights are gone is trained again, but only where something needs it.
     results.path.write_text(
         ''.join(line for line in results.path.read_text().splitlines(True) if 'eager' not in line)
@@ -160,6 +168,53 @@ def test_a_start_comes_before_what_needs_it(started_study_file, data_root, tmp_p
     weights.touch()
     again = [run.name for run in left(composer, Results(results.path))]
     assert 'scenes/25pct/start/1' not in again
+
+
+def test_what_cannot_be_compared_is_not_trained(composer, tmp_path):
+    path, train = tmp_path / 'results.jsonl', tool(tmp_path)
+    list(train_all(composer, Results(path), train))
+    # Trained or made again bit for bit, they are the same weights.
+    runs = {run.name: run for run in composer.study.runs()}
+    run = runs['cells/25pct/teacher/1']
+    begun = composer.begins_with(run)
+    checkpoint = torch.load(begun)
+    torch.save({**checkpoint, 'meta': {'time': 'later'}}, begun)
+    lines = path.read_text().splitlines(True)
+    others = [x for x in lines if not ('"cells"' in x and '"method": "teacher"' in x)]
+    assert len(others) == len(lines) - 1
+    path.write_text(''.join(others))
+    shutil.rmtree(composer.place(run))
+    ended = {ended.name: result for ended, result in train_all(composer, Results(path), train)}
+    assert ended['cells/25pct/teacher/1'] is not None
+    # But not with another weight.
+    for weight in checkpoint['state_dict'].values():
+        weight.zero_()
+    torch.save(checkpoint, begun)
+    path.write_text(''.join(others))
+    shutil.rmtree(composer.place(run))
+    ended = {ended.name: result for ended, result in train_all(composer, Results(path), train)}
+    assert ended['cells/25pct/teacher/1'] is None
+    (line,) = (composer.place(run) / LOG).read_text().splitlines()
+    assert line.startswith('error: it would begin with the weights ')
+    assert line.endswith('or remove the lines of cells, 25 %, seed 1')
+
+
+def test_the_digest_of_weights(tmp_path):
+    def digest(meta=None, **weights):
+        torch.save({'state_dict': weights, 'meta': meta}, tmp_path / 'x.pth')
+        return weights_digest(tmp_path / 'x.pth')
+
+    one, count = torch.ones(2, 3), torch.tensor(4)
+    first = digest(a=one, b=count)
+    assert digest({'time': 5}, b=count, a=one.clone()) == first
+    others = [
+        digest(a=one, c=count),
+        digest(a=one, b=count + 1),
+        digest(a=one.bfloat16(), b=count),
+        digest(a=one.reshape(3, 2), b=count),
+    ]
+    assert len({first, *others}) == 5
+    assert weights_digest(tmp_path / 'none.pth') == ''
 
 
 @pytest.mark.parametrize(

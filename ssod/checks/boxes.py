@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from ssod.checks.coco_fields import entry_name, shown
 from ssod.checks.findings import Finding, Severity
 
-EMPTY_SHARE = 0.001
-"""Share of boxes without any area that calls for a warning only. mmdet leaves such boxes out, and
-COCO's own train2017 has 2 among 860,001."""
+FEW_SHARE = 0.001
+"""Share of boxes without any area, or outside of their images, that calls for a warning only. mmdet
+leaves such boxes out, and COCO's own train2017 has 2 without an area among 860,001."""
 
 TINY_SHARE = 0.5
 """Share of boxes smaller than a pixel that calls for a warning only. mmdet leaves them out."""
@@ -85,14 +85,20 @@ def _faults(
     are_corners = (
         len(boxes) >= ENOUGH_BOXES and over.mean() > CORNERS_SHARE and bool(as_corners.all())
     )
-    few = empty.sum() <= EMPTY_SHARE * len(boxes)
+    few_empty, few_outside = (x.sum() <= FEW_SHARE * len(boxes) for x in (empty, outside))
     some = tiny.sum() <= TINY_SHARE * len(boxes)
     no_area = "has no area, or its 'area' says so"
+    left_out = f'{_LEFT_OUT}; correct or remove it'
     return [
         (~finite, 'error', 'or its area is not finite', 'correct it, or remove the annotation'),
         (negative, 'error', 'has a negative width or height', _CORNERS),
-        (empty, 'warning' if few else 'error', no_area, f'{_LEFT_OUT}; correct or remove it'),
-        (outside, 'error', 'lies outside of its image of {size}', _CORNERS),
+        (empty, 'warning' if few_empty else 'error', no_area, left_out),
+        (
+            outside,
+            'warning' if few_outside else 'error',
+            'lies outside of its image of {size}',
+            left_out if few_outside else _CORNERS,
+        ),
         (
             over,
             'error' if are_corners else 'warning',

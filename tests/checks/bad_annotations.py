@@ -32,13 +32,13 @@ def categories(name, *names):
     return damage
 
 
-def many_boxes(count, empty):
-    """More annotations, some of them without height."""
+def many_boxes(count, faulty, bad):
+    """More annotations, some of them with a bad box."""
 
     def damage(w):
         first = w.labeled['annotations'][0]
         for i in range(count):
-            box = [4, 6, 8, 0 if i < empty else 12]
+            box = bad if i < faulty else [4, 6, 8, 12]
             w.labeled['annotations'].append({**first, 'id': 4 + i, 'bbox': box})
 
     return damage
@@ -171,8 +171,14 @@ BAD_ANNOTATIONS = [
     (put('annotations', 0, area=0), 'json',
      "error: labeled.json: 'bbox' of annotations[0] (id 1) has no area, or its 'area' says so:"),
     # Two of COCO's own boxes have no height: so few are no reason not to train.
-    (many_boxes(2000, empty=2), 'json',
+    (many_boxes(2000, 2, [4, 6, 8, 0]), 'json',
      "warning: labeled.json: 'bbox' of annotations[3] (id 4) has no area, or its 'area' says so:"),
+    # Nor is a slip of who drew them.
+    (many_boxes(2000, 2, [40, 6, 8, 12]), 'json',
+     "warning: labeled.json: 'bbox' of annotations[3] (id 4) lies outside of its image of 40 x 30:"
+     ' [40, 6, 8, 12] (and 1 more); mmdet leaves it out; correct or remove it'),
+    (many_boxes(2000, 3, [40, 6, 8, 12]), 'json',
+     "error: labeled.json: 'bbox' of annotations[3] (id 4) lies outside of its image of 40 x 30:"),
     (boxed(40, 6, 8, 12), 'json',
      "error: labeled.json: 'bbox' of annotations[0] (id 1) lies outside of its image of 40 x 30:"),
     (boxed(-8, 6, 8, 12), 'json',

@@ -18,7 +18,8 @@ class Found:
     Attributes:
         right: Of each bin of scores, those that are right.
         wrong: Those that are not.
-        unknown: Those of which nobody knows, for want of the hidden truth.
+        unknown: Those of which nobody knows, for want of the hidden truth, or because they are on
+            a crowd, whose objects it does not tell apart.
         taught: Number of those that the selector keeps.
         taught_right: Those of them that are right.
         judged: Those of them of which it is known.
@@ -75,24 +76,25 @@ class LessonCounts:
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = classes
         self.images = 0
+        self._truth_is_known = False
         self._found = [Found() for _ in classes]
 
     def add(self, lesson: Lesson) -> None:
         """Count one image."""
         self.images += 1
+        self._truth_is_known |= lesson.verdicts is not None
         columns = (lesson.found.labels, lesson.found.scores, lesson.chosen)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         for i, (label, score, chosen) in enumerate(rows):
             found = self._found[label]
             verdict = lesson.verdicts[i].kind if lesson.verdicts is not None else None
-            right = verdict == 'right'
-            bars = found.right if right else found.wrong
-            bin_ = min(int(score * BINS), BINS - 1)
-            (found.unknown if verdict is None else bars)[bin_] += 1
+            right, judged = verdict == 'right', verdict not in (None, 'ignored')
+            bars = found.right if right else found.wrong if judged else found.unknown
+            bars[min(int(score * BINS), BINS - 1)] += 1
             if chosen:
                 found.taught += 1
                 found.taught_right += right
-                found.judged += verdict is not None
+                found.judged += judged
 
     def rows(self, labels: BoxCounts) -> list[ClassRow]:
         """The classes, those with the most labels first.
@@ -125,12 +127,13 @@ class LessonCounts:
             name: [sum(bar) for bar in zip(*(getattr(f, name) for f in self._found), strict=True)]
             for name in ('right', 'wrong', 'unknown')
         }
+        unknown = ('not known', 'muted') if self._truth_is_known else ('all boxes', 'teacher')
         stacks = [
             (name, total[kind], colour)
             for name, kind, colour in (
                 ('right', 'right', 'teacher'),
                 ('wrong', 'wrong', 'student'),
-                ('all boxes', 'unknown', 'teacher'),
+                (unknown[0], 'unknown', unknown[1]),
             )
             if any(total[kind])
         ]

@@ -57,7 +57,7 @@ def test_boxes_are_counted_by_class_and_score():
     # The truth is not known.
     assert cat.precision is None
     keys = counts.histogram(None).keys
-    assert [(key.name, key.value) for key in keys] == [('all boxes', '5')]
+    assert [(key.name, key.value, key.colour) for key in keys] == [('all boxes', '5', 'teacher')]
 
 
 def test_known_truth_tells_right_from_wrong():
@@ -70,9 +70,30 @@ def test_known_truth_tells_right_from_wrong():
     # Of three that are taught and known one is right; what is not taught does not count.
     assert (cat.pseudo, cat.precision) == (4, 1 / 3)
     keys = counts.histogram(0.5).keys
-    assert [(key.name, key.value) for key in keys] == [
-        ('right', '2'),
-        ('wrong', '2'),
-        ('all boxes', '1'),
-        ('threshold', '0.5'),
+    assert [(key.name, key.value, key.colour) for key in keys] == [
+        ('right', '2', 'teacher'),
+        ('wrong', '2', 'student'),
+        ('not known', '1', 'muted'),
+        ('threshold', '0.5', 'muted'),
     ]
+
+
+def test_boxes_on_a_crowd_are_neither_right_nor_wrong():
+    counts = LessonCounts(['cat'])
+    kinds = ['right', 'ignored', 'background', 'ignored']
+    counts.add(lesson([(0.9, 0, True), (0.8, 0, True), (0.7, 0, True), (0.6, 0, True)], kinds))
+    (cat,) = counts.rows(BoxCounts(1, 1, [1]))
+    assert (cat.pseudo, cat.precision) == (4, 1 / 2)
+    keys = counts.histogram(None).keys
+    assert [(key.name, key.value) for key in keys] == [
+        ('right', '1'),
+        ('wrong', '1'),
+        ('not known', '2'),
+    ]
+
+
+def test_crowds_alone_tell_no_precision():
+    counts = LessonCounts(['cat'])
+    counts.add(lesson([(0.9, 0, True)], ['ignored']))
+    assert counts.rows(BoxCounts(1, 1, [1]))[0].precision is None
+    assert [key.name for key in counts.histogram(None).keys] == ['not known']

@@ -21,7 +21,7 @@ from ssod.models.semi_supervised_detector import unwrap
 from ssod.seeds import seed_iteration
 from ssod.strict import strict_settings
 from ssod.teachers.hook import TeacherHook
-from ssod.visualization.curves import MAP, plot_curves
+from ssod.visualization.curves import BURN_IN, MAP, STARTED_AT, plot_curves
 from ssod.visualization.detections import draw_detections
 
 MAP50 = 'coco/bbox_mAP_50'
@@ -48,6 +48,9 @@ class SummaryHook(Hook):
     - ``detections.png``: the teacher's boxes (the student's where no teacher was scored) on
       validation images spread evenly over the set, see
       :func:`~ssod.visualization.detections.draw_detections`.
+
+    As the training starts it logs ``started_at``, the iterations before, and the teacher's
+    ``burn_in``: by these the curves leave out what an interruption lost.
 
     The start weights are those that the teacher begins with: in the iteration in which it begins
     the run is validated, unless it has just been. So is a resumed run whose checkpoint is of an
@@ -77,7 +80,10 @@ class SummaryHook(Hook):
         self._began = 0.0
 
     def before_train(self, runner: Runner) -> None:
-        """Start the clock, at the seconds that a resumed run has already taken."""
+        """Log where the run starts; start the clock, at the seconds that it has already taken."""
+        start = {STARTED_AT: runner.iter}
+        start |= [(BURN_IN, h.burn_in) for h in runner.hooks if isinstance(h, TeacherHook)]
+        runner.visualizer.add_scalars(start, step=runner.iter)
         taken = runner.message_hub.get_info(SECONDS, 0.0) if runner.iter else 0.0
         self._began = time.monotonic() - taken
         self._resumed_at = runner.iter

@@ -34,6 +34,11 @@ LOSS_PREFIXES = {'supervised': 'sup_', 'pseudo-label': 'pseudo_', 'consistency':
 
 MAP = 'coco/bbox_mAP'
 
+STARTED_AT = 'started_at'
+"""In the record with which a training starts: the iterations before, 0 unless it is resumed."""
+BURN_IN = 'burn_in'
+"""Beside it, where there is a teacher: the iterations before that one begins."""
+
 NAMED_ALARMS = 5
 """Alarms that the title names."""
 
@@ -41,10 +46,10 @@ NAMED_ALARMS = 5
 def read_scalars(work_dir: str | os.PathLike[str]) -> list[Record]:
     """Read everything that a run has logged, as one history.
 
-    A resumed run leaves one ``<timestamp>/vis_data/scalars.json`` for each start. From its first
-    training step on, a later file replaces the earlier ones, whose iterations after the checkpoint
-    were lost with the interruption. Lines that are no JSON object with a step are left out: an
-    interruption may tear the last one.
+    A resumed run leaves one ``<timestamp>/vis_data/scalars.json`` for each start. From where it
+    starts, a later file replaces the earlier ones, whose iterations after the checkpoint were lost
+    with the interruption. Lines that are no JSON object with a step are left out: an interruption
+    may tear the last one.
 
     Args:
         work_dir: The run's folder.
@@ -61,15 +66,25 @@ def read_scalars(work_dir: str | os.PathLike[str]) -> list[Record]:
         raise FileNotFoundError(f'work_dir {root} is not a folder; give the folder of a run')
     history: list[Record] = []
     for path in sorted(root.glob('*/vis_data/scalars.json')):
-        records = _read_file(path)
-        first = next((record['step'] for record in records if 'iter' in record), math.inf)
-        history = [record for record in history if record['step'] < first]
+        records = read_file(path)
+        history = _kept(history, records)
         for record in records:
             # LoggerHook numbers validations by epoch unless told otherwise, and an iteration-based
             # run is all in one epoch: such a line belongs where it stands among the others.
             last = history[-1]['step'] if history else 0
             history.append({**record, 'step': max(last, record['step'])})
     return history
+
+
+def _kept(history: Sequence[Record], records: Sequence[Record]) -> list[Record]:
+    """What a later file leaves of the records of the earlier ones."""
+    start = next((record[STARTED_AT] for record in records if STARTED_AT in record), None)
+    if start is None:
+        # Older runs do not say it, and what only validates does not train: the first line of the
+        # training tells.
+        start = next((record['step'] - 1 for record in records if 'iter' in record), math.inf)
+    # A validation at 0 is not before the beginning, but of the run that was there.
+    return [record for record in history if 0 < start >= record['step']]
 
 
 def last_start(work_dir: str | os.PathLike[str]) -> str | None:
@@ -79,12 +94,17 @@ def last_start(work_dir: str | os.PathLike[str]) -> str | None:
         work_dir: The run's folder.
     """
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json'), reverse=True):
-        if any('iter' in record for record in _read_file(path)):
+        if any('iter' in record for record in read_file(path)):
             return path.parent.parent.name
     return None
 
 
-def _read_file(path: Path) -> list[Record]:
+def read_file(path: Path) -> list[Record]:
+    """What one start of a run has logged; nothing if it has only started.
+
+    Args:
+        path: Its ``scalars.json``.
+    """
     records: list[Record] = []
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
         try:
@@ -93,7 +113,7 @@ def _read_file(path: Path) -> list[Record]:
             continue
         if isinstance(record, dict) and isinstance(record.get('step'), int):
             records.append(record)
-    return records
+    return [] if all(STARTED_AT in record for record in records) else records
 
 
 def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
@@ -200,14 +220,19 @@ def _draw_map(axes: Axes, records: list[Record]) -> str:
 def teacher_begin(records: Sequence[Record]) -> tuple[int, float] | None:
     """The start weights: those that the teacher began with.
 
+    Args:
+        records: See :func:`read_scalars`.
+
     Returns:
-        Step and mAP (0-1) of the last validation before the first pseudo-boxes; ``None`` if there
-        is none.
+        Step and mAP (0-1) of the last validation until the burn-in ended, which older runs do not
+        say: of them, before the first pseudo-boxes that are logged. ``None`` if there is none.
     """
     taught = [step for step, _ in values_of(records, ['pseudo_boxes'])]
     if not taught:
         return None
-    before = [record for record in records if record['step'] < taught[0]]
+    told = [value for _, value in values_of(records, [BURN_IN])]
+    end = told[-1] if told else taught[0] - 1
+    before = [record for record in records if record['step'] <= end]
     scores = _scores(before, f'teacher/{MAP}') or _scores(before, f'student/{MAP}')
     return scores[-1] if scores else None
 

@@ -1,5 +1,6 @@
-"""The summary of a resumed run: its seconds and its validations."""
+"""The summary of a resumed run: its seconds, its validations, and where it starts."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,21 @@ def test_resumed_at_its_end_a_run_is_validated_once_more(tmp_path: Path) -> None
     result, runner, _ = run(tmp_path, [LAST], [Teaching(2)], resume=True)
     assert scores(result) == (27.7, 40.1, 42.7)
     assert runner.val_loop.runs == 1
+
+
+@pytest.mark.parametrize('teachers', [[], [Teaching(1)]])
+def test_each_start_is_logged_first(tmp_path: Path, teachers: list[Hook]) -> None:
+    burn_in = {'burn_in': 1} if teachers else {}
+    for iters in (2, 3):
+        run(tmp_path, [START], teachers, iters=iters, resume=iters == 3)
+    files = sorted(tmp_path.glob('run/*/vis_data/scalars.json'))
+    records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    starts = [i for i, record in enumerate(records) if 'started_at' in record]
+    expected = [{'started_at': step, **burn_in, 'step': step} for step in (0, 2)]
+    assert [records[i] for i in starts] == expected
+    # All that the first start has logged, of its two iterations, is before the second one.
+    lines = [sum('iter' in record for record in records[:i]) for i in starts]
+    assert lines == [0, 2]
 
 
 class Leftover(Hook):

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ssod.visualization import curves
-from ssod.visualization.curves import plot_curves, read_scalars
+from ssod.visualization.curves import plot_curves, read_scalars, teacher_begin
 
 Record = dict[str, Any]
 
@@ -27,6 +27,15 @@ def train(step: int, **values: float) -> Record:
 
 def val(step: int, teacher: float, student: float) -> Record:
     return {'teacher/coco/bbox_mAP': teacher, 'student/coco/bbox_mAP': student, 'step': step}
+
+
+def start(step: int, burn_in: int = 0) -> Record:
+    return {'started_at': step, 'burn_in': burn_in, 'step': step}
+
+
+def history(work_dir: Path) -> list[tuple[int, float]]:
+    """Step and the teacher's mAP of all validations."""
+    return curves.values_of(read_scalars(work_dir), ['teacher/coco/bbox_mAP'])
 
 
 def words(work_dir: Path, tmp_path: Path) -> str:
@@ -120,14 +129,58 @@ def test_a_validation_right_after_a_resumption_replaces_nothing(tmp_path: Path, 
     log(tmp_path, '20250101_000000', train(50), train(100), train(150))
     log(tmp_path, '20250102_000000', val(step, 0.1, 0.1))
     log(tmp_path, '20250103_000000', val(step, 0.2, 0.2), train(150))
-    history = [(r['step'], r.get('teacher/coco/bbox_mAP')) for r in read_scalars(tmp_path)]
-    assert history == [(50, None), (100, None), (100, 0.2), (150, None)]
+    found = [(r['step'], r.get('teacher/coco/bbox_mAP')) for r in read_scalars(tmp_path)]
+    assert found == [(50, None), (100, None), (100, 0.2), (150, None)]
 
 
 def test_a_validation_alone_comes_last(tmp_path: Path) -> None:
     log(tmp_path, '20250101_000000', train(50), train(100))
     log(tmp_path, '20250102_000000', val(0, 0.1, 0.1))
     assert [r['step'] for r in read_scalars(tmp_path)] == [50, 100, 100]
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_validations_that_an_interruption_lost_are_left_out(tmp_path: Path, by_epoch: bool) -> None:
+    # Killed at 145 and resumed from 100; the training is logged at each 50th iteration.
+    first = [train(s) if s % 50 == 0 else val(s, s / 1000, 0.0) for s in range(90, 150, 10)]
+    log(tmp_path, '20250101_000000', start(0), *first)
+    second = [val(0 if by_epoch else s, s / 2000, 0.0) for s in (110, 120)]
+    log(tmp_path, '20250102_000000', start(100), *second)
+    assert [value for _, value in history(tmp_path)] == [0.09, 0.055, 0.06]
+    steps = [100, 100] if by_epoch else [110, 120]
+    assert [step for step, _ in history(tmp_path)] == [90, *steps]
+
+
+def test_a_fresh_start_replaces_all_of_the_run_that_was_there(tmp_path: Path) -> None:
+    log(tmp_path, '20250101_000000', start(0), val(0, 0.1, 0.1), val(10, 0.2, 0.2), train(50))
+    log(tmp_path, '20250102_000000', start(0), val(20, 0.3, 0.3), train(50))
+    assert history(tmp_path) == [(20, 0.3)]
+
+
+def test_a_start_that_logged_nothing_more_replaces_nothing(tmp_path: Path) -> None:
+    log(tmp_path, '20250101_000000', start(0), val(10, 0.2, 0.2), train(50))
+    log(tmp_path, '20250102_000000', start(0))
+    assert history(tmp_path) == [(10, 0.2)]
+
+
+@pytest.mark.parametrize(
+    ('burn_in', 'begin'),
+    [
+        (0, (0, 0.1)),  # with the run: what the first pseudo-boxes that are logged say is later
+        (20, (20, 0.15)),
+        (30, (20, 0.15)),  # not scored: the last ones before
+    ],
+)
+def test_start_weights_are_those_at_the_end_of_the_burn_in(
+    tmp_path: Path, burn_in: int, begin: tuple[int, float]
+) -> None:
+    scored = [val(0, 0.1, 0.1), val(20, 0.15, 0.15), val(40, 0.19, 0.19)]
+    taught = train(50, pseudo_boxes=1.0)
+    log(tmp_path, '20250101_000000', start(0, burn_in), *scored, taught)
+    assert teacher_begin(read_scalars(tmp_path)) == begin
+    # Before its first pseudo-boxes no teacher has begun, and older runs say no burn-in.
+    assert teacher_begin([start(0, burn_in), *scored]) is None
+    assert teacher_begin([*scored, taught]) == (40, 0.19)
 
 
 def test_empty_run_says_so_in_every_panel(tmp_path: Path) -> None:

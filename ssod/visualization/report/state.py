@@ -19,6 +19,7 @@ from ssod.visualization.curves import (
     MAP,
     Record,
     last_start,
+    read_file,
     read_scalars,
     teacher_begin,
     values_of,
@@ -195,7 +196,7 @@ def said_alarms(work_dir: Path) -> dict[str, str]:
 def _config_of(root: Path) -> Path | None:
     """The config of the last start that logged anything, else the newest one of the folder."""
     starts = sorted(root.glob('*/vis_data/config.py'))
-    logged = [path for path in starts if path.with_name('scalars.json').is_file()]
+    logged = [p for p in starts if (s := p.with_name('scalars.json')).is_file() and read_file(s)]
     others = sorted(root.glob('*.py'), key=lambda path: path.stat().st_mtime)
     return next(iter([*logged[-1:], *others[-1:], *starts[-1:]]), None)
 

@@ -118,8 +118,9 @@ def test_the_config_is_that_of_the_last_start_that_logged(tmp_path):
     record = {'iter': 1, 'step': 1}
     log(tmp_path, '1', record, config='train_cfg = dict(max_iters=1)')
     log(tmp_path, '2', record, config='train_cfg = dict(max_iters=2)')
-    # A later start that came to nothing, and the copy that a test leaves.
+    # Later starts that came to nothing, and the copy that a test leaves.
     log(tmp_path, '3', config='train_cfg = dict(max_iters=3)')
+    log(tmp_path, '4', {'started_at': 0, 'step': 0}, config='train_cfg = dict(max_iters=5)')
     (tmp_path / 'own.py').write_text('train_cfg = dict(max_iters=4)')
     assert read_run(tmp_path).total == 2
 

@@ -47,7 +47,8 @@ def draw_detections(
 
     Every image is brought to a longer side of 384 px before anything is drawn, so that lines and
     text have one size on all. True boxes are thin and lie above the thick detections, which carry
-    class and score; the caption names the image's file and counts both.
+    class and score; the caption names the image's file, by its number on the sheet where the font
+    cannot write its name, and counts both.
 
     Args:
         images: RGB images, each (height, width, 3) in 0..255, of any size.
@@ -67,8 +68,8 @@ def draw_detections(
             'give at least one image, and one sample for each'
         )
     tiles = [
-        _tile(image, sample, classes, score_thr)
-        for image, sample in zip(images, samples, strict=True)
+        _tile(number, image, sample, classes, score_thr)
+        for number, (image, sample) in enumerate(zip(images, samples, strict=True), 1)
     ]
     columns = min(columns, len(tiles))
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
@@ -88,7 +89,11 @@ def draw_detections(
 
 
 def _tile(
-    image: npt.NDArray[np.uint8], sample: DetDataSample, classes: Sequence[str], score_thr: float
+    number: int,
+    image: npt.NDArray[np.uint8],
+    sample: DetDataSample,
+    classes: Sequence[str],
+    score_thr: float,
 ) -> Image.Image:
     """One image at the sheet's scale with its boxes, in a field of full width, and its caption."""
     found = found_boxes(sample.get('pred_instances'), classes, score_thr)
@@ -99,7 +104,7 @@ def _tile(
     tile.paste(picture, (left, 0))
     caption = f'{len(truth.boxes)} true, {len(found.boxes)} found'
     if sample.get('img_path'):
-        name = Path(sample.img_path).name
+        name = _writable(Path(sample.img_path).name, f'image {number}')
         name = name if len(name) <= NAME else f'{name[: NAME - 1]}…'
         caption = f'{name}: {caption}'
     ImageDraw.Draw(tile).text((left, picture.height + 3), caption, INK, _font(13))
@@ -168,8 +173,18 @@ def found_boxes(
     kept = instances[instances.scores >= score_thr]
     kept = kept[kept.scores.argsort(descending=True)]
     rows = zip(kept.labels.tolist(), kept.scores.tolist(), strict=True)
-    texts = [f'{_shown(classes[label], label)} {score:.2f}' for label, score in rows]
+    texts = [f'{class_text(classes, label)} {score:.2f}' for label, score in rows]
     return Boxes(boxes_of(kept), DETECTION, 4, texts)
+
+
+def class_text(classes: Sequence[str], label: int) -> str:
+    """What is written of a class: its name, or its number where the font cannot write that."""
+    return _writable(classes[label], f'class {label}')
+
+
+def _writable(text: str, instead: str) -> str:
+    """A text, or another one where the font has not all of its characters."""
+    return text if _characters().issuperset(map(ord, text)) else instead
 
 
 def boxes_of(instances: InstanceData | None) -> list[Rectangle]:
@@ -238,11 +253,6 @@ def _draw_legend(sheet: Image.Image, score_thr: float) -> None:
         draw.rectangle((x, 12, x + 14, 26), fill=colour)
         draw.text((x + 22, 19), text, INK, font, anchor='lm')
         x += 22 + font.getlength(text) + 28
-
-
-def _shown(name: str, label: int) -> str:
-    """A class's name, or its number where the font cannot write it."""
-    return name if _characters().issuperset(map(ord, name)) else f'class {label}'
 
 
 @cache

@@ -215,6 +215,16 @@ def test_a_name_that_the_font_cannot_write_is_a_number() -> None:
     assert found_boxes(found, ('zero', '犬')).texts == ['class 1 0.90']
 
 
+def test_a_file_whose_name_the_font_cannot_write_is_a_number(tmp_path: Path) -> None:
+    captions = []
+    for name in ('写真.png', 'image 1', 'image 2'):
+        of = sample()
+        of.set_metainfo({'img_path': f'images/{name}'})
+        captions.append(draw(tmp_path, [blank()], [of])[HEADER + SIDE :])
+    assert (captions[0] == captions[1]).all()
+    assert (captions[0] != captions[2]).any()
+
+
 def test_counts_fit_beside_a_long_name(tmp_path: Path) -> None:
     long = sample()
     long.set_metainfo({'img_path': f'images/{100 * "x"}.png'})

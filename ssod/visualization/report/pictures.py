@@ -15,6 +15,7 @@ from ssod.visualization.detections import (
     TRUTH,
     Boxes,
     boxes_of,
+    class_text,
     draw_boxes,
     found_boxes,
 )
@@ -136,7 +137,7 @@ def truth_boxes(truth: InstanceData | None, classes: Sequence[str] = ()) -> Boxe
     """True boxes as they are drawn: thin; with their classes if these are given."""
     if truth is None:
         return Boxes([], TRUTH, 2)
-    texts = [classes[label] for label in truth.labels.tolist()] if classes else []
+    texts = [class_text(classes, label) for label in truth.labels.tolist()] if classes else []
     return Boxes(boxes_of(truth), TRUTH, 2, texts)
 
 

@@ -17,6 +17,7 @@ from ssod.visualization.report.pictures import (
     mistake_pictures,
     picture_of,
     scored_picture,
+    truth_boxes,
     verdict_counts,
 )
 
@@ -86,6 +87,12 @@ def test_detections_and_truth_are_drawn(scored):
     assert (picture.title, picture.note) == ('a&b.png', '1 true, 1 found')
     assert has(picture, DETECTION) and has(picture, TRUTH)
     assert not has(scored_picture(image, CLASSES, score_thr=0.95), DETECTION)
+
+
+def test_a_true_class_that_the_font_cannot_write_is_a_number():
+    truth = InstanceData(bboxes=torch.zeros(2, 4), labels=torch.tensor([1, 0]))
+    assert truth_boxes(truth, ('犬', 'cat')).texts == ['cat', 'class 0']
+    assert truth_boxes(truth).texts == []
 
 
 def test_no_images_have_no_mistakes():

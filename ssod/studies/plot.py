@@ -14,7 +14,7 @@ from ssod.studies.results import Row, half_width
 def plot_gains(rows: Sequence[Row], baseline: str, path: Path) -> None:
     """Draw each method's gain over the baseline, a panel for each data set and budget.
 
-    A bar across a point is its 95 % confidence interval, where there is more than one seed.
+    A bar across a point is its 95 % confidence interval, where there are three seeds or more.
 
     Args:
         rows: Sums of a study.

@@ -15,6 +15,9 @@ from ssod.studies.plan import START, Run, Study
 LEVEL = 0.95
 """Of confidence intervals."""
 
+LEAST = 3
+"""Values that an interval takes: that of two has no width where they happen to be alike."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -184,8 +187,15 @@ def _check_same_weights(found: Iterable[Result]) -> None:
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Half the width of the mean's confidence interval (Student's t); ``None`` for one value."""
-    if len(values) < 2:
+    """Half the width of the mean's confidence interval (Student's t).
+
+    Args:
+        values: In any unit; the width is in the same.
+
+    Returns:
+        Half the width; ``None`` for fewer than three values.
+    """
+    if len(values) < LEAST:
         return None
     quantile = student_t.ppf((1 + LEVEL) / 2, len(values) - 1)
     return float(quantile * stdev(values) / len(values) ** 0.5)
@@ -207,8 +217,8 @@ def table(rows: Sequence[Row], baseline: str) -> str:
     for method in dict.fromkeys(others):
         gains = [row.gain for row in rows if row.method == method and row.gain is not None]
         if gains:
-            worse = sum(gain < 0 for gain in gains)
-            lines.append(f'| {method} | {mean(gains):+.1f} | {len(gains)} | {worse} |')
+            worse = sum(_rounded(gain) < 0 for gain in gains)
+            lines.append(f'| {method} | {_signed(mean(gains))} | {len(gains)} | {worse} |')
     return '\n'.join(lines)
 
 
@@ -254,8 +264,8 @@ def lead_table(study: Study, found: Sequence[Result]) -> str:
 def _lead(other: str, data: str, budgets: Sequence[Sequence[float]]) -> str:
     """A line of the table of leads, from those of each budget."""
     runs = [lead for budget in budgets for lead in budget]
-    lead = mean(mean(budget) for budget in budgets)
-    return f'| {other} | {data} | {lead:+.1f} | {len(runs)} | {sum(x > 0 for x in runs)} |'
+    lead = _signed(mean(mean(budget) for budget in budgets))
+    return f'| {other} | {data} | {lead} | {len(runs)} | {sum(_rounded(x) > 0 for x in runs)} |'
 
 
 def _spread(values: Iterable[float]) -> str:
@@ -269,5 +279,14 @@ def _gain(gains: Sequence[float]) -> list[str]:
         return ['-', '-']
     half = half_width(gains)
     middle = mean(gains)
-    interval = '-' if half is None else f'{middle - half:+.1f} to {middle + half:+.1f}'
-    return [f'{middle:+.1f}', interval]
+    interval = '-' if half is None else f'{_signed(middle - half)} to {_signed(middle + half)}'
+    return [_signed(middle), interval]
+
+
+def _signed(points: float) -> str:
+    return f'{_rounded(points):+.1f}'
+
+
+def _rounded(points: float) -> float:
+    """To a tenth, as scores are, and never -0: differences of equal sums miss 0 by a little."""
+    return round(points, 1) + 0.0

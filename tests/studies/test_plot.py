@@ -19,6 +19,7 @@ def row(data, method, gains):
         [row('a', 'base', (0.0,))],
         [row('a', 'base', (0.0,)), row('a', 'x', (1.0,)), row('b', 'y', (1.0, -2.0))],
         [row('$x{$', 'z', (1.0,))],
+        [row('a', 'x', (1.0, 1.5, 1.0))],
     ],
 )
 def test_a_picture(rows, tmp_path):

@@ -17,6 +17,8 @@ def result(method, seed, student, teacher=None, data='cells', percent=50, settin
 def test_an_interval():
     assert half_width([]) is None
     assert half_width([3.0]) is None
+    # Two that are alike would have one without any width.
+    assert half_width([3.0, 3.0]) is None
     assert half_width([2.0, 2.0, 2.0]) == 0
     # Deviation 1; t of 2 degrees of freedom is 4.303, and 4.303 / sqrt(3) = 2.484.
     assert half_width([1.0, 2.0, 3.0]) == pytest.approx(2.484, abs=1e-3)
@@ -73,12 +75,30 @@ def test_the_table(study_file):
     ]
     lines = table(rows_of(study, found), 'supervised').splitlines()
     assert '| cells | 50 % | supervised | 2 | 21.0 ± 1.4 | 21.0 ± 1.4 |  |  |' in lines
-    # Gains 5 and 1; t of one degree of freedom is 12.706: 3 ± 12.706 × 2.828 / 1.414.
-    row = '| cells | 50 % | teacher | 2 | 21.0 ± 1.4 | 24.0 ± 1.4 | +3.0 | -22.4 to +28.4 |'
-    assert row in lines
+    # Gains 5 and 1.
+    assert '| cells | 50 % | teacher | 2 | 21.0 ± 1.4 | 24.0 ± 1.4 | +3.0 | - |' in lines
     assert '| cells | 25 % | teacher | 1 | 9.0 | 8.0 | -2.0 | - |' in lines
     # Over both budgets: (3 - 2) / 2, and one of them worse.
     assert lines[-1] == '| teacher | +0.5 | 2 | 1 |'
+    # Gains 5, 1 and 3, of a deviation of 2; t of 2 degrees of freedom is 4.303: 3 ± 4.303 × 2 / √3.
+    found += [result('supervised', 3, 21.0), result('teacher', 3, 21.0, 24.0)]
+    lines = table(rows_of(study, found), 'supervised').splitlines()
+    row = '| cells | 50 % | teacher | 3 | 21.0 ± 1.0 | 24.0 ± 1.0 | +3.0 | -2.0 to +8.0 |'
+    assert row in lines
+
+
+def test_no_gain_is_not_worse(study_file):
+    study = read_study(study_file)
+    # 0.1 and -0.1, whose sum as floating-point numbers is a little below 0.
+    scores = {'supervised': (10.0, 20.1), 'teacher': (10.1, 20.0), 'eager': (10.0, 20.1)}
+    found = [
+        result(m, i, score) for m, of_seeds in scores.items() for i, score in enumerate(of_seeds)
+    ]
+    assert rows_of(study, found)[1].gain < 0
+    lines = table(rows_of(study, found), 'supervised').splitlines()
+    assert '| cells | 50 % | teacher | 2 | 15.1 ± 7.0 | 15.1 ± 7.0 | +0.0 | - |' in lines
+    assert '| teacher | +0.0 | 1 | 0 |' in lines
+    assert lead_table(study, found).splitlines()[-1] == '| eager | cells | +0.0 | 2 | 1 |'
 
 
 def test_leads(study_file):

@@ -13,7 +13,7 @@ def by_seed(rows: Sequence[Scores]) -> str:
     """One recipe: a Markdown table of its seeds with the means below."""
     names = ['seed', 'start', 'supervised', 'student', 'teacher', 'gain']
     lines = [f'| {" | ".join(names)} |', f'|{" --- |" * len(names)}']
-    lines += [f'| {" | ".join(str(row[name]) for name in names)} |' for row in rows]
+    lines += [f'| {" | ".join(_cell(row[name]) for name in names)} |' for row in rows]
     means = [_mean(row[name] for row in rows) for name in names[1:]]
     return '\n'.join([*lines, f'| mean | {" | ".join(means)} |'])
 
@@ -23,11 +23,16 @@ def by_recipe(rows: Sequence[Scores]) -> str:
     lines = ['| recipe | seeds | supervised | teacher | of each seed | gain |', f'|{" --- |" * 6}']
     for recipe in dict.fromkeys(row['recipe'] for row in rows):
         own = [row for row in rows if row['recipe'] == recipe]
-        each = ', '.join(str(row['teacher']) for row in own)
+        each = ', '.join(_cell(row['teacher']) for row in own)
         seeds = ', '.join(str(row['seed']) for row in own)
         means = [_mean(row[n] for row in own) for n in ('supervised', 'teacher', 'gain')]
         lines.append(f'| {recipe} | {seeds} | {means[0]} | {means[1]} | {each} | {means[2]} |')
     return '\n'.join(lines)
+
+
+def _cell(value: float | None) -> str:
+    """As it is; a dash where there is none."""
+    return '-' if value is None else str(value)
 
 
 def _mean(values: Iterable[float | None]) -> str:

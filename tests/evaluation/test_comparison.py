@@ -26,7 +26,12 @@ def test_a_run_without_a_start():
 def test_a_run_without_a_teacher():
     scores = dict(recipe='a_b', seed=0, start=None, supervised=20.0, student=21.0)
     rows = [scores | dict(teacher=None, gain=None)]
-    assert by_seed(rows).splitlines()[-1] == '| mean | - | 20.0 | 21.0 | - | - |'
+    assert by_seed(rows).splitlines()[-2:] == [
+        '| 0 | - | 20.0 | 21.0 | - | - |',
+        '| mean | - | 20.0 | 21.0 | - | - |',
+    ]
+    rows.append(row('a_b', 1, 10.0, 22.0, 30.0))
+    assert by_recipe(rows).splitlines()[-1] == '| a_b | 0, 1 | 21.0 | 30.0 | -, 30.0 | 8.0 |'
 
 
 def test_several_recipes():

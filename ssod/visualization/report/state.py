@@ -66,7 +66,11 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time taken: the summary's if the run has ended, else what the logged iterations took."""
+        """Time taken: the summary's if the run has ended, else about what was logged.
+
+        That is an estimate without validations: a line of the log comes every 50 iterations, and
+        its time is the mean of the last 10.
+        """
         if self.summary:
             return float(self.summary['seconds'])
         done = 0
@@ -90,7 +94,7 @@ class Run:
         return int((teacher_settings(self.cfg) or {}).get('burn_in', 0))
 
     def _times(self) -> list[tuple[int, float]]:
-        """Iterations with the mean time of those before; validations log times of their own."""
+        """Iterations with the mean time of the last before; validations log times of their own."""
         return values_of([record for record in self.records if 'iter' in record], ['time'])
 
 

@@ -78,7 +78,7 @@ def test_scalars_alone_are_drawn(page, tmp_path):
         'Start weights, mAP 12.5',
         'Gain +30.1',
         'Pseudo-boxes 2.25 per unlabelled image',
-        'Time 10 s of logged iterations',
+        'Time 10 s estimated, without validations',
         'supervised 0.4 pseudo-label 0.2',
         'decay 0.99',
         'learning rate 0.02',

@@ -72,10 +72,10 @@ def train(
         ValueError: If a setting is wrong, data would crash the run or teach it something wrong, the
             config has no ``SummaryHook``, or the package of a place in ``log_to`` is not installed.
     """
-    cfg = runs.load_config(config, work_dir, options, detector=detector, data=data, fit=fit)
+    cfg = runs.load_config(
+        config, work_dir, options, detector=detector, data=data, fit=fit, amp=amp
+    )
     runs.log_to(cfg, log_to)
-    if amp:
-        runs.use_amp(cfg)
     if auto_scale_lr:
         runs.scale_lr(cfg)
     if resume:

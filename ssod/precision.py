@@ -1,13 +1,19 @@
 """Mixed precision on whatever device there is."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from mmdet.registry import OPTIM_WRAPPERS
+from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.runner import autocast
 from torch import nn
+
+MIXED = ('AmpOptimWrapper', 'Bfloat16OptimWrapper')
+"""Optimizer wrappers that compute forward passes in 16 bits."""
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -32,3 +38,21 @@ class Bfloat16OptimWrapper(OptimWrapper):
         """
         with super().optim_context(model), autocast(dtype=torch.bfloat16):
             yield
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in bfloat16; see :class:`Bfloat16OptimWrapper`.
+
+    A config that has a precision of its own (mmengine's ``AmpOptimWrapper``) keeps it. GPUs before
+    Ampere compute bfloat16 as float32, which a warning says.
+    """
+    if cfg.optim_wrapper.type == 'AmpOptimWrapper':
+        return
+    cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
+        print_log(
+            'this GPU has no bfloat16 of its own, so that mixed precision will hardly be faster; '
+            'give optim_wrapper.type=AmpOptimWrapper for float16',
+            'current',
+            logging.WARNING,
+        )

@@ -27,6 +27,7 @@ from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
 from ssod.own_data import OwnData, use_data
+from ssod.precision import use_amp
 
 BACKENDS = {
     'tensorboard': 'TensorboardVisBackend',
@@ -51,6 +52,7 @@ def load_config(
     data: OwnData | None = None,
     fit: bool = True,
     data_dir: str | Path | None = None,
+    amp: bool = False,
 ) -> Config:
     """Read a config for a run.
 
@@ -66,6 +68,7 @@ def load_config(
             :func:`ssod.fitting.fit_config`; the values of ``options`` stay.
         data_dir: Where files that are made of ``data`` go; the work directory if ``None``. Given by
             those who only look: they leave the files of a run alone and fetch no weights.
+        amp: Whether it is to compute in mixed precision, by which it is also fitted.
 
     Raises:
         FileNotFoundError: If a config or data that it is fitted to do not exist.
@@ -88,15 +91,14 @@ def load_config(
     if data is not None:
         use_data(cfg, data, None if data_dir is None else Path(data_dir))
         if fit:
-            # What it is fitted by has to make sense.
-            asked = copy.deepcopy(cfg)
-            merge_options(asked, options)
-            check_settings_of(asked)
-            fit_config(cfg, options, machine_at_hand(launcher), starts=data_dir is None)
+            _check_asked(cfg, options)
+            fit_config(cfg, options, machine_at_hand(launcher), data_dir is None, amp)
     merge_options(cfg, options)
     check_dicts_of(cfg)
     if data is not None:
         _refuse_useless_truth(cfg, data)
+    if amp:
+        use_amp(cfg)
     cfg.work_dir, cfg.launcher = place, launcher
     if launcher != 'none' and not torch.cuda.is_available():
         _use_cpu_ranks(cfg)
@@ -107,6 +109,13 @@ def _normal(place: str | Path) -> str:
     """A work directory's name as those of files in it begin, by which they are told from others."""
     place = os.path.normpath(place)
     return os.getcwd() if place == os.curdir else place
+
+
+def _check_asked(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Refuse values that a config is to be fitted by and that make no sense."""
+    asked = copy.deepcopy(cfg)
+    merge_options(asked, options)
+    check_settings_of(asked)
 
 
 def _refuse_useless_truth(cfg: Config, data: OwnData) -> None:
@@ -148,24 +157,6 @@ def _without_paths(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_without_paths(inner) for inner in value)
     return value
-
-
-def use_amp(cfg: Config) -> None:
-    """Train in bfloat16; see :class:`ssod.precision.Bfloat16OptimWrapper`.
-
-    A config that has a precision of its own (mmengine's ``AmpOptimWrapper``) keeps it. GPUs before
-    Ampere compute bfloat16 as float32, which a warning says.
-    """
-    if cfg.optim_wrapper.type == 'AmpOptimWrapper':
-        return
-    cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
-    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
-        print_log(
-            'this GPU has no bfloat16 of its own, so that mixed precision will hardly be faster; '
-            'give optim_wrapper.type=AmpOptimWrapper for float16',
-            'current',
-            logging.WARNING,
-        )
 
 
 def log_to(cfg: Config, backends: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from ssod import runs
 from ssod.any_detector import use_detector
 from ssod.checkpoints import load_checkpoint
 from ssod.checks.settings import check_settings_of
+from ssod.precision import use_amp
 
 CONFIG = Path(__file__).parents[1] / 'configs/mt_any_coco10pct.py'
 # Of each family its config, and where its classifiers (and what multiplies their scores) have
@@ -175,7 +176,7 @@ def test_a_mean_teacher_of_every_family(family_cfg, name):
 @pytest.mark.parametrize('name', FAMILIES)
 def test_places_in_bfloat16(family_cfg, name):
     """Boxes near pixel 1000 lie between the multiples of 4 that bfloat16 knows there."""
-    runs.use_amp(family_cfg)
+    use_amp(family_cfg)
     runner = Runner.from_cfg(family_cfg)
     torch.manual_seed(0)
     teacher = runner.model.eval().teacher

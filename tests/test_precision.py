@@ -3,10 +3,12 @@
 import pytest
 import torch
 from mmdet.registry import OPTIM_WRAPPERS
+from mmengine.config import Config
 from torch import nn
 
 from ssod import runs
 from ssod.models.semi_supervised_detector import unwrap
+from ssod.precision import use_amp
 
 CONFIG = 'configs/mt_fasterrcnn_digits10pct.py'
 
@@ -36,7 +38,7 @@ def test_products_are_coarse_and_weights_are_not(wrapper):
 
 def test_a_training(digits_cfg):
     """Student and teacher compute in bfloat16, and nothing leaves float32."""
-    runs.use_amp(digits_cfg)
+    use_amp(digits_cfg)
     runner = runs.build_runner(digits_cfg)
     model = unwrap(runner.model)
     seen = {name: set() for name in ('student', 'teacher')}
@@ -48,3 +50,26 @@ def test_a_training(digits_cfg):
     state = model.state_dict().values()
     assert {value.dtype for value in state if value.is_floating_point()} == {torch.float32}
     assert all(value.isfinite().all() for value in state)
+
+
+def test_amp():
+    cfg = Config.fromfile(CONFIG)
+    use_amp(cfg)
+    assert cfg.optim_wrapper.type == 'Bfloat16OptimWrapper'
+    # All else stays.
+    assert cfg.optim_wrapper.clip_grad.max_norm == 10
+
+
+def test_amp_leaves_a_precision_of_its_own():
+    cfg = Config.fromfile(CONFIG)
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale=512.0)
+    before = cfg.optim_wrapper.to_dict()
+    use_amp(cfg)
+    assert cfg.optim_wrapper.to_dict() == before
+
+
+@pytest.mark.parametrize('options', [{}, {'optim_wrapper.type': 'AmpOptimWrapper'}])
+def test_amp_is_chosen_as_a_config_is_loaded(options):
+    # What the user says is the config's own.
+    cfg = runs.load_config(CONFIG, options=options, amp=True)
+    assert cfg.optim_wrapper.type == options.get('optim_wrapper.type', 'Bfloat16OptimWrapper')

@@ -122,22 +122,6 @@ def test_one_process_has_no_wrapper(gpu):
     assert 'model_wrapper_cfg' not in runs.load_config(CONFIG)
 
 
-def test_amp():
-    cfg = Config.fromfile(CONFIG)
-    runs.use_amp(cfg)
-    assert cfg.optim_wrapper.type == 'Bfloat16OptimWrapper'
-    # All else stays.
-    assert cfg.optim_wrapper.clip_grad.max_norm == 10
-
-
-def test_amp_leaves_a_precision_of_its_own():
-    cfg = Config.fromfile(CONFIG)
-    cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16', loss_scale=512.0)
-    before = cfg.optim_wrapper.to_dict()
-    runs.use_amp(cfg)
-    assert cfg.optim_wrapper.to_dict() == before
-
-
 def test_ranks_on_a_cpu_wait_as_long_as_others(digits_cfg, monkeypatch):
     waits = []
     monkeypatch.setattr(runs, 'init_process_group', lambda kind, timeout: waits.append(timeout))

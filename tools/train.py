@@ -65,10 +65,9 @@ def main() -> None:
             args.detector,
             args.data,
             fit=not args.no_fit,
+            amp=args.amp,
         )
         runs.log_to(cfg, [name for name in runs.BACKENDS if vars(args)[name]])
-        if args.amp:
-            runs.use_amp(cfg)
         if args.auto_scale_lr:
             runs.scale_lr(cfg)
         if args.resume:

@@ -19,7 +19,8 @@ from ssod.data.branches import pop_branch
 from ssod.models.strided_conv import mend_strided
 from ssod.ops import roi_align
 from ssod.own_data import OwnData
-from ssod.runs import load_config, use_amp
+from ssod.precision import use_amp
+from ssod.runs import load_config
 from ssod.teachers.hook import TeacherHook
 
 BOXES = 4

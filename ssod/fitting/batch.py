@@ -10,6 +10,7 @@ from ssod.config_parts import absolute_crop, dicts_in, made_sizes, transforms_in
 from ssod.fitting.given import Given
 from ssod.fitting.images import resize_factor, usual_size
 from ssod.fitting.measures import Labels, Machine
+from ssod.precision import MIXED
 
 MEGAPIXEL = 1e6
 GIGABYTE = 2**30
@@ -17,18 +18,26 @@ USABLE = 0.8
 """Share of a GPU's memory that is counted on; the rest goes to fragments and other programs."""
 FIXED = 2 * GIGABYTE
 """Student, teacher, gradients and the optimizer's averages."""
-BYTES_PER_MEGAPIXEL = 4 * GIGABYTE
-"""Of the images in a step. By mmdet's tables Faster R-CNN R50-FPN takes 1.9 GB for a megapixel in
-float32 all in all (4.0 GB for two images of 1333×800) and RTMDet-l 3.3 GB."""
+FLOAT32, HALF = 3 * GIGABYTE, 1.5 * GIGABYTE
+"""Bytes for a megapixel of the images in a step, in float32 and in mixed precision. By mmdet's
+tables two images of 1333×800, 2.1 megapixels, take in float32, all in all, 4.0 GB with Faster R-CNN
+R50-FPN, 6.0 with R101 and 7.0 with RTMDet-l (3.3 for a megapixel); X101-64x4d alone, with 10.3,
+takes more than the 8.4 that are counted on. In bfloat16 a whole step of five such images takes 4.8
+with R50-FPN, of 10 that are counted on."""
 CPU_MEGAPIXELS = 0.75
 """Of the images in a step on a CPU, which then takes seconds."""
 
 
-def megapixels_on(machine: Machine) -> float:
-    """What the images of a step may have together, in each process."""
+def megapixels_on(machine: Machine, amp: bool = False) -> float:
+    """What the images of a step may have together, in each process.
+
+    Args:
+        machine: What it runs on.
+        amp: Whether in mixed precision.
+    """
     if machine.gpu_memory is None:
         return CPU_MEGAPIXELS
-    return max(0.0, USABLE * machine.gpu_memory - FIXED) / BYTES_PER_MEGAPIXEL
+    return max(0.0, USABLE * machine.gpu_memory - FIXED) / (HALF if amp else FLOAT32)
 
 
 def images_in_step(megapixels: float, view: float, period: int, most: int) -> int:
@@ -71,7 +80,9 @@ def view_megapixels(scales: Iterable[Any], size: tuple[float, float]) -> float:
     return size[0] * size[1] * max(factors, default=1.0) ** 2 / MEGAPIXEL
 
 
-def fit_batch(cfg: Config, given: Given, labels: Labels, machine: Machine) -> str | None:
+def fit_batch(
+    cfg: Config, given: Given, labels: Labels, machine: Machine, amp: bool = False
+) -> str | None:
     """Fit the batch of each process to its memory.
 
     It is never more than the config's own, or its share of the batch that the config is meant for
@@ -82,6 +93,7 @@ def fit_batch(cfg: Config, given: Given, labels: Labels, machine: Machine) -> st
         given: What the user asks for.
         labels: Of the labelled images.
         machine: What it runs on.
+        amp: Whether in mixed precision whatever the config says.
 
     Returns:
         What was done; ``None`` where the user says how many.
@@ -90,8 +102,9 @@ def fit_batch(cfg: Config, given: Given, labels: Labels, machine: Machine) -> st
     if given.has('train_dataloader.batch_size') or not len(labels.sizes):
         return None
     asked = given.on(cfg)
+    amp = amp or asked.optim_wrapper.get('type') in MIXED
     view = _largest_view(asked, usual_size(labels))
-    room = max(0.0, megapixels_on(machine) - _mosaic(asked))
+    room = max(0.0, megapixels_on(machine, amp) - _mosaic(asked))
     period = sum(source_ratio(asked))
     most = max(loader.batch_size, meant_batch(cfg) // machine.processes)
     loader.batch_size = images_in_step(room, view, period, most)
@@ -101,7 +114,11 @@ def fit_batch(cfg: Config, given: Given, labels: Labels, machine: Machine) -> st
     each = f' for each of {machine.processes} processes' if machine.processes > 1 else ''
     least = ', the least there can be' if room < period * view else ''
     views = f'views have up to {view:.2g} megapixels, {where} is given {room:.2g} in a step'
-    return f'batch size {loader.batch_size}{each}{least}: {views}'
+    is_cut = room < max(period, most // period * period) * view
+    remedy = '; --amp takes half as much memory'
+    if not is_cut or amp or machine.gpu_memory is None:
+        remedy = ''
+    return f'batch size {loader.batch_size}{each}{least}: {views}{remedy}'
 
 
 def fit_rate(cfg: Config, given: Given, machine: Machine) -> str | None:

@@ -20,7 +20,11 @@ from ssod.fitting.start import fit_start
 
 
 def fit_config(
-    cfg: Config, options: Mapping[str, Any], machine: Machine, starts: bool = True
+    cfg: Config,
+    options: Mapping[str, Any],
+    machine: Machine,
+    starts: bool = True,
+    amp: bool = False,
 ) -> None:
     """Fit image size, anchors, batch, learning rate, iterations and start to data and machine.
 
@@ -33,6 +37,7 @@ def fit_config(
         options: Values that the user gives, with dotted keys.
         machine: What it will run on.
         starts: Whether a run is about to start; only then its weights are chosen and downloaded.
+        amp: Whether it will compute in mixed precision, whatever the config says.
 
     Raises:
         OSError: If data or weights do not exist.
@@ -45,7 +50,7 @@ def fit_config(
         (fit_images(cfg, given, labels), logging.INFO),
         (fit_anchors(cfg, given, labels), logging.INFO),
         (told_tiny(cfg, given, labels), logging.WARNING),
-        (fit_batch(cfg, given, labels, machine), logging.INFO),
+        (fit_batch(cfg, given, labels, machine, amp), logging.INFO),
         (fit_schedule(cfg, given, labels, machine), logging.INFO),
         (fit_rate(cfg, given, machine), logging.INFO),
     ]

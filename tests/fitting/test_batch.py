@@ -20,18 +20,20 @@ GB = 2**30
 
 
 @pytest.mark.parametrize(
-    ('memory', 'megapixels'),
+    ('memory', 'amp', 'megapixels'),
     [
-        (None, 0.75),
-        # 80 % of it, less 2 GB, at 4 GB each.
-        (10 * GB, 1.5),
-        (80 * GB, 15.5),
+        (None, False, 0.75),
+        (None, True, 0.75),
+        # 80 % of it, less 2 GB, at 3 GB each; in mixed precision at 1.5.
+        (10 * GB, False, 2.0),
+        (10 * GB, True, 4.0),
+        (85 * GB, False, 22.0),
         # Less than the model itself takes.
-        (1 * GB, 0.0),
+        (1 * GB, True, 0.0),
     ],
 )
-def test_room(memory, megapixels):
-    assert megapixels_on(Machine(gpu_memory=memory)) == pytest.approx(megapixels)
+def test_room(memory, amp, megapixels):
+    assert megapixels_on(Machine(gpu_memory=memory), amp) == pytest.approx(megapixels)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +73,9 @@ def test_the_largest_view():
         # A view of 640×480 is made 1333×1000 at most: 1.33 megapixels, as the longer side decides.
         (Machine(), 3, 'batch size 3, the least there can be: views have up to 1.3 megapixels, '),
         (Machine(1, 24 * GB), 3, 'batch size 3: views have up to 1.3 megapixels, a GPU of 24 GB '),
-        (Machine(1, 40 * GB), 3, 'batch size 3: '),
-        # 7.5 megapixels are five views; 15.5 are eleven.
-        (Machine(1, 80 * GB), 9, 'batch size 9: '),
+        # 8.4 megapixels are six views; 15.4 are eleven.
+        (Machine(1, 34 * GB), 6, 'batch size 6: '),
+        (Machine(1, 60 * GB), 9, 'batch size 9: '),
         # The batch that the config means, 12; two processes have half of it each, four would have
         # 3, but the config has 6.
         (Machine(1, 200 * GB), 12, 'batch size 12: '),
@@ -84,6 +86,33 @@ def test_the_largest_view():
 def test_the_batch_of_a_config(cfg, machine, images, told):
     assert fit_batch(cfg, Given({}), labels_of([(640, 480)]), machine).startswith(told)
     assert cfg.train_dataloader.batch_size == images
+
+
+@pytest.mark.parametrize(
+    ('options', 'amp'),
+    [
+        ({}, True),
+        ({'optim_wrapper.type': 'AmpOptimWrapper'}, False),
+        ({'optim_wrapper.type': 'Bfloat16OptimWrapper'}, False),
+    ],
+)
+def test_mixed_precision_takes_half_as_much(cfg, options, amp):
+    # 5.7 megapixels are four views, 11.5 are eight.
+    labels, machine = labels_of([(640, 480)]), Machine(1, 24 * GB)
+    told = fit_batch(cfg, Given({}), labels, machine)
+    assert cfg.train_dataloader.batch_size == 3
+    assert told.endswith('is given 5.7 in a step; --amp takes half as much memory')
+    told = fit_batch(cfg, Given(options), labels, machine, amp)
+    assert cfg.train_dataloader.batch_size == 6
+    assert told.endswith('is given 11 in a step')
+
+
+@pytest.mark.parametrize('machine', [Machine(), Machine(1, 64.5 * GB)])
+def test_mixed_precision_is_no_remedy(cfg, machine):
+    # A CPU is given little for the sake of time; 16.5 megapixels of a GPU are twelve views,
+    # and thirteen are no multiple of three.
+    cfg.auto_scale_lr.base_batch_size = 13
+    assert '--amp' not in fit_batch(cfg, Given({}), labels_of([(640, 480)]), machine)
 
 
 def test_sizes_by_a_ratio_and_by_choice(cfg):
@@ -145,8 +174,8 @@ def test_the_batch_is_a_multiple_of_the_users_ratio(cfg):
 
 
 def test_a_mosaic_takes_room(cfg):
-    # 15.5 megapixels are eleven views of 1.33; a mosaic of 2.56 leaves room for nine.
-    labels, machine = labels_of([(640, 480)]), Machine(1, 80 * GB)
+    # 15.3 megapixels are eleven views of 1.33; a mosaic of 2.56 leaves room for nine.
+    labels, machine = labels_of([(640, 480)]), Machine(1, 60 * GB)
     given = Given({'train_dataloader.sampler.source_ratio': [1]})
     cfg.train_dataloader.sampler = dict(source_ratio=[1])
     fit_batch(cfg, given, labels, machine)

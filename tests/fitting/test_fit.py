@@ -131,6 +131,16 @@ def test_small_pictures_on_two_cores(monkeypatch, data, fetched):
     assert transforms[0].scale == (113, 113)
 
 
+def test_the_batch_is_for_the_precision_that_is_asked_for(monkeypatch, data, fetched):
+    monkeypatch.setattr(runs, 'machine_at_hand', lambda launcher: Machine(1, 16 * 2**30))
+    # Views of 1.4 megapixels, of 3.6 and 7.2.
+    options = {'test_dataloader.dataset.pipeline.1.scale': (1333, 800)}
+    for amp, images in ((False, 2), (True, 4)):
+        config = CONFIGS / 'mt_fasterrcnn_custom.py'
+        cfg = runs.load_config(config, options=options, data=data, amp=amp)
+        assert cfg.train_dataloader.batch_size == images
+
+
 def test_who_only_looks_at_data_fetches_nothing(monkeypatch, data, fetched, tmp_path):
     run = load(monkeypatch, 'mt_fasterrcnn_custom.py', data)
     fetched.clear()

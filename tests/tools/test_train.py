@@ -207,3 +207,11 @@ def test_a_config_that_is_not_fitted(call, monkeypatch, digits):
     with pytest.raises(SystemExit):
         call('train', CONFIG, *own, '--no-fit')
     assert 'fitted' not in loaded[0]
+
+
+def test_mixed_precision(call, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(runs, 'build_runner', lambda cfg: loaded.append(cfg) or sys.exit())
+    with pytest.raises(SystemExit):
+        call('train', CONFIG, '--amp')
+    assert loaded[0].optim_wrapper.type == 'Bfloat16OptimWrapper'

@@ -24,6 +24,8 @@ tables two images of 1333×800, 2.1 megapixels, take in float32, all in all, 4.0
 R50-FPN, 6.0 with R101 and 7.0 with RTMDet-l (3.3 for a megapixel); X101-64x4d alone, with 10.3,
 takes more than the 8.4 that are counted on. In bfloat16 a whole step of five such images takes 4.8
 with R50-FPN, of 10 that are counted on."""
+RARER = 0.05
+"""Share of the images from which the rarer of upright and lying ones is reckoned with."""
 CPU_MEGAPIXELS = 0.75
 """Of the images in a step on a CPU, which then takes seconds."""
 
@@ -69,15 +71,23 @@ def rate_factor(images: float, meant: float, optimizer: str) -> float:
     return math.sqrt(factor) if 'Adam' in optimizer else factor
 
 
-def view_megapixels(scales: Iterable[Any], size: tuple[float, float]) -> float:
+def has_both(labels: Labels) -> bool:
+    """Whether batches will have upright images and lying ones."""
+    widths, heights = labels.sizes.T
+    return bool(min((widths < heights).mean(), (widths > heights).mean()) >= RARER)
+
+
+def view_megapixels(scales: Iterable[Any], size: tuple[float, float], both: bool = False) -> float:
     """The pixels of the largest view of an image, in millions.
 
     Args:
         scales: Sizes that transforms may make it, each of two numbers.
         size: Of the image; what it stays without any.
+        both: Whether it is padded to the width of lying images and the height of upright ones.
     """
     factors = [resize_factor(size, scale) for scale in scales]
-    return size[0] * size[1] * max(factors, default=1.0) ** 2 / MEGAPIXEL
+    area = max(size) ** 2 if both else size[0] * size[1]
+    return area * max(factors, default=1.0) ** 2 / MEGAPIXEL
 
 
 def fit_batch(
@@ -103,7 +113,8 @@ def fit_batch(
         return None
     asked = given.on(cfg)
     amp = amp or asked.optim_wrapper.get('type') in MIXED
-    view = _largest_view(asked, usual_size(labels))
+    both = has_both(labels)
+    view = _largest_view(asked, usual_size(labels), both)
     room = max(0.0, megapixels_on(machine, amp) - _mosaic(asked))
     period = sum(source_ratio(asked))
     most = max(loader.batch_size, meant_batch(cfg) // machine.processes)
@@ -113,7 +124,8 @@ def fit_batch(
         where = f'a GPU of {machine.gpu_memory / GIGABYTE:.0f} GB'
     each = f' for each of {machine.processes} processes' if machine.processes > 1 else ''
     least = ', the least there can be' if room < period * view else ''
-    views = f'views have up to {view:.2g} megapixels, {where} is given {room:.2g} in a step'
+    padded = ', padded as upright and lying ones are together' if both else ''
+    views = f'views have up to {view:.2g} megapixels{padded}, {where} is given {room:.2g} in a step'
     is_cut = room < max(period, most // period * period) * view
     remedy = '; --amp takes half as much memory'
     if not is_cut or amp or machine.gpu_memory is None:
@@ -168,15 +180,15 @@ def step_images(cfg: Config, machine: Machine) -> int:
     return int(cfg.train_dataloader.batch_size) * machine.processes
 
 
-def _largest_view(cfg: Config, size: tuple[float, float]) -> float:
+def _largest_view(cfg: Config, size: tuple[float, float], both: bool) -> float:
     """Megapixels of the largest view that the training makes of an image of a size."""
     pipelines = transforms_in(cfg.train_dataloader)
     views = [
-        min(view_megapixels(scales, size), _cut(steps))
+        min(view_megapixels(scales, size, both), _cut(steps))
         for steps in pipelines
         if (scales := _scales(steps))
     ]
-    return max(views, default=view_megapixels([], size))
+    return max(views, default=view_megapixels([], size, both))
 
 
 def _mosaic(cfg: Config) -> float:

@@ -6,6 +6,7 @@ import torch
 from ssod.fitting.batch import (
     fit_batch,
     fit_rate,
+    has_both,
     images_in_step,
     megapixels_on,
     rate_factor,
@@ -65,6 +66,39 @@ def test_the_largest_view():
     # Never resized; as large as the larger of two allows: three times, then 300 × 200.
     assert view_megapixels([], (1000, 500)) == 0.5
     assert view_megapixels([(100, 100), (400, 200)], (100, 50)) == pytest.approx(0.08)
+    # Among upright ones, too: 400 × 400.
+    assert view_megapixels([(400, 200)], (100, 50), both=True) == pytest.approx(0.16)
+
+
+@pytest.mark.parametrize(
+    ('sizes', 'both'),
+    [
+        # One of twenty is upright; one of 21; one lies; square ones are neither.
+        ([(3, 4)] + [(4, 3)] * 19, True),
+        ([(3, 4)] + [(4, 3)] * 20, False),
+        ([(3, 4)] * 19 + [(4, 3)], True),
+        ([(4, 4)] * 19 + [(4, 3)], False),
+    ],
+)
+def test_upright_and_lying_images(sizes, both):
+    assert has_both(labels_of(sizes)) is both
+
+
+def test_upright_and_lying_images_are_padded(cfg):
+    # Of 1333 × 1333 8.4 megapixels are four, not six.
+    labels, machine = labels_of([(640, 480), (480, 640)]), Machine(1, 34 * GB)
+    told = fit_batch(cfg, Given({}), labels, machine)
+    assert cfg.train_dataloader.batch_size == 3
+    padded = 'views have up to 1.8 megapixels, padded as upright and lying ones are together, a GPU'
+    assert padded in told
+    # What is cut is as large whichever way it was.
+    for source in cfg.train_dataloader.dataset.datasets:
+        source.pipeline = [
+            dict(type='RandomResize', scale=[(1333, 400), (1333, 1200)]),
+            dict(type='RandomCrop', crop_size=(1000, 1300)),
+        ]
+    assert 'views have up to 1.3 megapixels' in fit_batch(cfg, Given({}), labels, machine)
+    assert cfg.train_dataloader.batch_size == 6
 
 
 @pytest.mark.parametrize(

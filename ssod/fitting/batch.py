@@ -1,5 +1,6 @@
 """How many images a step has, and the learning rate for as many."""
 
+import logging
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -92,7 +93,7 @@ def view_megapixels(scales: Iterable[Any], size: tuple[float, float], both: bool
 
 def fit_batch(
     cfg: Config, given: Given, labels: Labels, machine: Machine, amp: bool = False
-) -> str | None:
+) -> tuple[str | None, int]:
     """Fit the batch of each process to its memory.
 
     It is never more than the config's own, or its share of the batch that the config is meant for
@@ -106,31 +107,46 @@ def fit_batch(
         amp: Whether in mixed precision whatever the config says.
 
     Returns:
-        What was done; ``None`` where the user says how many.
+        What was done, ``None`` where the user says how many, and the level of the log at which to
+        say it: a batch that a GPU has hardly room for is a warning.
     """
     loader = cfg.train_dataloader
     if given.has('train_dataloader.batch_size') or not len(labels.sizes):
-        return None
+        return None, logging.INFO
     asked = given.on(cfg)
     amp = amp or asked.optim_wrapper.get('type') in MIXED
     both = has_both(labels)
     view = _largest_view(asked, usual_size(labels), both)
     room = max(0.0, megapixels_on(machine, amp) - _mosaic(asked))
-    period = sum(source_ratio(asked))
+    ratio = source_ratio(asked)
+    period = sum(ratio)
     most = max(loader.batch_size, meant_batch(cfg) // machine.processes)
     loader.batch_size = images_in_step(room, view, period, most)
     where = 'the CPU'
     if machine.gpu_memory is not None:
         where = f'a GPU of {machine.gpu_memory / GIGABYTE:.0f} GB'
     each = f' for each of {machine.processes} processes' if machine.processes > 1 else ''
-    least = ', the least there can be' if room < period * view else ''
+    is_least = room < period * view
+    least = ', the least there can be' if is_least else ''
     padded = ', padded as upright and lying ones are together' if both else ''
     views = f'views have up to {view:.2g} megapixels{padded}, {where} is given {room:.2g} in a step'
-    is_cut = room < max(period, most // period * period) * view
-    remedy = '; --amp takes half as much memory'
-    if not is_cut or amp or machine.gpu_memory is None:
-        remedy = ''
-    return f'batch size {loader.batch_size}{each}{least}: {views}{remedy}'
+    told = f'batch size {loader.batch_size}{each}{least}: {views}'
+    is_cut = is_least or loader.batch_size < most // period * period
+    if machine.gpu_memory is None or not is_cut:
+        return told, logging.INFO
+    if not amp:
+        told += '; --amp takes half as much memory'
+    elif is_least:
+        told += f'; {_remedy(ratio)}'
+    return told, logging.WARNING if is_least else logging.INFO
+
+
+def _remedy(ratio: list[int]) -> str:
+    """What helps where mixed precision takes too much memory, too."""
+    remedy = 'take a config of smaller images'
+    if len(ratio) > 1 and ratio[-1] > 1:
+        remedy += ', or fewer unlabelled ones: train_dataloader.sampler.source_ratio'
+    return remedy
 
 
 def fit_rate(cfg: Config, given: Given, machine: Machine) -> str | None:

@@ -50,7 +50,7 @@ def fit_config(
         (fit_images(cfg, given, labels), logging.INFO),
         (fit_anchors(cfg, given, labels), logging.INFO),
         (told_tiny(cfg, given, labels), logging.WARNING),
-        (fit_batch(cfg, given, labels, machine, amp), logging.INFO),
+        fit_batch(cfg, given, labels, machine, amp),
         (fit_schedule(cfg, given, labels, machine), logging.INFO),
         (fit_rate(cfg, given, machine), logging.INFO),
     ]

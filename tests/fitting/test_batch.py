@@ -1,5 +1,7 @@
 """The batch, and the learning rate for it."""
 
+import logging
+
 import pytest
 import torch
 
@@ -87,7 +89,7 @@ def test_upright_and_lying_images(sizes, both):
 def test_upright_and_lying_images_are_padded(cfg):
     # Of 1333 × 1333 8.4 megapixels are four, not six.
     labels, machine = labels_of([(640, 480), (480, 640)]), Machine(1, 34 * GB)
-    told = fit_batch(cfg, Given({}), labels, machine)
+    told, _ = fit_batch(cfg, Given({}), labels, machine)
     assert cfg.train_dataloader.batch_size == 3
     padded = 'views have up to 1.8 megapixels, padded as upright and lying ones are together, a GPU'
     assert padded in told
@@ -97,7 +99,8 @@ def test_upright_and_lying_images_are_padded(cfg):
             dict(type='RandomResize', scale=[(1333, 400), (1333, 1200)]),
             dict(type='RandomCrop', crop_size=(1000, 1300)),
         ]
-    assert 'views have up to 1.3 megapixels' in fit_batch(cfg, Given({}), labels, machine)
+    told, _ = fit_batch(cfg, Given({}), labels, machine)
+    assert 'views have up to 1.3 megapixels' in told
     assert cfg.train_dataloader.batch_size == 6
 
 
@@ -118,7 +121,8 @@ def test_upright_and_lying_images_are_padded(cfg):
     ],
 )
 def test_the_batch_of_a_config(cfg, machine, images, told):
-    assert fit_batch(cfg, Given({}), labels_of([(640, 480)]), machine).startswith(told)
+    found, _ = fit_batch(cfg, Given({}), labels_of([(640, 480)]), machine)
+    assert found.startswith(told)
     assert cfg.train_dataloader.batch_size == images
 
 
@@ -133,10 +137,10 @@ def test_the_batch_of_a_config(cfg, machine, images, told):
 def test_mixed_precision_takes_half_as_much(cfg, options, amp):
     # 5.7 megapixels are four views, 11.5 are eight.
     labels, machine = labels_of([(640, 480)]), Machine(1, 24 * GB)
-    told = fit_batch(cfg, Given({}), labels, machine)
+    told, _ = fit_batch(cfg, Given({}), labels, machine)
     assert cfg.train_dataloader.batch_size == 3
     assert told.endswith('is given 5.7 in a step; --amp takes half as much memory')
-    told = fit_batch(cfg, Given(options), labels, machine, amp)
+    told, _ = fit_batch(cfg, Given(options), labels, machine, amp)
     assert cfg.train_dataloader.batch_size == 6
     assert told.endswith('is given 11 in a step')
 
@@ -146,7 +150,38 @@ def test_mixed_precision_is_no_remedy(cfg, machine):
     # A CPU is given little for the sake of time; 16.5 megapixels of a GPU are twelve views,
     # and thirteen are no multiple of three.
     cfg.auto_scale_lr.base_batch_size = 13
-    assert '--amp' not in fit_batch(cfg, Given({}), labels_of([(640, 480)]), machine)
+    told, _ = fit_batch(cfg, Given({}), labels_of([(640, 480)]), machine)
+    assert '--amp' not in told
+
+
+@pytest.mark.parametrize(
+    ('memory', 'ratio', 'amp', 'remedy', 'level'),
+    [
+        # Three views are 4 megapixels, of which 12 GB have 2.5; in mixed precision 5.1.
+        (12 * GB, [1, 2], False, '; --amp takes half as much memory', logging.WARNING),
+        (12 * GB, [1, 2], True, ' in a step', logging.INFO),
+        (
+            8 * GB,
+            [1, 2],
+            True,
+            '; take a config of smaller images, or fewer unlabelled ones: '
+            'train_dataloader.sampler.source_ratio',
+            logging.WARNING,
+        ),
+        # No fewer than one of each.
+        (4 * GB, [1, 1], True, '; take a config of smaller images', logging.WARNING),
+        (2 * GB, [3], True, '; take a config of smaller images', logging.WARNING),
+        # A CPU has the memory, and takes longer.
+        (None, [1, 2], False, ' in a step', logging.INFO),
+    ],
+)
+def test_a_batch_that_there_is_no_room_for(cfg, memory, ratio, amp, remedy, level):
+    cfg.train_dataloader.sampler.source_ratio = ratio
+    labels = labels_of([(640, 480)])
+    told, found = fit_batch(cfg, Given({}), labels, Machine(1, memory), amp)
+    assert told.endswith(remedy)
+    assert (', the least there can be: ' in told) is (level == logging.WARNING or memory is None)
+    assert (cfg.train_dataloader.batch_size, found) == (sum(ratio), level)
 
 
 def test_sizes_by_a_ratio_and_by_choice(cfg):
@@ -161,7 +196,7 @@ def test_sizes_by_a_ratio_and_by_choice(cfg):
     fit_batch(cfg, Given(options), labels_of([(32, 32)]), Machine())
     assert cfg.train_dataloader.batch_size == 117
     labeled.pipeline = [choice]
-    told = fit_batch(cfg, Given(options), labels_of([(32, 32)]), Machine())
+    told, _ = fit_batch(cfg, Given(options), labels_of([(32, 32)]), Machine())
     # 1024 pixels each.
     assert cfg.train_dataloader.batch_size == 732
     assert 'views have up to 0.001 megapixels' in told
@@ -193,7 +228,7 @@ def test_what_is_cut_is_no_part_of_the_view(cfg, crop, images):
 
 def test_the_users_batch_stays(cfg):
     given = Given({'train_dataloader.batch_size': 30})
-    assert fit_batch(cfg, given, labels_of([(640, 480)]), Machine()) is None
+    assert fit_batch(cfg, given, labels_of([(640, 480)]), Machine()) == (None, logging.INFO)
     assert cfg.train_dataloader.batch_size == 6
     # And is what the learning rate is for: 30 of 12, on two processes 60.
     told = fit_rate(cfg, given, Machine(2))

@@ -178,6 +178,11 @@ def test_lines_are_in_the_log(monkeypatch, cfg, data, fetched):
     assert [line for line, _ in said] == cfg.fitted
     # Only what is likely to be regretted is a warning.
     assert [level for _, level in said] == [logging.INFO] * 5 + [logging.WARNING]
+    # So is a batch that there is no room for.
+    said.clear()
+    fit.fit_config(cfg, {}, Machine(1, 2**30))
+    warned = [line.partition(':')[0] for line, level in said if level == logging.WARNING]
+    assert warned == ['batch size 3, the least there can be', 'start weights']
     # One process says it.
     said.clear()
     fit.fit_config(cfg, {}, Machine(2, rank=1))

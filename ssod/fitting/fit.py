@@ -47,7 +47,7 @@ def fit_config(
     source = innermost(given.on(cfg).train_dataloader.dataset.datasets[0])
     labels = measure_labels(read_coco(Path(source.get('data_root', ''), source.ann_file)))
     lines: list[tuple[str | None, int]] = [
-        (fit_images(cfg, given, labels), logging.INFO),
+        (fit_images(cfg, given, labels, machine), logging.INFO),
         (fit_anchors(cfg, given, labels), logging.INFO),
         (told_tiny(cfg, given, labels), logging.WARNING),
         fit_batch(cfg, given, labels, machine, amp),

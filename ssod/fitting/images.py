@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ssod.config_parts import scale_sizes, validation_size
 from ssod.fitting.given import Given
-from ssod.fitting.measures import Labels
+from ssod.fitting.measures import Labels, Machine
 
 MOST = 0.95
 """Share of the images that decides on the size; a few giants are no reason to enlarge the rest."""
@@ -16,6 +16,10 @@ FEW = 0.1
 """Share of the boxes that may be smaller than :data:`SMALL`."""
 SMALL = 32.0
 """Root of the area below which COCO calls an object small; detectors find far fewer of those."""
+
+ENLARGED = 5 / 3
+"""As many times as large images become on a GPU though no box asks for it: COCO's own, most of them
+640×480, are made 1067×800, and a detector to start from knows objects as large as those."""
 
 TINY = 8.0
 """Root of the area below which hardly a detector finds an object."""
@@ -64,12 +68,13 @@ def usual_size(labels: Labels) -> Size:
     return round(longer), round(shorter)
 
 
-def fitted_size(labels: Labels, scale: Size) -> FittedSize:
+def fitted_size(labels: Labels, scale: Size, least: float = 1.0) -> FittedSize:
     """As they are, larger only for the sake of small boxes, and never above the config's scale.
 
     Args:
         labels: With at least one size.
         scale: Of the config, for scoring.
+        least: How many times as large they become without small boxes, at least 1.
     """
     size = usual_size(labels)
     small = np.inf
@@ -77,16 +82,17 @@ def fitted_size(labels: Labels, scale: Size) -> FittedSize:
         roots = np.sqrt(labels.boxes.prod(axis=1))
         small = float(np.quantile(roots, FEW, method='inverted_cdf'))
     room = resize_factor(size, scale)
-    return FittedSize(size, small, room, min(room, max(1.0, SMALL / small)))
+    return FittedSize(size, small, room, min(room, max(least, SMALL / small)))
 
 
-def fit_images(cfg: Config, given: Given, labels: Labels) -> str | None:
+def fit_images(cfg: Config, given: Given, labels: Labels, machine: Machine) -> str | None:
     """Scale the sizes of all views and of scoring alike, so that they stay in proportion.
 
     Args:
         cfg: The config; it is changed.
         given: What the user asks for.
         labels: Of the labelled images.
+        machine: What it runs on.
 
     Returns:
         What was done; ``None`` where the user or the config says another way.
@@ -96,7 +102,8 @@ def fit_images(cfg: Config, given: Given, labels: Labels) -> str | None:
         return None
     if not len(labels.sizes):
         return f'image size up to {_named(scale)}: no labelled image has a size in its JSON'
-    fitted = fitted_size(labels, scale)
+    # A CPU would take as many times as long as there are more pixels.
+    fitted = fitted_size(labels, scale, 1.0 if machine.gpu_memory is None else ENLARGED)
     share = fitted.factor / fitted.room
     scale_sizes(cfg, (share, share))
     return f'image size {_named(fitted.made)}: {_reason(fitted)}'
@@ -143,8 +150,11 @@ def _reason(fitted: FittedSize) -> str:
     if fitted.factor == 1:
         return f'{MOST:.0%} of the labelled images are no larger'
     images = f'{MOST:.0%} of the labelled images are up to {_named(fitted.usual)}'
-    if fitted.factor < 1:
+    is_for_boxes = fitted.factor > 1 and SMALL / fitted.small_box >= fitted.factor
+    if fitted.factor == fitted.room and not is_for_boxes:
         return f'the most that the config allows; {images}'
+    if not is_for_boxes:
+        return f"{images}, made 5/3 as large, as COCO's own are, for there is a GPU"
     wish = f'{images}, but a tenth of their boxes are below {fitted.small_box:.0f} pixels'
     return wish if fitted.factor < fitted.room else f'{wish}; more the config does not allow'
 

@@ -5,7 +5,7 @@ import pytest
 
 from ssod.fitting.given import Given
 from ssod.fitting.images import fit_images, fitted_size, resize_factor, told_tiny, usual_size
-from ssod.fitting.measures import measure_labels
+from ssod.fitting.measures import Machine, measure_labels
 
 from .conftest import labels_of
 
@@ -55,6 +55,29 @@ def test_the_size(size, boxes, made):
     assert fitted_size(labels_of([size], boxes), (1333, 800)).made == made
 
 
+@pytest.mark.parametrize(
+    ('size', 'boxes', 'made', 'why'),
+    [
+        # By 5 / 3; as much as COCO's own, and no more than the config allows: 800 / 600.
+        ((300, 240), [], (500, 400), "made 5/3 as large, as COCO's own are, for there is a GPU"),
+        ((300, 240), [(24, 24)], (500, 400), "as COCO's own are, for there is a GPU"),
+        ((640, 480), [], (1067, 800), 'the most that the config allows; 95% of the labelled'),
+        ((800, 600), [(64, 64)], (1067, 800), 'the most that the config allows; 95% of the '),
+        ((800, 600), [(16, 16)], (1067, 800), 'below 16 pixels; more the config does not allow'),
+        ((1067, 800), [], (1067, 800), ': 95% of the labelled images are no larger'),
+        ((2000, 2000), [], (800, 800), ': the most that the config allows; '),
+        # For the sake of boxes even more: 32 / 16.
+        ((300, 240), [(16, 16)], (600, 480), 'but a tenth of their boxes are below 16 pixels'),
+    ],
+)
+def test_small_images_on_a_gpu(cfg, size, boxes, made, why):
+    told = fit_images(cfg, Given({}), labels_of([size], boxes), Machine(1, 2**30))
+    assert told.startswith(f'image size {made[0]}×{made[1]}: ')
+    assert why in told
+    scored = scales(cfg)[1]
+    assert resize_factor(size, scored) == pytest.approx(made[0] / size[0], rel=0.01)
+
+
 def scales(cfg):
     labeled, unlabeled = cfg.train_dataloader.dataset.datasets
     views = [
@@ -67,7 +90,7 @@ def scales(cfg):
 
 def test_views_stay_in_proportion(cfg):
     # 640×480 at most was 1067×800: all by 480 / 800.
-    told = fit_images(cfg, Given({}), labels_of([(640, 480)]))
+    told = fit_images(cfg, Given({}), labels_of([(640, 480)]), Machine())
     assert told == 'image size 640×480: 95% of the labelled images are no larger'
     views, scored = scales(cfg)
     assert views == [[(800, 240), (800, 720)]] * 3
@@ -78,7 +101,7 @@ def test_views_stay_in_proportion(cfg):
 def test_sizes_to_choose_from(cfg):
     view = dict(type='RandomChoiceResize', scales=[(1333, 640), (1333, 800)], keep_ratio=True)
     cfg.train_dataloader.dataset.datasets[0].pipeline[0].transforms = [view]
-    fit_images(cfg, Given({}), labels_of([(640, 480)]))
+    fit_images(cfg, Given({}), labels_of([(640, 480)]), Machine())
     chosen = cfg.train_dataloader.dataset.datasets[0].pipeline[0].transforms[0].scales
     assert chosen == [(800, 384), (800, 480)]
 
@@ -108,7 +131,7 @@ def test_sizes_to_choose_from(cfg):
     ],
 )
 def test_the_reason(cfg, sizes, boxes, told):
-    assert fit_images(cfg, Given({}), labels_of(sizes, boxes)) == told
+    assert fit_images(cfg, Given({}), labels_of(sizes, boxes), Machine()) == told
 
 
 @pytest.mark.parametrize(
@@ -121,7 +144,7 @@ def test_the_reason(cfg, sizes, boxes, told):
 )
 def test_the_users_size_stays(cfg, options):
     before = cfg.to_dict()
-    assert fit_images(cfg, Given(options), labels_of([(640, 480)])) is None
+    assert fit_images(cfg, Given(options), labels_of([(640, 480)]), Machine()) is None
     assert cfg.to_dict() == before
 
 
@@ -135,7 +158,7 @@ def test_the_users_size_stays(cfg, options):
     ],
 )
 def test_other_settings_are_no_size(cfg, options):
-    assert fit_images(cfg, Given(options), labels_of([(640, 480)])) is not None
+    assert fit_images(cfg, Given(options), labels_of([(640, 480)]), Machine()) is not None
 
 
 @pytest.mark.parametrize(
@@ -149,7 +172,7 @@ def test_other_settings_are_no_size(cfg, options):
 )
 def test_objects_too_small_to_be_found(cfg, size, box, told):
     labels = labels_of([size], [box] * 10)
-    fit_images(cfg, Given({}), labels)
+    fit_images(cfg, Given({}), labels, Machine())
     found = told_tiny(cfg, Given({}), labels)
     assert found is None if told is None else found.startswith(told)
 

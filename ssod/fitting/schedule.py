@@ -42,22 +42,29 @@ FASTEST = 20
 """Steps that a teacher averages over at least, unless the config's are fewer."""
 
 
-def iterations_for(images: Sequence[int], ratio: Sequence[int], step: int, own: float) -> int:
-    """As many as each image comes twelve times in, but not far from the config's own.
+def needed_for(images: Sequence[int], ratio: Sequence[int], step: int) -> list[float]:
+    """Iterations in which each image comes twelve times, for each source.
 
     Args:
         images: How many each source has.
         ratio: Draws from each source.
         step: Images of a step, over all processes.
-        own: Iterations of that many images that the config's schedule amounts to.
+    """
+    return [PASSES * n * sum(ratio) / (step * r) for r, n in zip(ratio, images, strict=True)]
+
+
+def iterations_for(needed: float, own: float) -> int:
+    """As many iterations as are needed, but not far from the config's own.
+
+    Args:
+        needed: By the source that needs most.
+        own: Iterations of as many images that the config's schedule amounts to.
 
     Returns:
         Their number, rounded to two significant digits.
     """
-    shares = [step * r / sum(ratio) for r in ratio]
-    wanted = PASSES * max(n / share for n, share in zip(images, shares, strict=True))
     least = min(own, max(own / SHORTER, LEAST), ENOUGH)
-    return int(float(f'{min(max(wanted, least), own * LONGER):.2g}'))
+    return int(float(f'{min(max(needed, least), own * LONGER):.2g}'))
 
 
 def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) -> str | None:
@@ -94,14 +101,45 @@ def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) ->
         # The checks of the data say what is missing.
         return None
     step = step_images(asked, machine)
-    number = iterations_for(images, source_ratio(asked), step, own * meant_batch(cfg) / step)
     most = math.inf if machine.gpu_memory is not None else min(own, CPU_ITERATIONS)
-    stretch(cfg, int(min(number, most)), theirs / ours)
-    return _told(cfg.train_cfg.max_iters, own, images, source_ratio(asked), step)
+    needed = needed_for(images, source_ratio(asked), step)
+    for_all, for_labels = _for_all_and_labels(cfg, given, needed, own * meant_batch(cfg) / step)
+    stretch(cfg, int(min(for_all, most)), theirs / ours, int(min(for_labels, most)))
+    return _told(given.on(cfg), own, images, step)
 
 
-def _told(number: int, own: int, images: list[int], ratio: list[int], step: int) -> str:
-    often = [number * step * r / sum(ratio) / n for r, n in zip(ratio, images, strict=True)]
+def _for_all_and_labels(
+    cfg: Config, given: Given, needed: list[float], own: float
+) -> tuple[int, int]:
+    """Iterations for the images of all sources, and for the labelled ones alone.
+
+    The unlabelled ones, the last of several sources, are dropped in the burn-in, and need theirs
+    after it.
+    """
+    for_labels = iterations_for(max(needed[:-1] or needed), own)
+    burn_in, planned = _burn_in(given.on(cfg)), cfg.train_cfg.max_iters
+    if not needed[1:] or burn_in >= planned:
+        # Without a teacher they teach nothing.
+        return for_labels, for_labels
+    if not given.has('default_hooks.teacher.burn_in'):
+        # As stretch does; what it keeps is a share of the run, of which they need the rest.
+        kept = min(burn_in, needed[-1] * BURN_IN / (1 - BURN_IN))
+        burn_in = max(burn_in * for_labels / planned, kept)
+    return iterations_for(max(*needed[:-1], needed[-1] + burn_in), own), for_labels
+
+
+def _burn_in(cfg: Config) -> float:
+    """The teacher's; 0 without one, and for what the hook will refuse."""
+    burn_in = ((cfg.get('default_hooks') or {}).get('teacher') or {}).get('burn_in')
+    return burn_in if isinstance(burn_in, int | float) else 0
+
+
+def _told(cfg: Config, own: int, images: list[int], step: int) -> str:
+    number, ratio = cfg.train_cfg.max_iters, source_ratio(cfg)
+    counted = [number] * len(images)
+    if len(images) > 1:
+        counted[-1] = max(0, number - _burn_in(cfg))
+    often = [c * step * r / sum(ratio) / n for c, r, n in zip(counted, ratio, images, strict=True)]
     times = [f'{n:,.0f} times' if n >= 10 else f'{n:.1f} times' for n in often]
     told = f'iterations {number:,}, in the config {own:,}: a labelled image comes {times[0]}'
     return told + (f', one of {images[-1]:,} unlabelled ones {times[-1]}' if images[1:] else '')
@@ -119,7 +157,7 @@ def count_images(source: ConfigDict) -> int:
     return len(read_coco(Path(source.get('data_root', ''), source.ann_file), ('images',))['images'])
 
 
-def stretch(cfg: Config, number: int, batches: float = 1.0) -> None:
+def stretch(cfg: Config, number: int, batches: float = 1.0, for_labels: int | None = None) -> None:
     """Make a training longer or shorter with all that is counted in iterations.
 
     That is the interval of validations and checkpoints, the burn-in, the learning rate's
@@ -132,8 +170,11 @@ def stretch(cfg: Config, number: int, batches: float = 1.0) -> None:
         number: Of iterations, at least 1.
         batches: How many times as many iterations as before there are to an update of the teacher,
             where gradients of several batches are added up.
+        for_labels: How many of them the labelled images ask for, on which alone it depends how long
+            a burn-in is good for; all if ``None``.
     """
     factor = number / cfg.train_cfg.max_iters
+    by_labels = (for_labels or number) / cfg.train_cfg.max_iters
     apart = min(APART, number)
     _times(cfg.train_cfg, factor, 'val_interval', least=apart)
     for scheduler in dicts_in(cfg.get('param_scheduler')):
@@ -151,7 +192,7 @@ def stretch(cfg: Config, number: int, batches: float = 1.0) -> None:
             _times(part, times, 'steps')
         elif part.get('type') == 'stepwise':
             _times(part, times, 'milestones')
-        _times(part, factor, 'burn_in', least=max(1, round(BURN_IN * number)))
+        _times(part, by_labels, 'burn_in', least=max(1, round(BURN_IN * number)))
     if 'decay' in hooks.get('teacher', {}):
         hooks.teacher.decay = _stretched_decay(hooks.teacher.decay, factor / batches)
     if not hooks.get('checkpoint', {}).get('by_epoch', True):

@@ -63,7 +63,7 @@ def test_the_config_for_own_data(monkeypatch, data, fetched):
         "anchors: the config's own cover 100% of the labelled boxes",
         'batch size 8: views have up to 0.018 megapixels, the CPU is given 0.75 in a step',
         'iterations 3,000, in the config 30,000: a labelled image comes 3,000 times, one of 6 '
-        'unlabelled ones 2,000 times',
+        'unlabelled ones 1,600 times',
         'learning rate 0.005: steps are of 8 images, as the config means',
         f'start weights: the detector {cfg.load_from}',
     ]

@@ -7,7 +7,13 @@ from PIL import Image
 from ssod.data.coco_json import write_json
 from ssod.fitting.given import Given
 from ssod.fitting.measures import Machine
-from ssod.fitting.schedule import count_images, fit_schedule, iterations_for, stretch
+from ssod.fitting.schedule import (
+    count_images,
+    fit_schedule,
+    iterations_for,
+    needed_for,
+    stretch,
+)
 
 from .conftest import labels_of
 
@@ -32,7 +38,7 @@ from .conftest import labels_of
     ],
 )
 def test_iterations(images, ratio, step, own, iterations):
-    assert iterations_for(images, ratio, step, own) == iterations
+    assert iterations_for(max(needed_for(images, ratio, step)), own) == iterations
 
 
 def test_all_that_is_counted_in_iterations(cfg):
@@ -58,6 +64,16 @@ def test_gradients_that_are_added_up(cfg):
     assert cfg.default_hooks.teacher.burn_in == 1200
     assert cfg.default_hooks.teacher.decay.decay.milestones == [4, 600]
     assert cfg.model.pseudo_weight.steps == 2400
+
+
+def test_the_burn_in_is_of_the_labels(cfg):
+    # They ask for 600 of 5,000 iterations, so that it is no longer than in the config's 1,000.
+    cfg.default_hooks.teacher.burn_in = 300
+    stretch(cfg, 5000, for_labels=600)
+    assert (cfg.default_hooks.teacher.burn_in, cfg.model.pseudo_weight.steps) == (300, 2000)
+    # For twice as many as that it is twice as long, though all come to be three times as many.
+    stretch(cfg, 15_000, for_labels=10_000)
+    assert cfg.default_hooks.teacher.burn_in == 600
 
 
 def test_a_short_training_of_a_long_config(cfg):
@@ -170,14 +186,14 @@ def test_unlabelled_images_are_counted(folder, tmp_path):
             Machine(1, 1.0),
             {},
             'iterations 6,000, in the config 1,000: a labelled image comes 10 times, one of 3 '
-            'unlabelled ones 8,000 times',
+            'unlabelled ones 6,400 times',
         ),
         # No more on a CPU than in the config.
         (
             Machine(),
             {},
             'iterations 1,000, in the config 1,000: a labelled image comes 1.7 times, one of 3 '
-            'unlabelled ones 1,333 times',
+            'unlabelled ones 1,067 times',
         ),
         (
             Machine(1, 1.0),
@@ -192,6 +208,36 @@ def test_the_iterations_of_a_config(cfg, folder, machine, options, told):
     assert fit_schedule(cfg, Given(options), labels, machine) == told
     # The burn-in is a fifth of it.
     assert cfg.default_hooks.teacher.burn_in == cfg.train_cfg.max_iters / 5
+
+
+@pytest.mark.parametrize(
+    ('labeled', 'unlabeled', 'options', 'iterations', 'burn_in', 'often'),
+    [
+        # 4,800 are twelve times 1,600 images; labels that ask for 600 want no longer burn-in.
+        (100, 1600, {}, 5000, 200, '12 times'),
+        # Those that ask for 4,800 themselves have it 4.8 times as long.
+        (800, 1600, {}, 5800, 960, '12 times'),
+        # In a short training it is a fifth.
+        (10, 200, {}, 750, 150, '12 times'),
+        # The user's.
+        (10, 200, {'default_hooks.teacher.burn_in': 50}, 650, 50, '12 times'),
+        (10, 200, {'default_hooks.teacher': None}, 600, 0, '12 times'),
+        # No teacher begins.
+        (10, 1600, {'default_hooks.teacher.burn_in': 1000}, 500, 1000, '0.0 times'),
+    ],
+)
+def test_unlabelled_images_come_after_the_burn_in(
+    cfg, tmp_path, labeled, unlabeled, options, iterations, burn_in, often
+):
+    file = tmp_path / 'unlabeled.json'
+    write_json(file, {'images': [{}] * unlabeled})
+    cfg.train_dataloader.dataset.datasets[1] = dict(type='CocoDataset', ann_file=str(file))
+    given = Given(options)
+    told = fit_schedule(cfg, given, labels_of([(8, 8)] * labeled), Machine(1, 1.0))
+    assert told.endswith(f', one of {unlabeled:,} unlabelled ones {often}')
+    asked = given.on(cfg)
+    assert asked.train_cfg.max_iters == iterations
+    assert (asked.default_hooks.teacher or {}).get('burn_in', 0) == burn_in
 
 
 def test_no_image_at_all_is_left_to_the_checks(cfg, tmp_path):

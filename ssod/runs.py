@@ -21,7 +21,7 @@ from torch.distributed import destroy_process_group, init_process_group, is_init
 from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
-from ssod.checks.settings import check_dicts_of, check_options, check_settings_of
+from ssod.checks.settings import LOADERS, check_dicts_of, check_options, check_settings_of
 from ssod.config_parts import read_config, transforms_in, use_own_folder
 from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
@@ -95,8 +95,8 @@ def load_config(
             fit_config(cfg, options, machine_at_hand(launcher), data_dir is None, amp)
     merge_options(cfg, options)
     check_dicts_of(cfg)
-    if data is not None:
-        _refuse_useless_truth(cfg, data)
+    _refuse_useless_truth(cfg, data)
+    _keep_no_workers(cfg)
     if amp:
         use_amp(cfg)
     cfg.work_dir, cfg.launcher = place, launcher
@@ -118,13 +118,20 @@ def _check_asked(cfg: Config, options: Mapping[str, Any]) -> None:
     check_settings_of(asked)
 
 
-def _refuse_useless_truth(cfg: Config, data: OwnData) -> None:
+def _refuse_useless_truth(cfg: Config, data: OwnData | None) -> None:
     """Refuse the truth of unlabelled images where nothing looks at it."""
-    if data.truth is not None and not cfg.default_hooks.get('quality'):
+    if data is not None and data.truth is not None and not cfg.default_hooks.get('quality'):
         raise ValueError(
             f'{cfg.filename}: default_hooks.quality is None, so that nothing looks at the truth '
             f'{data.truth}; give one of them alone'
         )
+
+
+def _keep_no_workers(cfg: Config) -> None:
+    """Keep no workers where there are none, which PyTorch refuses and configs with some ask for."""
+    for loader in (cfg.get(name) or {} for name in LOADERS):
+        if loader.get('persistent_workers') and loader.get('num_workers', 0) == 0:
+            loader['persistent_workers'] = False
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:

@@ -72,6 +72,18 @@ def test_paths_among_the_options(tmp_path):
     assert (source.data_root, own.files) == ('photos', ['a', ('b', 2)])
 
 
+def test_no_workers_are_kept_where_there_are_none():
+    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    coco = CONFIG.with_name('mt_fasterrcnn_coco10pct.py')
+    for asked in loaders:
+        cfg = runs.load_config(coco, options={f'{asked}.num_workers': 0})
+        assert [cfg[name].persistent_workers for name in loaders] == [n != asked for n in loaders]
+    # A published config has no training.
+    options = {f'{name}.num_workers': 0 for name in loaders} | {'train_dataloader': None}
+    cfg = runs.load_config(coco, options=options)
+    assert (cfg.train_dataloader, cfg.val_dataloader.persistent_workers) == (None, False)
+
+
 @pytest.mark.parametrize(
     ('options', 'why'),
     [

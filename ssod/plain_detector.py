@@ -9,7 +9,9 @@ from mmdet.models import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.visualization.palette import get_palette
 from mmengine.config import Config, ConfigDict
+from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from torch import Tensor
 
 from ssod.checkpoints import load_checkpoint, load_weights
@@ -130,6 +132,38 @@ def load_detector(
     return build_detector(detector_cfg(cfg), weights, checkpoint), labels
 
 
+def load_for_test(runner: Runner, checkpoint: str | Path) -> dict[str, Any]:
+    """Give the model of a test all of its weights.
+
+    mmengine would leave at random what a checkpoint does not have, and score that.
+
+    Args:
+        runner: Its hooks see the checkpoint first.
+        checkpoint: The file.
+
+    Returns:
+        What is in it.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it is of another model, or of other classes.
+    """
+    loaded = load_checkpoint(str(checkpoint), 'cpu')
+    runner.call_hook('after_load_checkpoint', checkpoint=loaded)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    weights, file = weights_of(loaded), runner.cfg.filename
+    if not hasattr(model, 'student'):
+        if is_pair(weights):
+            raise ValueError(
+                f'{checkpoint} is of a student and a teacher, but {file} of one detector; take the '
+                f"run's own config, or the checkpoint that was published with this one"
+            )
+        scored = runner.test_loop.dataloader.dataset.metainfo.get('classes')
+        _check_same(scored, _trained_on(loaded).get('classes'), f'the test of {file}', checkpoint)
+    load_weights(model, weights, checkpoint)
+    return loaded
+
+
 def scored_loader(cfg: Config) -> tuple[str, ConfigDict]:
     """The loader that says how images are prepared for predictions, and its name in the config.
 
@@ -164,20 +198,30 @@ def classes_and_palette(
     """
     where, loader = scored_loader(cfg)
     data = DataSet(f'{where}.dataset', 'test', loader.dataset)
-    meta = checkpoint.get('meta') or {}
-    trained = {key.lower(): v for key, v in (meta.get('dataset_meta') or meta).items()}
+    trained = _trained_on(checkpoint)
     classes = trained.get('classes') or data.classes
     if not classes or isinstance(classes, str):
         raise ValueError(f'{cfg.filename}: {where}.dataset.metainfo has no classes; list them')
-    if data.classes and list(data.classes) != list(classes):
-        theirs, ours = (some([str(name) for name in names]) for names in (classes, data.classes))
-        raise ValueError(
-            f'{path} was trained on {theirs}, but {where}.dataset of {cfg.filename} has {ours}; '
-            f'take the config that it was trained with'
-        )
+    _check_same(data.classes, classes, f'{where}.dataset of {cfg.filename}', path)
     palette = (loader.dataset.get('metainfo') or {}).get('palette') or trained.get('palette')
     palette = palette or getattr(data.cls, 'METAINFO', {}).get('palette')
     if isinstance(palette, str) or palette is None or len(palette) < len(classes):
         palette = get_palette('random', len(classes))
     colours = [tuple(int(part) for part in colour) for colour in palette[: len(classes)]]
     return {'classes': tuple(classes), 'palette': colours}
+
+
+def _trained_on(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of the data that it was trained on, in mmdet's present spelling."""
+    meta = checkpoint.get('meta') or {}
+    return {key.lower(): value for key, value in (meta.get('dataset_meta') or meta).items()}
+
+
+def _check_same(ours: Any, theirs: Any, where: str, path: str | Path) -> None:
+    """Refuse a checkpoint of other classes than a config's, if both name theirs."""
+    if ours and theirs and list(ours) != list(theirs):
+        trained, named = (some([str(name) for name in names]) for names in (theirs, ours))
+        raise ValueError(
+            f'{path} was trained on {trained}, but {where} has {named}; take the config that it '
+            f'was trained with'
+        )

@@ -27,6 +27,7 @@ from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
 from ssod.models.pretrained import fetch_weights
 from ssod.own_data import OwnData, use_data
+from ssod.plain_detector import load_for_test
 from ssod.precision import use_amp
 
 BACKENDS = {
@@ -346,6 +347,13 @@ class _Runner(Runner):
     ) -> None:
         """Go on from a checkpoint, read into the CPU's memory; an optimizer's counts stay there."""
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+
+    def load_checkpoint(self, filename: str, *args: Any, **settings: Any) -> dict[str, Any]:
+        """Load weights: a training those that fit, a test all that its model has."""
+        if not self.trains:
+            return load_for_test(self, filename)
+        loaded: dict[str, Any] = super().load_checkpoint(filename, *args, **settings)
+        return loaded
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
         """Scale the learning rate, if it is asked for, with the images of an optimizer's step.

@@ -10,6 +10,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.hub import get_config
 
+from ssod import runs
 from ssod.plain_detector import (
     build_detector,
     classes_and_palette,
@@ -19,6 +20,7 @@ from ssod.plain_detector import (
     weights_of,
     weights_of_one,
 )
+from ssod.publishing import publish
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 ONE, TWO = torch.tensor(1), torch.tensor(2)
@@ -135,3 +137,36 @@ def test_classes_that_are_not_said():
     # The checkpoint says them.
     told = classes_and_palette(cfg, {'meta': {'dataset_meta': {'classes': ('a',)}}}, 'x.pth')
     assert told['classes'] == ('a',)
+
+
+@pytest.fixture
+def published(scored_cfg, tmp_path):
+    """A pair's checkpoint, and its teacher as a plain config and a checkpoint."""
+    torch.save({'state_dict': MODELS.build(scored_cfg.model).state_dict()}, tmp_path / 'iter_2.pth')
+    return tmp_path / 'iter_2.pth', publish(scored_cfg, tmp_path / 'iter_2.pth')
+
+
+def loaded(cfg, checkpoint):
+    """The model that a test would score."""
+    cfg.work_dir, cfg.load_from = str(checkpoint.parent / 'tested'), str(checkpoint)
+    runner = runs.build_runner(cfg, ['test'])
+    runner.load_or_resume()
+    return runner.model
+
+
+def test_a_test_scores_no_random_weights(published):
+    pair, (plain, checkpoint) = published[0], (published[1].config, published[1].checkpoint)
+    content = torch.load(checkpoint, weights_only=True)
+    for key, value in loaded(Config.fromfile(plain), checkpoint).state_dict().items():
+        torch.testing.assert_close(value, content['state_dict'][key], rtol=0, atol=0)
+    remedy = r"iter_2\.pth is of a student and a teacher, but .*\.py of one.*the run's own config"
+    with pytest.raises(ValueError, match=remedy):
+        loaded(Config.fromfile(plain), pair)
+    content['meta']['dataset_meta']['classes'] = tuple('9876543210')
+    torch.save(content, pair)
+    with pytest.raises(ValueError, match=r'on 9, 8, 7.* but the test of .*\.py has 0, 1, 2'):
+        loaded(Config.fromfile(plain), pair)
+    content['state_dict'].pop('neck.fpn_convs.0.conv.bias')
+    torch.save(content['state_dict'], pair)
+    with pytest.raises(ValueError, match=r'of another detector: Missing key.*neck\.fpn_convs\.0'):
+        loaded(Config.fromfile(plain), pair)

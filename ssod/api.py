@@ -18,7 +18,7 @@ from ssod.plain_detector import Whose, load_detector
 from ssod.prediction import Predictions
 from ssod.prediction import predict as predict_on_inputs
 from ssod.pseudo_labels.offline import label_images
-from ssod.pseudo_labels.sweep import ClassSweep, sweep_validation
+from ssod.pseudo_labels.sweep import THRESHOLDS, ClassSweep, sweep_validation
 from ssod.publishing import Published
 from ssod.publishing import publish as publish_detector
 from ssod.recipes.stac import NAME
@@ -129,7 +129,7 @@ def pseudo_label(
     check_new(file, overwrite, 'remove it, or pass --overwrite')
     if folder is not None:
         use_folder(cfg, Path(folder))
-    labeler, classes = _labeler(cfg, checkpoint, model)
+    labeler, classes = _labeler(cfg, checkpoint, model, score_thr)
     label_images(cfg, labeler, classes, file, f'{model} of {checkpoint}', score_thr)
     return file
 
@@ -157,15 +157,15 @@ def sweep_thresholds(
     """
     cfg = runs.load_config(config, options=options)
     check_data_of(cfg, ['val'])
-    labeler, _ = _labeler(cfg, checkpoint, model)
+    labeler, _ = _labeler(cfg, checkpoint, model, min(THRESHOLDS))
     return sweep_validation(cfg, labeler)
 
 
 def _labeler(
-    cfg: Config, checkpoint: str | Path, whose: Whose
+    cfg: Config, checkpoint: str | Path, whose: Whose, score_thr: float
 ) -> tuple[BaseDetector, tuple[str, ...]]:
     """The detector that labels, on the GPU if there is one, and its classes."""
-    detector, labels = load_detector(cfg, checkpoint, whose)
+    detector, labels = load_detector(cfg, checkpoint, whose, score_thr)
     return detector.to('cuda' if torch.cuda.is_available() else 'cpu'), labels['classes']
 
 

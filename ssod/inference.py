@@ -28,14 +28,22 @@ class Detector:
         cfg: A run's config, or a plain detector's.
         checkpoint: A checkpoint of it.
         whose: Who of the two predicts; a plain detector counts as the teacher.
+        score_thr: From which score on boxes are wanted, whatever the config's own threshold is; if
+            that is lower, there are more.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
         ValueError: If config and checkpoint do not go together, or there is no such model.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str | Path, whose: Whose = 'teacher') -> None:
-        self._model, labels = load_detector(cfg, checkpoint, whose)
+    def __init__(
+        self,
+        cfg: Config,
+        checkpoint: str | Path,
+        whose: Whose = 'teacher',
+        score_thr: float = 1.0,
+    ) -> None:
+        self._model, labels = load_detector(cfg, checkpoint, whose, score_thr)
         self.classes: tuple[str, ...] = labels['classes']
         self._prepare = Compose(_steps(cfg))
         self._model.to('cuda' if torch.cuda.is_available() else 'cpu')

@@ -105,7 +105,7 @@ def build_detector(cfg: ConfigDict, state: Mapping[str, Tensor], path: str | Pat
 
 
 def load_detector(
-    cfg: Config, checkpoint: str | Path, whose: Whose = 'teacher'
+    cfg: Config, checkpoint: str | Path, whose: Whose = 'teacher', score_thr: float = 1.0
 ) -> tuple[BaseDetector, dict[str, Any]]:
     """A trained detector, on the CPU and in eval mode.
 
@@ -113,6 +113,8 @@ def load_detector(
         cfg: A run's config, or a plain detector's.
         checkpoint: A checkpoint of it.
         whose: Whose of the two; a plain detector counts as the teacher.
+        score_thr: From which score on boxes are wanted; a ``score_thr`` of the config's that is
+            higher becomes this one.
 
     Returns:
         The detector, and what its labels stand for; see :func:`classes_and_palette`.
@@ -129,7 +131,16 @@ def load_detector(
     elif whose == 'student':
         raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
     labels = classes_and_palette(cfg, loaded, checkpoint)
-    return build_detector(detector_cfg(cfg), weights, checkpoint), labels
+    plain = detector_cfg(cfg)
+    _lower_threshold(plain.get('test_cfg') or ConfigDict(), score_thr)
+    return build_detector(plain, weights, checkpoint), labels
+
+
+def _lower_threshold(test_cfg: ConfigDict, score_thr: float) -> None:
+    """Let a detector itself keep the boxes from a score on; some keep all and have no threshold."""
+    for part in (test_cfg, test_cfg.get('rcnn') or {}):
+        if 'score_thr' in part:
+            part['score_thr'] = min(part['score_thr'], score_thr)
 
 
 def load_for_test(runner: Runner, checkpoint: str | Path) -> dict[str, Any]:

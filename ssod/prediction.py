@@ -96,7 +96,7 @@ def predict(
         _check_nothing_is_lost(file, pictures, begun)
     found = find_inputs(inputs, leave_out=pictures)
     _check_places(found, pictures)
-    detector = Detector(cfg, checkpoint, whose)
+    detector = Detector(cfg, checkpoint, whose, score_thr)
     out.mkdir(parents=True, exist_ok=True)
     begun.touch()
     with progress_bar() as bar:

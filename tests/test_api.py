@@ -89,6 +89,18 @@ def test_labels_of_a_folder(trained, digits):
     assert json.loads(out.read_text())['info']['source'].startswith('student of')
 
 
+def test_a_configs_threshold_hides_no_box(trained, digits):
+    place, _, _ = trained
+    config, checkpoint = place / CONFIG.name, place / 'iter_2.pth'
+    options = {'model.detector.test_cfg.rcnn.score_thr': 1.0}
+    given = dict(folder=digits / 'images/val', out=place / 'low.json', options=options)
+    file = ssod.pseudo_label(config, checkpoint, **given, score_thr=0.01)
+    assert json.loads(file.read_text())['annotations']
+    rows, lower = (ssod.sweep_thresholds(config, checkpoint, options=o) for o in (options, {}))
+    assert rows == lower
+    assert any(row.kept[0] for row in rows)
+
+
 def test_labels_are_named_as_the_model_was_taught(trained, digits, tmp_path):
     place, _, _ = trained
     cfg = Config.fromfile(place / CONFIG.name)

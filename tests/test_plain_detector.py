@@ -16,6 +16,7 @@ from ssod.plain_detector import (
     classes_and_palette,
     detector_cfg,
     is_pair,
+    load_detector,
     scored_loader,
     weights_of,
     weights_of_one,
@@ -137,6 +138,20 @@ def test_classes_that_are_not_said():
     # The checkpoint says them.
     told = classes_and_palette(cfg, {'meta': {'dataset_meta': {'classes': ('a',)}}}, 'x.pth')
     assert told['classes'] == ('a',)
+
+
+# Of two stages, of one, and of a transformer, which keeps all boxes.
+@pytest.mark.parametrize(
+    ('name', 'own'),
+    [('mt_fasterrcnn', 0.05), ('mixpl_fcos', 0.05), ('mixpl_dino', None)],
+)
+def test_the_threshold(tmp_path, name, own):
+    cfg = Config.fromfile(CONFIGS / f'{name}_digits10pct.py')
+    torch.save(MODELS.build(detector_cfg(cfg)).state_dict(), tmp_path / 'x.pth')
+    for asked, found in ((0.5, own), (0.01, own and 0.01)):
+        detector, _ = load_detector(cfg, tmp_path / 'x.pth', score_thr=asked)
+        head = detector.roi_head if name == 'mt_fasterrcnn' else detector.bbox_head
+        assert head.test_cfg.get('score_thr') == found
 
 
 @pytest.fixture

@@ -122,6 +122,8 @@ def test_the_threshold(run, cfg, photos, tmp_path):
     found = own_predictions(run, cfg, [image])
     scores = found[0][1]
     middle = float(scores[9] + scores[10]) / 2  # They are sorted.
+    # The config's own is lowered.
+    cfg.model.detector.test_cfg.rcnn.score_thr = 1.0
     done = predict(cfg, run[1], [photos / 'a.png'], tmp_path / 'some', score_thr=middle)
     assert len(done.content['annotations']) == 10
     check(done.content, ['a.png'], [image], found, middle)

@@ -21,10 +21,11 @@ class Preparation:
 
     Args:
         scale: The lengths of the long and the short side that an image may have at most, or its
-            width and height where ``keep_ratio`` is false or ``size`` is given.
+            width and height where ``keep_ratio`` is false; not used where ``size`` is given.
         keep_ratio: Whether width and height are changed alike.
         size: Height and width of the input, if it is fixed. An image is made as large as fits, and
-            padded with the mean colour on the right and below.
+            padded with the mean colour on the right and below; or else, where ``keep_ratio`` is
+            false, just so large. Boxes may reach into the padding.
         mean: Of red, green and blue, from 0 to 255, and
         std: their deviation: ``(pixel - mean) / std`` is what the network gets.
         network_takes_rgb: Whether it gets red first; or else blue.
@@ -44,15 +45,15 @@ class Preparation:
     def __call__(self, image: Pixels) -> NDArray[np.float32]:
         """Resize an image, BGR (H, W, 3), as the input (3, h, w) of an exported detector, RGB."""
         height, width = image.shape[:2]
-        if self.size is not None:
+        if not self.keep_ratio:
+            resized = mmcv.imresize(image, self.size[::-1] if self.size else self.scale)
+        elif self.size is not None:
             factor = min(self.size[0] / height, self.size[1] / width)
             resized = mmcv.imresize(
                 image, (max(1, round(width * factor)), max(1, round(height * factor)))
             )
-        elif self.keep_ratio:
-            resized = mmcv.imrescale(image, self.scale)
         else:
-            resized = mmcv.imresize(image, self.scale)
+            resized = mmcv.imrescale(image, self.scale)
         pixels: NDArray[np.float32] = resized[:, :, ::-1].transpose(2, 0, 1).astype(np.float32)
         if self.size is None:
             return pixels
@@ -71,11 +72,16 @@ class Preparation:
                 'mean': self.mean,
                 'std': self.std,
                 'pad_size_divisor': self.pad_size_divisor,
+                'pad_value': self.pad_value,
             },
         }
         if self.size is not None:
-            height, width = self.size
-            told['resize'] = {'fit': [width, height], 'keep_ratio': True, 'pad_colour': self.mean}
+            # Width comes first, as in a scale.
+            fixed = self.size[::-1]
+            told['resize'] = {'scale': fixed, 'keep_ratio': False}
+            if self.keep_ratio:
+                told['resize'] = {'fit': fixed, 'keep_ratio': True, 'pad_colour': self.mean}
+                told['boxes'] = 'clip to the resized image, then divide by the factor'
         return {key: json.dumps(value) for key, value in told.items()}
 
 

@@ -34,10 +34,19 @@ def test_as_the_config_says(small, image):
     assert pixels[:, 0, 0].tolist() == [200, 0, 0]
 
 
-def test_without_its_ratio(small, image):
+@pytest.mark.parametrize('size', [None, (30, 20)])
+def test_without_its_ratio(small, image, size):
     cfg = small(NAME)
     cfg.test_dataloader.dataset.pipeline[1].update(keep_ratio=False, scale=(40, 50))
-    assert prepared(cfg)(image).shape == (3, 50, 40)
+    found = prepared(cfg, size)
+    height, width = size or (50, 40)
+    pixels = found(image)
+    assert pixels.shape == (3, height, width)
+    # Stretched over all of it, not padded.
+    assert (pixels[0] == 200).all()
+    told = found.metadata()
+    assert json.loads(told['resize']) == {'scale': [width, height], 'keep_ratio': False}
+    assert 'boxes' not in told
 
 
 def test_a_fixed_size(small, image):
@@ -50,8 +59,21 @@ def test_a_fixed_size(small, image):
         assert (pixels[0] == 200).sum() == inside[0] * inside[1]
         assert (pixels[0, : inside[0], : inside[1]] == 200).all()
         assert pixels[:, -1, -1] == pytest.approx(RGB)
-    told = json.loads(found.metadata()['resize'])
-    assert told == {'fit': [80, 50], 'keep_ratio': True, 'pad_colour': list(RGB)}
+    told = {key: json.loads(value) for key, value in found.metadata().items()}
+    assert told['resize'] == {'fit': [80, 50], 'keep_ratio': True, 'pad_colour': list(RGB)}
+    # mmdet knows where an image ends, a graph of a fixed size does not.
+    assert told['boxes'] == 'clip to the resized image, then divide by the factor'
+
+
+def test_what_is_done_inside(small):
+    cfg = small(NAME)
+    cfg.model.data_preprocessor.data_preprocessor.update(pad_value=2, std=[1.0, 2.0, 3.0])
+    assert json.loads(prepared(cfg).metadata()['inside']) == {
+        'mean': list(RGB),
+        'std': [1, 2, 3],
+        'pad_size_divisor': 32,
+        'pad_value': 2,
+    }
 
 
 @pytest.mark.parametrize('size', [(0, 64), (64, -1)])

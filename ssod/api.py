@@ -255,7 +255,8 @@ def export_onnx(
 
     Its input ``image`` is (1, 3, H, W), float32, RGB from 0 to 255, resized; its outputs are
     ``boxes`` (N, 4) as (x1, y1, x2, y2) in pixels of the input, ``scores`` (N,) and ``labels``
-    (N,), best first. It is written only if onnxruntime finds the same boxes as mmdet does.
+    (N,), best first. It is written only if onnxruntime finds the same boxes as mmdet does; where
+    both find none, as in noise, boxes of lower scores are compared than those that the file finds.
 
     Args:
         config: The config file of a run, or of a plain detector.
@@ -270,7 +271,8 @@ def export_onnx(
         FileExistsError: If the file is there and may not be replaced.
         FileNotFoundError: If the config, the checkpoint or an image does not exist.
         ValueError: If the detector cannot be exported, an image cannot be read, what was exported
-            finds other boxes, or a package that this needs is not installed.
+            finds other boxes, there are none to compare, or a package that this needs is not
+            installed.
     """
     cfg = runs.load_config(config)
     return export.export_onnx(cfg, checkpoint, out, size, model, images, overwrite)

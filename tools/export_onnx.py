@@ -52,8 +52,6 @@ def main() -> None:
         )
     print(exported.file)
     print(f'compared with mmdet: {exported.comparison}')
-    if not exported.comparison.boxes:
-        print('nothing was found, so nothing was compared; give --images with objects')
 
 
 if __name__ == '__main__':

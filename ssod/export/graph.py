@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from mmdet.models import TwoStageDetector
+from mmengine.config import ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +19,9 @@ from ssod.ops.grouped_nms import grouped_nms
 
 Found = tuple[Tensor, Tensor, Tensor]
 """Boxes (N, 4), scores (N,) and labels (N,)."""
+
+SCORE_THR = 'score_thr'
+"""What the least score is called in a graph."""
 
 
 class TraceableDetector(nn.Module):
@@ -30,6 +34,7 @@ class TraceableDetector(nn.Module):
 
     mean: Tensor
     std: Tensor
+    score_thr: Tensor
 
     def __init__(self, detector: Any, preparation: Preparation) -> None:
         super().__init__()
@@ -37,6 +42,8 @@ class TraceableDetector(nn.Module):
         self.preparation = preparation
         self.register_buffer('mean', torch.tensor(preparation.mean).view(-1, 1, 1))
         self.register_buffer('std', torch.tensor(preparation.std).view(-1, 1, 1))
+        # In the file it can be exchanged.
+        self.register_buffer(SCORE_THR, torch.tensor(float(last_test_cfg(detector).score_thr)))
 
     def forward(self, image: Tensor) -> Found:
         """Detect objects.
@@ -60,8 +67,16 @@ class TraceableDetector(nn.Module):
         features = self.detector.extract_feat(pixels)
         if isinstance(self.detector, TwoStageDetector):
             proposals = _proposals(self.detector.rpn_head, features, size)
-            return _boxes_of_regions(self.detector.roi_head, features, proposals, size)
-        return _boxes_of_maps(self.detector.bbox_head, features, size)
+            return _boxes_of_regions(
+                self.detector.roi_head, features, proposals, size, self.score_thr
+            )
+        return _boxes_of_maps(self.detector.bbox_head, features, size, self.score_thr)
+
+
+def last_test_cfg(detector: Any) -> ConfigDict:
+    """The settings of a detector's last step, which leaves out boxes of low scores."""
+    last = detector.roi_head if isinstance(detector, TwoStageDetector) else detector.bbox_head
+    return last.test_cfg
 
 
 def _flat(level: Tensor, channels: int) -> Tensor:
@@ -77,7 +92,7 @@ def _priors(head: Any, level: Tensor, number: int) -> Tensor:
     return priors
 
 
-def _boxes_of_maps(head: Any, features: Sequence[Tensor], size: Size) -> Found:
+def _boxes_of_maps(head: Any, features: Sequence[Tensor], size: Size, score_thr: Tensor) -> Found:
     """What a dense head finds: mmdet's ``BaseDenseHead.predict``."""
     cfg, classes = head.test_cfg, head.cls_out_channels
     maps = head(features)
@@ -92,7 +107,7 @@ def _boxes_of_maps(head: Any, features: Sequence[Tensor], size: Size) -> Found:
             quality = _flat(level[2], 1).sigmoid().squeeze(1)[rows]
         found.append((boxes, scores, places % classes, quality))
     boxes, scores, labels, quality = (torch.cat(part) for part in zip(*found, strict=True))
-    sound = (scores > cfg.score_thr) & larger(boxes, cfg.get('min_bbox_size', -1))
+    sound = (scores > score_thr) & larger(boxes, cfg.get('min_bbox_size', -1))
     boxes, scores, labels = chosen(sound, boxes, scores * quality, labels)
     kept = grouped_nms(boxes, scores, labels, cfg.nms.iou_threshold)[: cfg.max_per_img]
     return boxes[kept], scores[kept], labels[kept]
@@ -115,7 +130,7 @@ def _proposals(head: Any, features: Sequence[Tensor], size: Size) -> Tensor:
 
 
 def _boxes_of_regions(
-    roi_head: Any, features: Sequence[Tensor], regions: Tensor, size: Size
+    roi_head: Any, features: Sequence[Tensor], regions: Tensor, size: Size, score_thr: Tensor
 ) -> Found:
     """What a region head finds: mmdet's ``StandardRoIHead.predict``."""
     head, cfg = roi_head.bbox_head, roi_head.test_cfg
@@ -128,7 +143,7 @@ def _boxes_of_regions(
     each = regions[:, None].expand(-1, classes, -1).reshape(-1, 4)
     labels = torch.arange(classes).expand(regions.shape[0], -1).flatten()
     boxes, scores, labels = chosen(
-        scores > cfg.score_thr, decode(head.bbox_coder, each, deltas, size), scores, labels
+        scores > score_thr, decode(head.bbox_coder, each, deltas, size), scores, labels
     )
     kept = grouped_nms(boxes, scores, labels, cfg.nms.iou_threshold)[: cfg.max_per_img]
     return boxes[kept], scores[kept], labels[kept]

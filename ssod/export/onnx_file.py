@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from numpy.typing import NDArray
 
 import ssod
 from ssod.data.load_image import LoadImage
-from ssod.export.graph import TraceableDetector
+from ssod.export.graph import SCORE_THR, TraceableDetector, last_test_cfg
 from ssod.export.limits import why_not
 from ssod.export.preparation import Preparation, preparation_of
 from ssod.export.verification import Comparison, by_mmdet, by_onnx, compare
@@ -28,6 +29,10 @@ NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
 
 RANDOM_IMAGES = 3
 """On how many images of noise the two are compared where no others are given."""
+
+LEAST_SCORES = (1, 0.1, 0.01, 0)
+"""From which share of the detector's own least score on boxes are compared: the first with which
+there are any."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,12 @@ def export_onnx(
     Its input ``image`` is (1, 3, H, W), float32, RGB from 0 to 255, resized; normalization, padding
     and the suppression of overlapping boxes are inside. Its outputs are ``boxes`` (N, 4) as
     (x1, y1, x2, y2) in pixels of the input, ``scores`` (N,) and ``labels`` (N,), best first; N is 0
-    if nothing is found. The file's metadata say as JSON what the labels stand for (``classes``) and
-    how images are resized (``resize``).
+    if nothing is found. The file's metadata say as JSON what the labels stand for (``classes``),
+    how images are resized (``resize``), and what is to be done with boxes that reach into the
+    padding (``boxes``).
 
-    It is written only if onnxruntime finds the same boxes as mmdet does.
+    It is written only if onnxruntime finds the same boxes as mmdet does. Where both find none, as
+    in noise, boxes of lower scores are compared than those that the file finds.
 
     Args:
         cfg: A run's config, or a plain detector's.
@@ -77,7 +84,8 @@ def export_onnx(
         FileExistsError: If the file is there and may not be replaced.
         FileNotFoundError: If the checkpoint or an image does not exist.
         ValueError: If the detector cannot be exported, an image cannot be read, what was exported
-            finds other boxes, or a package that this needs is not installed.
+            finds other boxes, there are none to compare, or a package that this needs is not
+            installed.
     """
     file = Path(checkpoint).parent / f'{Path(cfg.filename).stem}.onnx' if out is None else Path(out)
     check_new(file, overwrite, 'remove it, or pass --overwrite or another --out')
@@ -92,12 +100,17 @@ def export_onnx(
     model = onnx.load_from_string(_traced(detector, preparation, cfg.filename))
     _describe(onnx, model, {'classes': json.dumps(labels['classes']), **preparation.metadata()})
     content = model.SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
-    comparison = compare(by_mmdet(detector), by_onnx(session), pictures)
+    comparison = _comparison(onnx, onnxruntime, model, detector, pictures)
     if not comparison.equal:
         raise ValueError(
             f'{cfg.filename}: what was exported is not the detector, so {file} is not written: '
             f'{comparison}'
+        )
+    if not comparison.boxes:
+        raise ValueError(
+            f'{cfg.filename}: nothing is found in any image, however low its score, so nothing can '
+            f'be compared and {file} is not written; give --images with objects, or another '
+            f'checkpoint'
         )
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, content)
@@ -145,6 +158,26 @@ def _describe(onnx: Any, model: Any, told: dict[str, str]) -> None:
     for output in model.graph.output:
         # PyTorch calls it by the symbol that it reckoned with.
         output.type.tensor_type.shape.dim[0].dim_param = 'found'
+
+
+def _comparison(
+    onnx: Any, onnxruntime: Any, model: Any, detector: Any, pictures: Sequence[NDArray[np.float32]]
+) -> Comparison:
+    """Compare a detector and its graph; both get lower thresholds until there are boxes."""
+    settings = last_test_cfg(detector)
+    (threshold,) = (part for part in model.graph.initializer if part.name == SCORE_THR)
+    own = settings.score_thr
+    for share in LEAST_SCORES:
+        settings.score_thr = own * share
+        value = np.array(settings.score_thr, np.float32)
+        threshold.CopyFrom(onnx.numpy_helper.from_array(value, SCORE_THR))
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=['CPUExecutionProvider']
+        )
+        comparison = compare(by_mmdet(detector), by_onnx(session), pictures)
+        if comparison.boxes or not comparison.equal:
+            break
+    return comparison
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """An exported detector in onnxruntime. Tracing takes seconds, so two of them serve all tests."""
 
+import copy
 import json
 from types import SimpleNamespace
 
@@ -161,6 +162,22 @@ def test_another_detector_is_not_written(fixed, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r'what was exported is not the detector, so .*x\.onnx is'):
         export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx', (64, 96))
     assert list(tmp_path.iterdir()) == []
+
+
+# Of noise in which the detector finds nothing, boxes of lower scores are compared.
+@pytest.mark.usefixtures('traced')
+def test_nothing_is_found_in_noise(fixed, tmp_path, monkeypatch):
+    cfg = copy.deepcopy(fixed.cfg)
+    cfg.model.detector.test_cfg.score_thr = 0.9999
+    given = cfg, fixed.checkpoint, tmp_path / 'x.onnx', (64, 96)
+    found = export_onnx(*given)
+    assert found.comparison.equal
+    assert found.comparison.boxes > 20
+    # The file has the threshold that was traced.
+    assert found.file.read_bytes() == fixed.exported.file.read_bytes()
+    monkeypatch.setattr('ssod.export.onnx_file.LEAST_SCORES', (1,))
+    with pytest.raises(ValueError, match=r'nothing is found in any image.*x\.onnx is not written'):
+        export_onnx(*given, overwrite=True)
 
 
 def test_what_is_missing(fixed, tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ssod.checkpoints import load_checkpoint, load_weights
-from ssod.checks.findings import some
+from ssod.checks.classes import check_head
+from ssod.checks.findings import refuse_errors, some
 from ssod.config_parts import dicts_in
 from ssod.data.data_sets import DataSet
 
@@ -205,7 +206,8 @@ def classes_and_palette(
         ``classes``, a name for each label, and ``palette``, an RGB colour (0..255) for each.
 
     Raises:
-        ValueError: If config and checkpoint name different classes, or neither names any.
+        ValueError: If config and checkpoint name different classes, neither names any, or the
+            config's head has another number of them.
     """
     where, loader = scored_loader(cfg)
     data = DataSet(f'{where}.dataset', 'test', loader.dataset)
@@ -214,6 +216,7 @@ def classes_and_palette(
     if not classes or isinstance(classes, str):
         raise ValueError(f'{cfg.filename}: {where}.dataset.metainfo has no classes; list them')
     _check_same(data.classes, classes, f'{where}.dataset of {cfg.filename}', path)
+    refuse_errors(check_head(cfg.get('model'), classes))
     palette = (loader.dataset.get('metainfo') or {}).get('palette') or trained.get('palette')
     palette = palette or getattr(data.cls, 'METAINFO', {}).get('palette')
     if isinstance(palette, str) or palette is None or len(palette) < len(classes):

@@ -140,6 +140,16 @@ def test_classes_that_are_not_said():
     assert told['classes'] == ('a',)
 
 
+# A label without a name would end what is predicted in the middle.
+@pytest.mark.parametrize('number', [2, 4])
+def test_a_head_of_another_number_of_classes(number):
+    cfg = dataset(metainfo=dict(classes=['a', 'b', 'c']))
+    cfg.model = dict(roi_head=dict(bbox_head=dict(num_classes=number)))
+    told = rf'^model\.roi_head\.bbox_head\.num_classes: is {number}, .* have 3 classes \(a, b, c\)'
+    with pytest.raises(ValueError, match=told):
+        classes_and_palette(cfg, {}, 'x.pth')
+
+
 # Of two stages, of one, and of a transformer, which keeps all boxes.
 @pytest.mark.parametrize(
     ('name', 'own'),

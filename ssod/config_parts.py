@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -23,7 +24,8 @@ def read_config(path: str | Path, hint: str) -> Config:
 
     Raises:
         FileNotFoundError: If it is not there.
-        ValueError: If it is none by its name, or no Python.
+        ValueError: If it is none by its name, or cannot be read: no Python, JSON or YAML, what
+            raises an error, or asks for a module that cannot be imported.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'config {path} does not exist; {hint}')
@@ -34,13 +36,30 @@ def read_config(path: str | Path, hint: str) -> Config:
         )
     try:
         cfg: Config = Config.fromfile(path)
-    except SyntaxError as error:
-        text = (error.text or '').strip()
+        # Some configs import what they name when they are read.
+        list(dicts_in(cfg._cfg_dict))
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise FileNotFoundError(f'config {path}: {error}; correct its _base_') from error
+    except Exception as error:
         raise ValueError(
-            f'config {path}, or one that it is based on: {error.msg} in line {error.lineno}, '
-            f'{text!r}; correct it'
-        ) from None
+            f'config {path}, or one that it is based on: {_what_is_wrong(error)}'
+        ) from error
     return cfg
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """Why a config cannot be read, and the remedy; it may do whatever Python can."""
+    if isinstance(error, SyntaxError):
+        return f'{error.msg} in line {error.lineno}, {(error.text or "").strip()!r}; correct it'
+    if isinstance(error, ImportError):
+        # The innermost one: mmengine's own message lists all of the path.
+        while isinstance(cause := error.__cause__ or error.__context__, ImportError):
+            error = cause
+        return f'{error}; install it, or give its folder in PYTHONPATH'
+    told = ' '.join(str(error).split())
+    return f'{type(error).__name__}: {shorten(told, 200, placeholder=" …")}; correct it'
 
 
 def require_parts(cfg: Config, name: str, parts: Sequence[str]) -> None:

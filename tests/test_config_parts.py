@@ -5,13 +5,52 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from ssod.config_parts import absolute_crop, scale_sizes, transforms_in, use_own_folder
+from ssod.config_parts import (
+    absolute_crop,
+    read_config,
+    scale_sizes,
+    transforms_in,
+    use_own_folder,
+)
 
 
 def config(*steps):
     """Training images go through these steps."""
     loader = dict(dataset=dict(pipeline=list(steps)))
     return Config(dict(train_dataloader=loader, val_dataloader={}, test_dataloader={}))
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'reason'),
+    [
+        ('a.json', '{"a": 1,', 'JSONDecodeError: Expecting .* line 1 column 9 .*; correct it'),
+        ('a.yaml', 'a: [1\nb: {', 'ParserError: while parsing a flow .*; correct it'),
+        ('a.py', 'a = nothing', "NameError: name 'nothing' is not defined; correct it"),
+        ('a.py', '_base_ = "./b.py"', 'ZeroDivisionError: division by zero; correct it'),
+        (
+            'a.py',
+            '_base_ = []\nimport nopkg',
+            "No module named 'nopkg'; install it, or give its fol",
+        ),
+        # Both are imported when what they are for is built.
+        ('a.py', 'import nopkg', "No module named 'nopkg'; install it, or .* in PYTHONPATH"),
+        ('a.py', 'from nopkg import X\nm = dict(type=X)', "No module named 'nopkg'; install it"),
+        ('a.py', "custom_imports = dict(imports=['nopkg.b'])", "No module named 'nopkg'; install"),
+    ],
+)
+def test_what_no_config_can_be_made_of(tmp_path, name, text, reason):
+    (tmp_path / 'b.py').write_text('a = 1 / 0')
+    (tmp_path / name).write_text(text)
+    told = rf'^config {tmp_path}/{name}, or one that it is based on: {reason}'
+    with pytest.raises(ValueError, match=told) as error:
+        read_config(tmp_path / name, 'see others')
+    assert '\n' not in str(error.value)
+
+
+def test_a_base_that_is_not_there(tmp_path):
+    (tmp_path / 'a.py').write_text("_base_ = 'mmdet::no/where.py'")
+    with pytest.raises(FileNotFoundError, match=r'^config .*a\.py: file .*where\.py.* its _base_'):
+        read_config(tmp_path / 'a.py', 'see others')
 
 
 @pytest.mark.parametrize(

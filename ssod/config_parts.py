@@ -89,6 +89,7 @@ def use_own_folder(cfg: Config, file: Path) -> None:
     """Let the config that lies in a run's folder name its files there.
 
     The folder may have been renamed, moved or copied since, or is looked at from another place.
+    What was not taken along is named where it still is.
 
     Args:
         cfg: The config; it is changed.
@@ -107,13 +108,15 @@ def use_own_folder(cfg: Config, file: Path) -> None:
 
 
 def _moved(value: Any, before: str, here: str) -> Any:
-    """A value with another folder in all paths that lie in the one before."""
+    """A value with another folder in all paths in the one before, but for what is there alone."""
     if isinstance(value, dict):
         return {key: _moved(inner, before, here) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_moved(inner, before, here) for inner in value)
     if isinstance(value, str) and (value == before or value.startswith(f'{before}/')):
-        return here + value[len(before) :]
+        there = here + value[len(before) :]
+        is_left = value != before and os.path.exists(value) and not os.path.exists(there)
+        return value if is_left else there
     return value
 
 

@@ -146,3 +146,21 @@ def test_a_run_that_was_not_moved_stays_as_it_is(tmp_path, monkeypatch):
     for place in (Path('work_dirs/a'), tmp_path / 'work_dirs/a'):
         use_own_folder(cfg, place / 'a.py')
         assert (cfg.work_dir, cfg.file) == ('work_dirs/a', 'work_dirs/a/val.json')
+
+
+def test_what_was_not_taken_along_is_named_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ('work_dirs/a', 'copy'):
+        Path(place).mkdir(parents=True)
+        Path(place, 'iter_9.pth').touch()
+    Path('work_dirs/a/val.json').touch()
+    names = ('', '/val.json', '/iter_9.pth', '/new.json')
+    settings = dict(work_dir='work_dirs/a', files=[f'work_dirs/a{name}' for name in names])
+    cfg = Config(settings)
+    use_own_folder(cfg, Path('copy/a.py'))
+    assert cfg.work_dir == 'copy'
+    assert cfg.files == ['copy', 'work_dirs/a/val.json', 'copy/iter_9.pth', 'copy/new.json']
+    Path('copy/val.json').touch()
+    cfg = Config(settings)
+    use_own_folder(cfg, Path('copy/a.py'))
+    assert cfg.files[1] == 'copy/val.json'

@@ -202,20 +202,29 @@ def _classes(cfg: Any) -> Iterator[str]:
     """Module and name of the classes of a config."""
     registries = (MODELS, TASK_UTILS, DATASETS, TRANSFORMS, METRICS)
     for part in dicts_in(cfg):
-        name = str(part.get('type')).removeprefix('mmdet.')
+        kind = str(part.get('type'))
+        name = kind.removeprefix('mmdet.')
         for registry in (*registries, *(mmdet.parent for mmdet in registries)):
             cls = registry.module_dict.get(name)
+            if cls is None and '.' in name:
+                cls = registry.get(kind)  # Of another scope.
             if cls is not None:
                 yield f'{cls.__module__}.{cls.__qualname__}'
 
 
 def _imports(cfg: Config, needs: list[str]) -> list[str]:
-    """What has to be imported so that some classes are known."""
+    """What has to be imported so that some classes are known.
+
+    All that the config imports, if one of them is in no module of these: another registers it.
+    """
     given = cfg.get('custom_imports', {}).get('imports', [])
     named = [given] if isinstance(given, str) else list(given)
     if any(name.startswith('ssod.') for name in needs) and 'ssod' not in named:
         named.append('ssod')
-    return [name for name in named if any(need.startswith(f'{name}.') for need in needs)]
+    own = {name: [need for need in needs if need.startswith(f'{name}.')] for name in named}
+    if {need for found in own.values() for need in found} != {*needs}:
+        return named
+    return [name for name, found in own.items() if found]
 
 
 def _check_run_stays(files: Iterable[Path], run: Iterable[str | Path]) -> None:

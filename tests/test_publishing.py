@@ -14,6 +14,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
+from mmengine.utils import import_modules_from_strings
 
 import ssod
 from ssod import publishing
@@ -190,6 +191,30 @@ def test_a_class_that_mmdet_has_not_is_imported_and_told(digits, tmp_path):
     assert published.model.train_cfg is None
     detector = MODELS.build(published.model)
     detector.load_state_dict(load_checkpoint(written.checkpoint)['state_dict'])
+
+
+@pytest.mark.parametrize('kind', ['ForeignNeck', 'plugged.ForeignNeck'])
+def test_a_plug_in_that_registers_anothers_class_is_imported(digits, tmp_path, monkeypatch, kind):
+    scope = kind.rpartition('.')[0]
+    registry = f"Registry('model', parent=MODELS.parent, scope='{scope}')" if scope else 'MODELS'
+    (tmp_path / f'foreign{scope}.py').write_text(
+        'from mmdet.models import FPN\nclass ForeignNeck(FPN): ...\n'
+    )
+    (tmp_path / f'plug_in{scope}.py').write_text(
+        f'from mmdet.registry import MODELS\nfrom mmengine.registry import Registry\n'
+        f'from foreign{scope} import ForeignNeck\n'
+        f'{registry}.register_module(module=ForeignNeck)\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = small('mt_fasterrcnn', digits)
+    imports = ['json', f'plug_in{scope}']
+    cfg = Config(dict(cfg, custom_imports=dict(imports=imports)), filename=cfg.filename)
+    import_modules_from_strings(**cfg.custom_imports)
+    cfg.model.detector.neck.type = kind
+    save_run(cfg, tmp_path / 'iter_2.pth')
+    written = publish(cfg, tmp_path / 'iter_2.pth')
+    assert written.needs == (f'foreign{scope}.ForeignNeck',)
+    assert Config.fromfile(written.config).custom_imports.imports == imports
 
 
 def test_a_torchvision_backbone_keeps_its_network_but_names_no_weights(digits, tmp_path):

@@ -23,7 +23,7 @@ from ssod.files import check_new
 from ssod.inference import Detector, Pixels
 from ssod.plain_detector import Whose
 from ssod.progress import progress_bar
-from ssod.pseudo_labels.offline import Entry, as_coco, entry_of
+from ssod.pseudo_labels.offline import Entry, as_coco, entry_of, is_text
 from ssod.visualization.detections import draw_boxes, found_boxes
 from ssod.visualization.videos import VideoFile, count_frames, is_named_for_opencv
 
@@ -239,13 +239,18 @@ class _Work:
     def _images(self, found: Inputs) -> Iterator[tuple[str, Pixels]]:
         load = LoadImage()
         for path in found.images:
+            name = found.name(path)
+            if not is_text(name):
+                self._pass_over(f'{printable(str(path))}: its name is no UTF-8; rename it')
+                self.bar.advance(self.task)
+                continue
             try:
                 image = load.transform({'img_path': str(path)})['img']
             except BrokenImageError as error:
                 self._pass_over(str(error))
                 self.bar.advance(self.task)
             else:
-                yield found.name(path), image
+                yield name, image
 
     def _video(self, path: Path, name: str, count: int) -> None:
         # One at a time is open, for each keeps its last frames.

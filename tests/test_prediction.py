@@ -180,14 +180,18 @@ def test_what_cannot_be_read_is_told_and_passed_over(run, cfg, photos, tmp_path,
     assert not (tmp_path / 'none').exists()
 
 
-def test_a_video_whose_name_would_crash_opencv(run, cfg, photos, tmp_path):
+def test_names_that_nobody_could_read(run, cfg, photos, tmp_path):
     clip = tmp_path / 'caf\udce9.avi'
     clip.touch()
-    shutil.copy(photos / 'a.png', tmp_path / 'a.png')
-    done = predict(cfg, run[1], [tmp_path / 'a.png', clip], tmp_path / 'out')
+    given = [tmp_path / 'a.png', tmp_path / 'caf\udce9.png']
+    for path in given:
+        shutil.copy(photos / 'a.png', path)
+    done = predict(cfg, run[1], [*given, clip], tmp_path / 'out')
     assert [image['file_name'] for image in done.content['images']] == ['a.png']
-    why = rf'{tmp_path}/caf\xe9.avi is no UTF-8, so no video can be opened; rename it'
-    assert done.passed_over == [why]
+    assert done.passed_over == [
+        rf'{tmp_path}/caf\xe9.avi is no UTF-8, so no video can be opened; rename it',
+        rf'{tmp_path}/caf\xe9.png: its name is no UTF-8; rename it',
+    ]
 
 
 def test_a_folder_where_opencv_would_crash(run, cfg, photos, tmp_path):

@@ -151,11 +151,10 @@ def _label(
         broken += batch.broken
         found = model.test_step(batch.data) if batch.names else []
         for name, sample in zip(batch.names, found, strict=True):
-            if any('\ud800' <= letter <= '\udfff' for letter in name):
-                # JSON would hold it, and nobody could read it.
-                broken.append(f'{name!a}: its name is no UTF-8; rename it')
-            else:
+            if is_text(name):
                 yield entry_of(sample, name, min_score)
+            else:
+                broken.append(f'{name!a}: its name is no UTF-8; rename it')
 
 
 def _tell_broken(broken: Sequence[str], total: int) -> None:
@@ -165,6 +164,11 @@ def _tell_broken(broken: Sequence[str], total: int) -> None:
         lines.append(f'passed over: {len(broken)} of {total} images, which cannot be read')
     for line in lines:
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8; JSON would hold any other, and nobody could read it."""
+    return not any('\ud800' <= letter <= '\udfff' for letter in name)
 
 
 def entry_of(sample: DetDataSample, file_name: str, min_score: float) -> Entry:

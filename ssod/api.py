@@ -1,7 +1,7 @@
 """What the tools do, as functions: ``import ssod; ssod.predict(...)``."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ def _labeler(
 def predict(
     config: str | Path,
     checkpoint: str | Path,
-    inputs: str | Path | Sequence[str | Path],
+    inputs: str | Path | Iterable[str | Path],
     out: str | Path | None = None,
     model: Whose = 'teacher',
     score_thr: float = 0.3,
@@ -208,9 +208,8 @@ def predict(
         ValueError: If a setting is out of its range, config and checkpoint do not go together,
             nothing at all could be read, or a picture would take the place of an input.
     """
-    given = [inputs] if isinstance(inputs, str | Path) else inputs
     cfg = runs.load_config(config)
-    return predict_on_inputs(cfg, checkpoint, given, out, model, score_thr, batch_size, overwrite)
+    return predict_on_inputs(cfg, checkpoint, inputs, out, model, score_thr, batch_size, overwrite)
 
 
 def publish(
@@ -248,7 +247,7 @@ def export_onnx(
     out: str | Path | None = None,
     size: tuple[int, int] | None = None,
     model: Whose = 'teacher',
-    images: Sequence[str | Path] = (),
+    images: str | Path | Iterable[str | Path] = (),
     overwrite: bool = False,
 ) -> export.Exported:
     """Write a trained teacher as one ONNX file, from the pixels of an image to its boxes.

@@ -1,7 +1,7 @@
 """What a trained detector finds in images and videos, as pictures and a COCO JSON."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -54,7 +54,7 @@ class Predictions:
 def predict(
     cfg: Config,
     checkpoint: str | Path,
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Iterable[str | Path],
     out: str | Path | None = None,
     whose: Whose = 'teacher',
     score_thr: float = 0.3,

@@ -1,7 +1,7 @@
 """Images and videos that a user names: files, and folders of images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Inputs:
         return path.relative_to(self.root).as_posix()
 
 
-def find_inputs(given: Sequence[str | Path], leave_out: Path) -> Inputs:
+def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> Inputs:
     """Find images and videos.
 
     Args:
@@ -44,6 +44,7 @@ def find_inputs(given: Sequence[str | Path], leave_out: Path) -> Inputs:
         ValueError: If a file is neither an image nor a video, or nothing is given.
     """
     left_out = Path(os.path.realpath(leave_out))
+    given = as_list(given)
     inputs = Inputs([], [], [], _common_folder(given))
     for name in given:
         path = Path(os.path.abspath(name))
@@ -68,6 +69,11 @@ def find_inputs(given: Sequence[str | Path], leave_out: Path) -> Inputs:
     for paths in (inputs.images, inputs.videos):
         paths[:] = dict.fromkeys(paths)
     return inputs
+
+
+def as_list(given: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    """The files that are given, be it one, several, or what gives them one by one and only once."""
+    return [given] if isinstance(given, str | Path) else list(given)
 
 
 def _is_in(path: Path, folder: Path) -> bool:

@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mmengine.config import Config
 from numpy.typing import NDArray
 
 import ssod
+from ssod.data.inputs import as_list
 from ssod.data.load_image import LoadImage
 from ssod.export.graph import SCORE_THR, TraceableDetector, last_test_cfg
 from ssod.export.limits import why_not
@@ -56,7 +57,7 @@ def export_onnx(
     out: str | Path | None = None,
     size: tuple[int, int] | None = None,
     whose: Whose = 'teacher',
-    images: Sequence[str | Path] = (),
+    images: str | Path | Iterable[str | Path] = (),
     overwrite: bool = False,
 ) -> Exported:
     """Write a trained detector as one ONNX file, from the pixels of an image to its boxes.
@@ -96,7 +97,7 @@ def export_onnx(
         raise ValueError(f'{cfg.filename}: {type(detector).__name__} cannot be exported: {reason}')
     preparation = preparation_of(cfg, detector_cfg(cfg).data_preprocessor, size)
     # Before the tracing, which takes long.
-    pictures = [preparation(image) for image in _images(images, preparation)]
+    pictures = [preparation(image) for image in _images(as_list(images), preparation)]
     model = onnx.load_from_string(_traced(detector, preparation, cfg.filename))
     _describe(onnx, model, {'classes': json.dumps(labels['classes']), **preparation.metadata()})
     content = model.SerializeToString()

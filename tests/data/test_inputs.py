@@ -52,6 +52,14 @@ def test_what_is_found(place, given, images, videos):
     assert all(path.is_file() for path in (*found.images, *found.videos))
 
 
+def test_one_and_what_gives_them_once(place):
+    assert find_inputs('one.jpeg', leave_out='out').images == [place / 'one.jpeg']
+    found = find_inputs(place.glob('*.jpeg'), leave_out='out')
+    assert found.images == [place / 'one.jpeg']
+    with pytest.raises(ValueError, match='inputs: give a list of images'):
+        find_inputs(place.glob('*.webp'), leave_out='out')
+
+
 @pytest.mark.parametrize(
     ('given', 'error', 'told'),
     [

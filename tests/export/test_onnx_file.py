@@ -138,11 +138,14 @@ def test_images_of_ones_own(fixed, tmp_path):
     paths = [tmp_path / f'{i}.png' for i in range(2)]
     for i, path in enumerate(paths):
         Image.fromarray(noise(50 + i, 30)).save(path)
-    found = export_onnx(
-        fixed.cfg, fixed.checkpoint, tmp_path / 'new/x.onnx', (64, 96), images=paths
-    )
-    assert (found.comparison.images, found.comparison.equal) == (2, True)
-    assert found.file.is_file()
+    # A list, what gives them once, and one of them.
+    for images, number in ((paths, 2), (iter(paths), 2), (str(paths[0]), 1)):
+        out = tmp_path / 'new/x.onnx'
+        found = export_onnx(
+            fixed.cfg, fixed.checkpoint, out, (64, 96), images=images, overwrite=True
+        )
+        assert (found.comparison.images, found.comparison.equal) == (number, True)
+        assert found.file.is_file()
 
 
 def test_images_are_read_before_anything_is_traced(fixed, tmp_path, monkeypatch):

@@ -9,10 +9,9 @@ Examples:
 
 import argparse
 
-from ssod import runs
+from ssod import api
 from ssod.arguments import size
 from ssod.errors import errors_in_one_line
-from ssod.export import export_onnx
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,8 +40,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with errors_in_one_line():
-        exported = export_onnx(
-            runs.load_config(args.config),
+        exported = api.export_onnx(
+            args.config,
             args.checkpoint,
             args.out,
             args.size,

@@ -20,10 +20,10 @@ def decode(coder: Any, priors: Tensor, deltas: Tensor, size: Size) -> Tensor:
     """Boxes of what a head says about its anchors or points.
 
     Args:
-        coder: mmdet's ``DeltaXYWHBBoxCoder`` or ``DistancePointBBoxCoder``.
+        coder: mmdet's ``DeltaXYWHBBoxCoder`` or ``DistancePointBBoxCoder``; either clips.
         priors: (N, 4) anchors or (N, 2) points.
         deltas: (N, 4).
-        size: That of the image, to which boxes are clipped if the coder says so.
+        size: That of the image, to which boxes are clipped.
 
     Returns:
         (N, 4) as (x1, y1, x2, y2).
@@ -37,10 +37,8 @@ def decode(coder: Any, priors: Tensor, deltas: Tensor, size: Size) -> Tensor:
         half = extent * deltas[:, 2:].clamp(-RATIO_CLIP, RATIO_CLIP).exp() * 0.5
         low, high = centre - half, centre + half
     corners = torch.cat([low, high], dim=1)
-    if coder.clip_border:
-        x, y = corners[:, 0::2].clamp(0, size[1]), corners[:, 1::2].clamp(0, size[0])
-        corners = torch.stack([x, y], dim=2).flatten(1)
-    return corners
+    x, y = corners[:, 0::2].clamp(0, size[1]), corners[:, 1::2].clamp(0, size[0])
+    return torch.stack([x, y], dim=2).flatten(1)
 
 
 def best(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:

@@ -36,11 +36,11 @@ CONFIG = CONFIGS / 'mt_fasterrcnn_digits10pct.py'
 def test_its_options(call, monkeypatch, capsys, arguments, expected):
     given = []
 
-    def export(cfg, checkpoint, *rest):
-        given.append((Path(cfg.filename), checkpoint, rest))
+    def export(config, checkpoint, *rest):
+        given.append((Path(config), checkpoint, rest))
         return Exported(Path('y.onnx'), Comparison(3, 9, 0.0, 0.0, 0), None)
 
-    monkeypatch.setattr('ssod.export.export_onnx', export)
+    monkeypatch.setattr('ssod.api.export_onnx', export)
     call('export_onnx', CONFIG, 'x.pth', *arguments)
     assert given == [(CONFIG, 'x.pth', expected)]
     assert capsys.readouterr().out.splitlines() == [

@@ -102,20 +102,24 @@ def export_onnx(
     _describe(onnx, model, {'classes': json.dumps(labels['classes']), **preparation.metadata()})
     content = model.SerializeToString()
     comparison = _comparison(onnx, onnxruntime, model, detector, pictures)
-    if not comparison.equal:
-        raise ValueError(
-            f'{cfg.filename}: what was exported is not the detector, so {file} is not written: '
-            f'{comparison}'
-        )
-    if not comparison.boxes:
-        raise ValueError(
-            f'{cfg.filename}: nothing is found in any image, however low its score, so nothing can '
-            f'be compared and {file} is not written; give --images with objects, or another '
-            f'checkpoint'
-        )
+    fault = _fault(comparison)
+    if fault:
+        raise ValueError(f'{cfg.filename}: {fault}; {file} is not written')
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, content)
     return Exported(file, comparison, preparation)
+
+
+def _fault(comparison: Comparison) -> str | None:
+    """Why what was exported is not to be written; ``None`` if it may be."""
+    if not comparison.equal:
+        return f'what was exported is not the detector: {comparison}'
+    if not comparison.boxes:
+        return (
+            'nothing is found in any image, however low its score, so nothing can be compared: '
+            'give --images with objects, or another checkpoint'
+        )
+    return None
 
 
 def _package(name: str) -> Any:

@@ -162,7 +162,7 @@ def test_images_are_read_before_anything_is_traced(fixed, tmp_path, monkeypatch)
 def test_another_detector_is_not_written(fixed, tmp_path, monkeypatch):
     # As if it had been traced wrongly.
     monkeypatch.setattr('ssod.export.verification.MAX_PIXELS', -1)
-    with pytest.raises(ValueError, match=r'what was exported is not the detector, so .*x\.onnx is'):
+    with pytest.raises(ValueError, match=r'what was exported is not the detector: .*x\.onnx is'):
         export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx', (64, 96))
     assert list(tmp_path.iterdir()) == []
 

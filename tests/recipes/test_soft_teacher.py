@@ -20,7 +20,9 @@ SIZE = 96
 # Not 0.9 and 0.02: an untrained teacher is neither so certain nor so sure.
 FIRST, SURE = 0.12, 0.055
 NAMES = {'labeled': 'sup', 'weak': 'unsup_teacher', 'strong': 'unsup_student'}
-FLIP = np.array([[-1, 0, SIZE], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+LOWER = 12
+# Flipped and moved down, which is not undone by doing it again.
+MOVED = np.array([[-1, 0, SIZE], [0, 1, LOWER], [0, 0, 1]], dtype=np.float32)
 
 
 def build(certain=0.14, **changes):
@@ -85,7 +87,7 @@ def sample(boxes, labels, matrix=None):
 
 
 def batch():
-    """A labelled image, and two unlabelled ones whose strong view is flipped.
+    """A labelled image, and two unlabelled ones whose strong view is flipped and lower.
 
     Mended trap 8: boxes that are rotated or sheared are carried otherwise than by mmdet.
     """
@@ -97,12 +99,12 @@ def batch():
         'inputs': {
             'labeled': [pictures[0], None, None],
             'weak': [None, *pictures[1:]],
-            'strong': [None, *[p.flip(2) for p in pictures[1:]]],
+            'strong': [None, *[p.flip(2).roll(LOWER, 1) for p in pictures[1:]]],
         },
         'data_samples': {
             'labeled': [sample([[4, 4, 30, 40]], [3]), None, None],
             'weak': [None, sample([], []), sample([], [])],
-            'strong': [None, sample([], [], FLIP), sample([], [], FLIP)],
+            'strong': [None, sample([], [], MOVED), sample([], [], MOVED)],
         },
     }
 

@@ -200,7 +200,8 @@ def _type(annotation: Any) -> str:
     text = re.sub(r'(?:dict|Mapping)\[str, Any\]', 'dict', text)
     text = text.replace('Callable[[dict], dict | None]', 'callable').replace('Mapping[', 'dict[')
     text = re.sub(r'Literal\[(.*?)\]', lambda found: found[1].replace(', ', ' | '), text)
-    return text.replace('Sequence[', 'list[').replace(' | ', ' or ')
+    text = re.sub(r'(?:Sequence|Iterable)\[', 'list[', text)
+    return text.replace(' | ', ' or ')
 
 
 def _line(text: str) -> str:

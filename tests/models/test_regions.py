@@ -158,6 +158,35 @@ def test_two_stage_boxes_and_scores_are_the_heads_own():
     torch.testing.assert_close(own.bboxes.view(8, -1, 4), boxes.clamp(min=0))
 
 
+def test_the_proposals_of_highest_score_are_the_regions():
+    model = detector(TWO_STAGE[0])
+    views = samples()
+    with torch.no_grad():
+        x = features(model)
+        (few,), _ = region_head(model).propose(model, x, views, 8)
+        (everything,), _ = region_head(model).propose(model, x, samples(), 10**6)
+    found = views[0].proposals
+    assert len(everything) == len(found) > 8
+    best = found.scores.topk(8).indices
+    assert torch.equal(few.priors, found.bboxes[best])
+    # Also of proposals that come in no order.
+    given = samples()
+    given[0].proposals = found[torch.randperm(len(found), generator=torch.manual_seed(0))]
+    (again,), _ = region_head(model).propose(model, x, given, 8)
+    assert torch.equal(again.priors, few.priors)
+
+
+@pytest.mark.parametrize('name', DENSE)
+def test_the_cells_of_highest_score_are_the_regions(name):
+    model = detector(name)
+    with torch.no_grad():
+        x = features(model)
+        (few,), ((logits, _),) = region_head(model).propose(model, x, samples(), 8)
+        _, ((everything, _),) = region_head(model).propose(model, x, samples(), 10**6)
+    assert len(everything) > len(few) == 8
+    assert torch.equal(logits.amax(dim=1), everything.amax(dim=1).topk(8).values)
+
+
 @pytest.mark.parametrize('name', TWO_STAGE[:1] + DENSE)
 def test_what_predictions_are_made_of_is_not_computed_again(name):
     model, looks = detector(name), []

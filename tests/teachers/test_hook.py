@@ -222,6 +222,34 @@ def test_starting_from_a_checkpoint_counts_anew(digits_cfg):
     assert_average(watch.teacher[0], watch.student[0], watch.student[0], 0.0)
 
 
+def test_starting_from_a_checkpoint_the_selector_knows_nothing(digits_cfg, monkeypatch):
+    # The scores that another run has seen are those of another teacher.
+    counts, revise = [], EMATeacherHook.revise
+
+    def counted(self, weak, predictions):
+        counts.append(sum(map(len, predictions)))
+        return revise(self, weak, predictions)
+
+    monkeypatch.setattr(EMATeacherHook, 'revise', counted)
+    digits_cfg.default_hooks.teacher.selector = dict(type='MixtureSelector', num_classes=10)
+    digits_cfg.train_cfg.max_iters = 1
+    other = copy.deepcopy(digits_cfg)
+    other.work_dir, other.load_from = other.work_dir + '-other', digits_cfg.work_dir + '/iter_1.pth'
+    for cfg in (digits_cfg, other):
+        runner, _, _ = train(cfg)
+        (hook,) = (hook for hook in runner.hooks if isinstance(hook, EMATeacherHook))
+        assert hook.selector.state_dict()['seen'].sum() == counts[-1] > 0
+    assert len(counts) == 2
+
+
+def test_a_selector_for_other_classes_is_refused(digits_cfg):
+    digits_cfg.default_hooks.teacher.selector = ConfigDict(
+        type='ClassScoreSelector', thresholds=[0.5, 0.5]
+    )
+    with pytest.raises(ValueError, match='2 thresholds, but the model has 10 classes; give one'):
+        Runner.from_cfg(digits_cfg).train()
+
+
 def test_a_loop_of_epochs_would_never_end(digits_cfg):
     digits_cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
     with pytest.raises(ValueError, match='EpochBasedTrainLoop waits for the end of the data, but'):

@@ -1,11 +1,13 @@
 """The verifier of classes: what it sees, what it learns, and what becomes of the teacher's word."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
+from ssod.models import class_verifier
 from ssod.models.class_verifier import (
     JITTER,
     STRIDE,
@@ -140,6 +142,40 @@ def test_boxes_are_moved_and_stretched_by_their_own_sides():
     limits = torch.tensor([100.0, 10.0, 100.0, 10.0]) * JITTER
     assert (moved <= limits).all()
     assert (moved.amax(dim=0) > 0.9 * limits).all()
+
+
+def looked_at(verifier: ClassVerifier, seed: int, given: Iterator[LabeledBoxes]) -> list[Tensor]:
+    """The boxes whose features are learnt."""
+    seen, features = [], verifier._features
+
+    def watched(inputs: Tensor, boxes: list[Tensor]) -> Tensor:
+        seen.extend(boxes)
+        return features(inputs, boxes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verifier, '_features', watched)
+        verifier.fit(given, torch.Generator().manual_seed(seed))
+    return seen
+
+
+def test_it_learns_jittered_boxes(verifier):
+    # Each view's as the generator says, the labels' nowhere.
+    first, again, other = (looked_at(verifier, seed, iter(views(2))) for seed in (0, 0, 1))
+    generator = torch.Generator().manual_seed(0)
+    assert len(first) == 2
+    for boxes, same, differing in zip(first, again, other, strict=True):
+        assert torch.equal(boxes, same)
+        assert (boxes != differing).all()
+        assert (boxes != torch.tensor([LEFT, RIGHT])).all()
+        assert torch.equal(boxes, jittered(torch.tensor([LEFT, RIGHT]), generator))
+
+
+def test_no_more_boxes_are_learnt_than_enough(verifier, monkeypatch):
+    # Two in each view: the second view brings the fourth, and the others are not even loaded.
+    monkeypatch.setattr(class_verifier, 'ENOUGH_BOXES', 3)
+    given = iter(views(10))
+    assert len(looked_at(verifier, 0, given)) == 2
+    assert len(list(given)) == 8
 
 
 def logs(*probabilities: float) -> Tensor:

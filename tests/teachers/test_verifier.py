@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,27 @@ def test_it_learns_the_labelled_images_before_the_first_iteration(cfg, fits):
     known = set((runner.model.verifier.classifier.bias > -19).nonzero()[:, 0].tolist())
     assert seen
     assert seen <= known
+
+
+def test_views_of_one_image_have_its_number(cfg, monkeypatch):
+    """Or those of an image held out would be learnt, and what is told of them known by heart."""
+    given = []
+    monkeypatch.setattr(ClassVerifier, 'fit', lambda self, views, generator: given.extend(views))
+    train(cfg, **{'train_cfg.max_iters': 1})
+    views = Counter(view.image for view in given)
+    assert list(views.values()) == [lesson.VIEWS] * 2
+
+
+def test_the_jitter_of_boxes_depends_on_the_seed(cfg, monkeypatch):
+    drawn = []
+
+    def draw(self, views, generator):
+        drawn.append(torch.rand(4, generator=generator).tolist())
+
+    monkeypatch.setattr(ClassVerifier, 'fit', draw)
+    for seed in (3, 3, 4):
+        train(cfg, **{'train_cfg.max_iters': 1, 'randomness.seed': seed})
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])

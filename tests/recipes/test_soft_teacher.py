@@ -13,6 +13,7 @@ from mmengine.hub import get_config
 from mmengine.structures import InstanceData
 
 from ssod.data.branches import pop_branch, put_branch
+from ssod.data.sampler import DRAW
 from ssod.pseudo_labels.selectors import ScoreWeights, check
 from ssod.teachers import EMATeacherHook
 
@@ -186,6 +187,41 @@ def test_background_counts_as_much_as_the_teacher_says():
 
     assert loss(0.0) == pytest.approx(loss(5.0), rel=1e-4)
     assert loss(0.0) > 0
+
+
+def test_which_regions_are_drawn_depends_on_the_image_alone():
+    model, data = build(), batch()
+    teach(model, data)
+    views = model.data_preprocessor(data, True)
+    inputs, samples = views['inputs'][1:], views['data_samples']['strong']
+    features = model.student.extract_feat(inputs)
+
+    def loss(seed):
+        torch.manual_seed(seed)
+        losses = model.pseudo_loss(features, inputs, [sample.new() for sample in samples])
+        return model.parse_losses(losses)[0].item()
+
+    # Without the images' draws a seed decides, with them it does not.
+    assert loss(0) != loss(1)
+    for number, sample in enumerate(samples):
+        sample.set_metainfo({DRAW: (0, 1, number)})
+    assert loss(0) == loss(1)
+
+
+def test_a_consistency_loss_beside_its_own():
+    plain, model = build(), build(consistency={})
+    losses = {}
+    for each in (plain, model):
+        data = batch()
+        torch.manual_seed(0)
+        teach(each, data)
+        losses[each] = losses_of(each, data)
+    # It has the regions that it asks for, in the strong views, and the others are what they were.
+    added = losses[model].keys() - losses[plain].keys()
+    assert added == {'consistency_loss_cls', 'consistency_loss_bbox'}
+    assert all(losses[model][name] > 0 for name in added)
+    for name, value in losses[plain].items():
+        assert losses[model][name] == value, name
 
 
 @pytest.mark.parametrize('kept', ['no box', 'one box'])

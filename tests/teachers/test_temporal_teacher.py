@@ -119,6 +119,15 @@ def test_all_ranks_remember_what_each_has_seen(digits_cfg, monkeypatch):
     assert '/of/another/rank.png' in images
 
 
+def test_ranks_tell_what_they_have_seen_in_this_iteration_alone(digits_cfg, monkeypatch):
+    told = []
+    monkeypatch.setattr(temporal_teacher, 'all_gather_object', lambda x: told.append({*x}) or [x])
+    Runner.from_cfg(temporal(digits_cfg, 2)).train()
+    # Three of the 18 unlabelled images, and then three others.
+    assert [len(paths) for paths in told] == [3, 3]
+    assert told[0].isdisjoint(told[1])
+
+
 def test_ranks_have_nothing_to_tell_in_the_burn_in(digits_cfg, monkeypatch):
     gathered = []
     monkeypatch.setattr(temporal_teacher, 'all_gather_object', lambda x: gathered.append(x) or [x])

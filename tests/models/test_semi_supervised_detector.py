@@ -137,6 +137,37 @@ def test_the_weight_follows_its_schedule():
     assert values[0] == pytest.approx(2 * values[1], rel=1e-5)
 
 
+def test_the_weight_of_the_consistency_loss_has_its_own_schedule():
+    # α is 1, 4 and 2 while λ stays 0.5; the distance itself is 1.
+    alpha = dict(type='stepwise', values=[1.0, 4.0, 2.0], milestones=[1, 2])
+    model = build(digits_model(pseudo_weight=0.5, consistency=dict(weight=alpha)))
+    data = batch()
+    lesson(model, data)
+    model.consistency.loss = lambda *_: {'loss_cls': torch.tensor(1.0)}
+    found = []
+    for model.step in (0, 1, 2):
+        found.append(losses_of(model, copy.deepcopy(data)))
+    assert [losses['consistency_loss_cls'].item() for losses in found] == [1, 4, 2]
+    # λ's losses know nothing of α.
+    assert len({losses['pseudo_loss_cls'].item() for losses in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ('pseudo', 'alpha', 'kinds'),
+    [
+        (0.0, 1.0, {'sup', 'consistency'}),
+        (1.0, 0.0, {'sup', 'pseudo'}),
+        (0.0, 0.0, {'sup'}),
+        (1.0, 1.0, {'sup', 'pseudo', 'consistency'}),
+    ],
+)
+def test_of_two_weights_the_one_that_is_zero_leaves_its_losses_out(pseudo, alpha, kinds):
+    model = build(digits_model(pseudo_weight=pseudo, consistency=dict(weight=alpha)))
+    data = batch()
+    assert lesson(model, data) > 0
+    assert {name.split('_')[0] for name in losses_of(model, data)} == kinds
+
+
 def test_the_teacher_stays_in_eval_mode():
     # Trap: the loop calls model.train() before every iteration.
     model = build(digits_model())
@@ -166,6 +197,20 @@ def test_both_start_from_the_same_weights():
     model.init_weights()
     for name, tensor in model.student.state_dict().items():
         assert torch.equal(tensor, model.teacher.state_dict()[name]), name
+
+
+def test_the_verifier_begins_with_the_pretrained_weights_too(tmp_path):
+    model, file = digits_model(consistency=dict(), verifier={}), str(tmp_path / 'local.pth')
+    torch.manual_seed(7)
+    state = MODELS.build(model.detector.backbone).state_dict()
+    torch.save(state, file)
+    model.detector.backbone.init_cfg = dict(type='Pretrained', checkpoint=file)
+    detector = MODELS.build(model)
+    assert not torch.equal(detector.verifier.backbone.conv1.weight, state['conv1.weight'])
+    detector.init_weights()
+    for part in (detector.verifier.backbone, detector.student.backbone, detector.teacher.backbone):
+        for name, tensor in part.state_dict().items():
+            assert torch.equal(tensor, state[name]), name
 
 
 def test_predicting_on():

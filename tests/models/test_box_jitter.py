@@ -1,5 +1,7 @@
 """How surely a teacher places its boxes."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -87,6 +89,20 @@ def test_the_more_the_boxes_move_the_less_sure_they_are(teacher):
     BoxJitter(teacher, times=2000, scale=0.06).mark(teacher, features, [view()], predictions)
     # Half of the coordinates move by a share of the width, half by one of the height.
     assert prediction.uncertainties.item() == pytest.approx(0.06, rel=0.05)
+
+
+def test_boxes_are_cut_at_the_borders_of_their_own_image(teacher):
+    # Refined to 10 and 14 px of width: in an image of 10 px it is the same place. In the other the
+    # deviation is 4 / √2, of a mean width of 12; a mean over four.
+    refined = torch.tensor([[[0.0, 0, 10, 20]], [[0.0, 0, 14, 20]]])
+    jitter = BoxJitter(teacher, times=2)
+    jitter.head = SimpleNamespace(evaluate=lambda *_: [(None, refined)] * 2)
+    views = [view(), view()]
+    views[0].set_metainfo({'img_shape': (SIZE, 10)})
+    predictions = [predicted(0.9), predicted(0.9)]
+    jitter.mark(teacher, (), views, predictions)
+    spreads = [prediction.uncertainties.item() for prediction in predictions]
+    assert spreads == pytest.approx([0, 4 / 2**0.5 / 12 / 4])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from ssod.data.branches import pop_branch
 from ssod.models.strided_conv import mend_strided
 from ssod.ops import roi_align
 from ssod.own_data import OwnData
-from ssod.precision import use_amp
 from ssod.runs import load_config
 from ssod.teachers.hook import TeacherHook
 
@@ -52,13 +51,17 @@ class Bench:
     def config(self, path: Path, threshold: float | None = None, launcher: str = 'none') -> Config:
         """A config on these data; with a threshold of pseudo-boxes, if one is given."""
         cfg = load_config(
-            path, str(self.work_dir), self.options, launcher, data=self.data, fit=False
+            path,
+            str(self.work_dir),
+            self.options,
+            launcher,
+            data=self.data,
+            fit=False,
+            amp=self.amp,
         )
         if self.views is not None:
             use_views(cfg, Config.fromfile(self.views))
         cfg.randomness = dict(seed=0)
-        if self.amp:
-            use_amp(cfg)
         if threshold is not None:
             set_threshold(cfg, threshold)
         return cfg

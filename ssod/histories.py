@@ -6,7 +6,7 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 EVERY = 100
 """Iterations between two looks for values that are new."""
@@ -30,8 +30,7 @@ class ShortHistoriesHook(Hook):
     priority = 'LOW'
 
     def __init__(self, length: int = 5000) -> None:
-        if length < 1:
-            raise ValueError(f'ShortHistoriesHook: length is {length}, but must be at least 1')
+        check_ranges('ShortHistoriesHook', ('length', length, length >= 1, 'at least 1'))
         self.length = length
 
     def after_train_iter(

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from ssod.data.load_image import printable
 from ssod.data.sources import ImageSources
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 
 @HOOKS.register_module()
@@ -32,8 +32,8 @@ class BrokenImagesHook(Hook):
     """Before the teacher's hook, which takes the strong views away during the burn-in."""
 
     def __init__(self, max_share: float = 0.05) -> None:
-        if not 0 <= max_share <= 1:
-            raise ValueError(f'BrokenImagesHook: max_share is {max_share}, but must be in [0, 1]')
+        valid = 0 <= max_share <= 1
+        check_ranges('BrokenImagesHook', ('max_share', max_share, valid, 'in [0, 1]'))
         self.max_share = max_share
         self.paths: dict[str, None] = {}
         """The broken images, in the order in which they were met."""

@@ -19,7 +19,7 @@ from ssod.files import write_whole
 from ssod.inference import predict_each
 from ssod.models.semi_supervised_detector import unwrap
 from ssod.seeds import seed_iteration
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 from ssod.teachers.hook import TeacherHook
 from ssod.visualization.curves import BURN_IN, MAP, STARTED_AT, plot_curves
 from ssod.visualization.detections import draw_detections
@@ -68,10 +68,11 @@ class SummaryHook(Hook):
     priority = 'HIGH'
 
     def __init__(self, num_images: int = 8, score_thr: float = 0.3) -> None:
-        if num_images < 1:
-            raise ValueError(f'SummaryHook: num_images is {num_images}, but must be at least 1')
-        if not 0 <= score_thr <= 1:
-            raise ValueError(f'SummaryHook: score_thr is {score_thr}, but must be in [0, 1]')
+        check_ranges(
+            'SummaryHook',
+            ('num_images', num_images, num_images >= 1, 'at least 1'),
+            ('score_thr', score_thr, 0 <= score_thr <= 1, 'in [0, 1]'),
+        )
         self.num_images = num_images
         self.score_thr = score_thr
         self._metrics: Mapping[str, float] | None = None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from ssod.models.pretrained import named_weights
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 MAPS = 2
 """How many of the backbone's maps are looked at, counted from the last."""
@@ -74,8 +74,7 @@ class ClassVerifier(nn.Module):
         scale: float = 1.0,
     ) -> None:
         super().__init__()
-        if not scale > 0:
-            raise ValueError(f'verifier: scale is {scale}, but must be positive')
+        check_ranges('verifier', ('scale', scale, scale > 0, 'positive'))
         self.scale = scale
         self.is_pretrained = named_weights(backbone) is not None
         self.backbone: nn.Module = MODELS.build(dict(backbone))

@@ -7,7 +7,8 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-Losses = dict[str, Any]
+from ssod.losses.named import Losses
+from ssod.strict import check_ranges
 
 
 @MODELS.register_module()
@@ -32,10 +33,8 @@ class TwoHeadBBoxHead(Shared2FCBBoxHead):
 
     def __init__(self, *args: Any, logit_distance: float = 0.01, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if logit_distance < 0:
-            raise ValueError(
-                f'TwoHeadBBoxHead: logit_distance is {logit_distance}, but must be at least 0'
-            )
+        valid = logit_distance >= 0
+        check_ranges('TwoHeadBBoxHead', ('logit_distance', logit_distance, valid, 'at least 0'))
         self.logit_distance = logit_distance
         self.fc_cls = nn.Linear(self.cls_last_dim, 2 * (self.num_classes + 1))
 

@@ -144,10 +144,11 @@ class TopSelector:
     """
 
     def __init__(self, count: int | None = None, share: float = 1.0) -> None:
-        if count is not None and count < 1:
-            raise ValueError(f'TopSelector: count is {count}, but must be at least 1')
-        if not 0 < share <= 1:
-            raise ValueError(f'TopSelector: share is {share}, but must be in (0, 1]')
+        check_ranges(
+            'TopSelector',
+            ('count', count, count is None or count >= 1, 'at least 1'),
+            ('share', share, 0 < share <= 1, 'in (0, 1]'),
+        )
         self.count = count
         self.share = share
 
@@ -212,8 +213,7 @@ class ScoreWeights:
     """
 
     def __init__(self, power: float = 1.0) -> None:
-        if power <= 0:
-            raise ValueError(f'ScoreWeights: power is {power}, but must be above 0')
+        check_ranges('ScoreWeights', ('power', power, power > 0, 'above 0'))
         self.power = power
 
     def check(self, model: Any) -> None:

@@ -188,15 +188,14 @@ class MixPLHook(Hook):
         flip: bool = True,
     ) -> None:
         for name, pair, least in (('mosaic_sides', mosaic_sides, 1), ('patches', patches, 0)):
-            if len(pair) != 2 or not least <= pair[0] <= pair[1]:
-                raise ValueError(
-                    f'MixPLHook: {name} is {pair}, but must be two numbers that do not decrease, '
-                    f'at least {least}'
-                )
-        if not 0 <= patch_side < 1:
-            raise ValueError(f'MixPLHook: patch_side is {patch_side}, but must be in [0, 1)')
-        if not 0 < most_erased <= 1:
-            raise ValueError(f'MixPLHook: most_erased is {most_erased}, but must be in (0, 1]')
+            rises = len(pair) == 2 and least <= pair[0] <= pair[1]
+            wanted = f'two numbers that do not decrease, at least {least}'
+            check_ranges('MixPLHook', (name, pair, rises, wanted))
+        check_ranges(
+            'MixPLHook',
+            ('patch_side', patch_side, 0 <= patch_side < 1, 'in [0, 1)'),
+            ('most_erased', most_erased, 0 < most_erased <= 1, 'in (0, 1]'),
+        )
         self.mosaic_sides = mosaic_sides
         self.patches = patches
         self.patch_side = patch_side

@@ -15,7 +15,7 @@ from mmdet.registry import MODELS, TRANSFORMS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 
 @MODELS.register_module()
@@ -39,8 +39,7 @@ class SoftmaxFocalLoss(nn.Module):
 
     def __init__(self, gamma: float = 1.5, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if gamma < 0:
-            raise ValueError(f'SoftmaxFocalLoss: gamma is {gamma}, but must be at least 0')
+        check_ranges('SoftmaxFocalLoss', ('gamma', gamma, gamma >= 0, 'at least 0'))
         self.gamma = gamma
         self.loss_weight = loss_weight
 
@@ -88,10 +87,11 @@ class GaussianBlur(BaseTransform):
     """
 
     def __init__(self, prob: float = 0.5, sigma: tuple[float, float] = (0.1, 2.0)) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'GaussianBlur: prob is {prob}, but must be in [0, 1]')
-        if not 0 < sigma[0] <= sigma[1]:
-            raise ValueError(f'GaussianBlur: sigma is {sigma}, but must be two numbers, 0 < a <= b')
+        check_ranges(
+            'GaussianBlur',
+            ('prob', prob, 0 <= prob <= 1, 'in [0, 1]'),
+            ('sigma', sigma, 0 < sigma[0] <= sigma[1], 'two numbers, 0 < a <= b'),
+        )
         self.prob = prob
         self.sigma = sigma
 

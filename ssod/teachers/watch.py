@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ssod.models.semi_supervised_detector import unwrap
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 from ssod.teachers import alarms
 from ssod.teachers.advice import advice
 from ssod.teachers.box_counts import PseudoTally, count_labels
@@ -70,8 +70,7 @@ class TeacherWatchHook(Hook):
     priority = 55
 
     def __init__(self, window: int = 200, limits: Mapping[str, Any] | None = None) -> None:
-        if window < 10:
-            raise ValueError(f'TeacherWatchHook: window is {window}, but must be at least 10')
+        check_ranges('TeacherWatchHook', ('window', window, window >= 10, 'at least 10'))
         self.window = window
         self.limits = Limits.from_settings(limits or {})
         self._resumed: dict[str, Any] | None = None

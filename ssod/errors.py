@@ -13,7 +13,7 @@ from typing import Any
 
 from mmengine.registry import Registry, build_from_cfg
 
-from ssod.strict import check_keys
+from ssod.strict import check_keys, settings_of
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -102,16 +102,12 @@ def _line_of_a_config(error: Exception, names: dict[str, Any]) -> str | None:
     key = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if isinstance(error, TypeError) and inspect.isclass(cls) and key:
         inits = [init for c in cls.__mro__ if inspect.isfunction(init := vars(c).get('__init__'))]
-        parameters = [p for init in inits for p in inspect.signature(init).parameters.values()]
-        known = [p.name for p in parameters if p.kind in _NAMED and p.name != 'self']
+        known = [name for init in inits for name in settings_of(init)]
         try:
             check_keys(cls.__name__, [key[1]], known)
         except ValueError as told:
             return str(told)
     return None
-
-
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def _is_ours(files: list[str]) -> bool:

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ssod.strict import check_keys
+from ssod.strict import check_keys, check_ranges, settings_of
 
 Schedule = Callable[[int], float]
 """``step`` (0 is the first one) to a value."""
@@ -64,19 +64,13 @@ def warm_up(decay: 'float | Mapping[str, Any]', gamma: float = 1.0) -> Schedule:
     Raises:
         ValueError: If ``gamma`` is not above 0.
     """
-    if gamma <= 0:
-        raise ValueError(f"schedule 'warm_up': gamma is {gamma}, but must be above 0")
+    check_ranges("schedule 'warm_up'", ('gamma', gamma, gamma > 0, 'above 0'))
     target = build_schedule(decay)
     return lambda step: min(target(step), 1 - gamma / (step + gamma))
 
 
-_KINDS: dict[str, tuple[Callable[..., Schedule], tuple[str, ...]]] = {
-    'constant': (constant, ('value',)),
-    'linear': (linear, ('end', 'steps', 'start')),
-    'sigmoid': (sigmoid, ('end', 'steps', 'start')),
-    'cosine': (cosine, ('end', 'steps', 'start')),
-    'stepwise': (stepwise, ('values', 'milestones')),
-    'warm_up': (warm_up, ('decay', 'gamma')),
+_KINDS: dict[str, Callable[..., Schedule]] = {
+    make.__name__: make for make in (constant, linear, sigmoid, cosine, stepwise, warm_up)
 }
 
 
@@ -102,7 +96,8 @@ def build_schedule(setting: 'float | Mapping[str, Any]') -> Schedule:
     kind = settings.pop('type', None)
     if kind not in _KINDS:
         raise ValueError(f'schedule: unknown type {kind!r}; known: {", ".join(_KINDS)}')
-    make, known = _KINDS[kind]
+    make = _KINDS[kind]
+    known = settings_of(make)
     check_keys(f'schedule {kind!r}', settings, known)
     _check_numbers(kind, settings)
     try:

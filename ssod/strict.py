@@ -3,10 +3,17 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar('T')
+
+
+def settings_of(function: Callable[..., Any]) -> list[str]:
+    """The names by which a function or an ``__init__`` takes what it is given."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind in named and p.name != 'self']
 
 
 def check_keys(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -49,11 +56,7 @@ def strict_settings(cls: type[T]) -> type[T]:
     For classes built from a config, whose plain ``TypeError`` would not say what was meant.
     """
     init = cls.__init__
-    known = [
-        p.name
-        for p in list(inspect.signature(init).parameters.values())[1:]
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    ]
+    known = settings_of(init)
 
     @functools.wraps(init)
     def checked(self: T, *args: Any, **kwargs: Any) -> None:

@@ -1,6 +1,5 @@
 """Checks of the settings in a config that nobody looks at before they do harm."""
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,10 +10,10 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
 from ssod.checks.detectors import check_detector
-from ssod.strict import check_keys
+from ssod.strict import check_keys, settings_of
 
 KNOWN = (
-    *list(inspect.signature(Runner.__init__).parameters)[1:],
+    *settings_of(Runner.__init__),
     'auto_scale_lr',
     'custom_imports',
     'log_level',
@@ -162,21 +161,16 @@ def _known_keys(cfg: Config) -> dict[str, Iterable[str]]:
     clips = {'value': clip_grad_value_}
     clip = clips.get(_value(cfg, 'optim_wrapper.clip_grad.type'), clip_grad_norm_)
     # What the hook does not know it hands to the runner as it saves.
-    saving = (*_names(CheckpointHook.__init__), *_names(Runner.save_checkpoint))
+    saving = (*settings_of(CheckpointHook.__init__), *settings_of(Runner.save_checkpoint))
     # Beside PyTorch's.
     mmengine = ('dataset', 'num_batch_per_epoch', 'disable_subprocess_warning')
     return {
-        'randomness': _names(Runner.set_randomness),
+        'randomness': settings_of(Runner.set_randomness),
         'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
-        'optim_wrapper.clip_grad': ('type', *_names(clip)),
+        'optim_wrapper.clip_grad': ('type', *settings_of(clip)),
         'default_hooks.checkpoint': ('type', 'priority', *saving),
-        **{loader: (*_names(DataLoader.__init__), *mmengine) for loader in LOADERS},
+        **{loader: (*settings_of(DataLoader.__init__), *mmengine) for loader in LOADERS},
     }
-
-
-def _names(function: Any) -> list[str]:
-    parameters = inspect.signature(function).parameters
-    return [name for name in parameters if name not in ('self', 'kwargs')]
 
 
 def _value(cfg: Config, where: str) -> Any:

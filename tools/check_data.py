@@ -18,8 +18,6 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from rich.console import Console
-from rich.progress import track
 
 from ssod import runs
 from ssod.arguments import add_cfg_options, add_own_data, count, own_data
@@ -32,6 +30,7 @@ from ssod.checks.settings import check_settings_of
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.errors import errors_in_one_line
 from ssod.own_data import as_given, errors_as_given
+from ssod.progress import progress_bar
 from ssod.pseudo_labels.quality import check_truth
 
 PARTS = ('train', 'val', 'test')
@@ -58,13 +57,9 @@ def parse_args() -> argparse.Namespace:
 def look_at_images(reports: Sequence[Report], workers: int) -> dict[ImageEntry, Look]:
     """Open each image of all data sets once, with a progress bar on stderr."""
     images = list(dict.fromkeys(image for report in reports for image in report.images))
-    looks = track(
-        look_at_all(images, workers),
-        description='opening images',
-        total=len(images),
-        console=Console(stderr=True),
-    )
-    return {look.image: look for look in looks}
+    with progress_bar() as bar:
+        looks = bar.track(look_at_all(images, workers), len(images), description='opening images')
+        return {look.image: look for look in looks}
 
 
 def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[Finding]:

@@ -17,13 +17,13 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from rich.console import Console
-from rich.progress import track
 
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.data_sets import data_sets_of
 from ssod.files import write_whole
 from ssod.plain_detector import scored_loader
+from ssod.progress import progress_bar
 from ssod.projection import clip_boxes, project_boxes, view_to_view
 from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
 from ssod.pseudo_labels.names import name_of
@@ -147,14 +147,15 @@ def _label(
     settings = _loader(cfg)
     loader = images.loader(done, settings.batch_size, settings.num_workers)
     batch: Batch
-    for batch in track(loader, 'labelling images', console=Console(stderr=True)):
-        broken += batch.broken
-        found = model.test_step(batch.data) if batch.names else []
-        for name, sample in zip(batch.names, found, strict=True):
-            if is_text(name):
-                yield entry_of(sample, name, min_score)
-            else:
-                broken.append(f'{name!a}: its name is no UTF-8; rename it')
+    with progress_bar() as bar:
+        for batch in bar.track(loader, description='labelling images'):
+            broken += batch.broken
+            found = model.test_step(batch.data) if batch.names else []
+            for name, sample in zip(batch.names, found, strict=True):
+                if is_text(name):
+                    yield entry_of(sample, name, min_score)
+                else:
+                    broken.append(f'{name!a}: its name is no UTF-8; rename it')
 
 
 def _tell_broken(broken: Sequence[str], total: int) -> None:

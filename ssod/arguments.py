@@ -1,13 +1,17 @@
 """Options of the command line that several tools have."""
 
 import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
 from ssod.data.convert import is_coco
-from ssod.own_data import OwnData
+from ssod.own_data import OwnData, errors_as_given
+from ssod.runs import load_config
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, told: str = 'config overrides') -> None:
@@ -132,3 +136,27 @@ def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnDa
                 f'it out'
             )
     return OwnData(**given)
+
+
+@contextmanager
+def config_to_look_at(args: argparse.Namespace) -> Iterator[tuple[Config, str]]:
+    """The config of a tool that trains nothing, with the data that its options name.
+
+    What is made of these, such as a part for validation, must not replace that of a run. It lies
+    in a folder that is removed in the end, and errors name what the user gave.
+
+    Args:
+        args: ``config``, ``cfg_options``, ``no_fit``, and ``data`` as :func:`own_data` gives it.
+
+    Yields:
+        The config, and the folder.
+    """
+    with tempfile.TemporaryDirectory() as made, errors_as_given(args.data, made):
+        cfg = load_config(
+            args.config,
+            options=args.cfg_options,
+            data=args.data,
+            fit=not args.no_fit,
+            data_dir=made,
+        )
+        yield cfg, made

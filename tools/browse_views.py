@@ -11,13 +11,10 @@ Examples:
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
-from ssod import runs
-from ssod.arguments import add_cfg_options, add_own_data, own_data
+from ssod.arguments import add_cfg_options, add_own_data, config_to_look_at, own_data
 from ssod.errors import errors_in_one_line
-from ssod.own_data import errors_as_given
 from ssod.visualization.report import write_views
 
 
@@ -39,19 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    # What is made of own data, such as a part for validation, must not replace that of a run.
-    with (
-        errors_in_one_line(),
-        tempfile.TemporaryDirectory() as made,
-        errors_as_given(args.data, made),
-    ):
-        cfg = runs.load_config(
-            args.config,
-            options=args.cfg_options,
-            data=args.data,
-            fit=not args.no_fit,
-            data_dir=made,
-        )
+    with errors_in_one_line(), config_to_look_at(args) as (cfg, _):
         out = Path(args.out or Path(cfg.work_dir, 'views.html'))
         print(write_views(cfg, out, args.number))
 

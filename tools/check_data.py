@@ -13,14 +13,12 @@ Examples:
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ssod import runs
-from ssod.arguments import add_cfg_options, add_own_data, count, own_data
+from ssod.arguments import add_cfg_options, add_own_data, config_to_look_at, count, own_data
 from ssod.checks.before_run import report_on_all
 from ssod.checks.findings import Finding
 from ssod.checks.images import Look, check_looks, look_at_all
@@ -29,7 +27,7 @@ from ssod.checks.reports import ImageEntry, Report
 from ssod.checks.settings import check_settings_of
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.errors import errors_in_one_line
-from ssod.own_data import as_given, errors_as_given
+from ssod.own_data import as_given
 from ssod.progress import progress_bar
 from ssod.pseudo_labels.quality import check_truth
 
@@ -79,19 +77,7 @@ def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[F
 
 def main() -> None:
     args = parse_args()
-    # What is made of own data, such as a part for validation, must not replace that of a run.
-    with (
-        errors_in_one_line(),
-        tempfile.TemporaryDirectory() as made,
-        errors_as_given(args.data, made),
-    ):
-        cfg = runs.load_config(
-            args.config,
-            options=args.cfg_options,
-            data=args.data,
-            fit=not args.no_fit,
-            data_dir=made,
-        )
+    with errors_in_one_line(), config_to_look_at(args) as (cfg, made):
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         check_settings_of(cfg)
         findings, reports = report_on_all(cfg, PARTS)

@@ -1,12 +1,101 @@
-"""Tables of recipes against supervised training alone."""
+"""Recipes against supervised training alone: their trainings, and tables of their scores."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any
+
+from ssod.checkpoints import latest_checkpoint
+from ssod.files import write_whole
+
+SUFFIX = '_digits10pct.py'
+"""What follows a recipe's name in that of its config."""
 
 Scores = dict[str, Any]
 """One run: ``recipe``, ``seed``, and in mAP points ``start``, ``supervised``, ``student``,
 ``teacher`` and ``gain``; ``None`` where no teacher began."""
+
+
+class Comparison:
+    """Trainings of recipes in directories below one, each done once.
+
+    Args:
+        root: The directory.
+        options: What else tools/train.py is told.
+    """
+
+    def __init__(self, root: Path, options: list[str]) -> None:
+        self.root = root
+        self.options = options
+
+    def row(self, recipe: str, seed: int) -> Scores:
+        """One recipe's scores and those of its baseline; mAP in points."""
+        baseline = f'supervised_{recipe.rsplit("_", 1)[1]}'
+        supervised = self._train(baseline, seed)['student_mAP']
+        if recipe.startswith('stac_'):
+            self._label(baseline, recipe, seed)
+        scores = self._train(recipe, seed)
+        teacher = scores['teacher_mAP']
+        return {
+            'recipe': recipe,
+            'seed': seed,
+            'start': scores['start_mAP'],
+            'supervised': supervised,
+            'student': scores['student_mAP'],
+            'teacher': teacher,
+            'gain': None if None in (teacher, supervised) else round(teacher - supervised, 1),
+        }
+
+    def _train(self, recipe: str, seed: int) -> Scores:
+        """Run tools/train.py, or what an interruption left of it to run, for its summary."""
+        place = self.root / f'{recipe}_{seed}'
+        summary = place / 'summary.json'
+        if not summary.exists():
+            options = [f'randomness.seed={seed}', *self.options]
+            _run('train.py', recipe, '--work-dir', place, '--resume', options=options)
+        scores: Scores = json.loads(summary.read_text())
+        return scores
+
+    def _label(self, baseline: str, recipe: str, seed: int) -> None:
+        """Let the supervised detector label the images, once."""
+        labels = self.root / f'{recipe}_{seed}' / 'pseudo_labels.json'
+        if not labels.exists():
+            last = str(latest_checkpoint(self.root / f'{baseline}_{seed}'))
+            _run('pseudo_label.py', recipe, last, '--out', labels, options=self.options)
+
+
+def _run(tool: str, recipe: str, *arguments: str | Path, options: list[str]) -> None:
+    """Run a tool with a recipe's config; if it fails, the comparison ends as it did."""
+    command = [sys.executable, f'tools/{tool}', f'configs/{recipe}{SUFFIX}', *map(str, arguments)]
+    if options:
+        command += ['--cfg-options', *options]
+    code = subprocess.run(command).returncode
+    if code != 0:
+        sys.exit(code)
+
+
+def options_of(root: Path, given: list[str]) -> list[str]:
+    """With which options a folder's runs were trained; what is given if it has none yet.
+
+    Args:
+        root: The folder; the options are noted there.
+        given: Those of this call.
+    """
+    note = root / 'options.json'
+    if any(next(root.glob(made), None) for made in ('*/*.pth', '*/summary.json')):
+        noted: list[str] = json.loads(note.read_text()) if note.exists() else []
+        return noted
+    root.mkdir(parents=True, exist_ok=True)
+    write_whole(note, json.dumps(given).encode())
+    return given
+
+
+def table(rows: Sequence[Scores]) -> str:
+    """A Markdown table: of one recipe by its seeds, of several by their means."""
+    return by_seed(rows) if len({row['recipe'] for row in rows}) == 1 else by_recipe(rows)
 
 
 def by_seed(rows: Sequence[Scores]) -> str:

@@ -1,6 +1,5 @@
 """Where pretrained weights come from: files, downloads and whole detectors' checkpoints."""
 
-import copy
 import difflib
 import hashlib
 import http.client
@@ -75,29 +74,24 @@ def fetch_weights(reference: str) -> Path:
     return path
 
 
-def localize_checkpoints(model: Any) -> Any:
+def localize_checkpoints(model: nn.Module) -> None:
     """Fetch all pretrained weights that a model asks for, so that what is missing is known at once.
 
     Every ``init_cfg=dict(type='Pretrained', checkpoint=...)`` counts, at any depth. References of
     kinds that mmengine alone can open (such as ``mmcls://``) stay as they are.
 
     Args:
-        model: A model's config, or a model that was built but not initialized.
-
-    Returns:
-        Of a config, a copy that names the local files; a built model itself, which now names them.
+        model: Built but not initialized; it then names the local files.
 
     Raises:
         OSError: If weights do not exist or cannot be downloaded (:func:`fetch_weights`).
         ValueError: If a name of weights is unknown.
     """
-    if isinstance(model, nn.Module):
-        for module in model.modules():
-            _localize(getattr(module, 'init_cfg', None))
-        return model
-    cfg = copy.deepcopy(model)
-    _localize(cfg)
-    return cfg
+    for part in dicts_in([getattr(module, 'init_cfg', None) for module in model.modules()]):
+        reference = part.get('checkpoint')
+        pretrained = part.get('type') in ('Pretrained', PretrainedInit)
+        if pretrained and isinstance(reference, str) and _resolve(reference) is not None:
+            part['checkpoint'] = str(fetch_weights(reference))
 
 
 _BRANCHES = ('student.', 'teacher.')
@@ -269,20 +263,6 @@ def _download(url: str, path: Path) -> str | None:
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         return ' '.join(str(error).split())
     return None
-
-
-def _localize(node: Any) -> None:
-    """Replace references to weights by local paths, in place."""
-    if isinstance(node, dict):
-        reference = node.get('checkpoint')
-        pretrained = node.get('type') in ('Pretrained', PretrainedInit)
-        if pretrained and isinstance(reference, str) and _resolve(reference) is not None:
-            node['checkpoint'] = str(fetch_weights(reference))
-        for value in node.values():
-            _localize(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            _localize(value)
 
 
 def _classes_of(meta: Mapping[str, Any] | None) -> tuple[str, ...] | None:

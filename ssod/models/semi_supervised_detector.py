@@ -155,7 +155,8 @@ class SemiSupervisedDetector(BaseDetector):
         """
         pretrained = [self.student, *([self.verifier.backbone] if self.verifier else [])]
         for model in pretrained:
-            localize_checkpoints(model).init_weights()
+            localize_checkpoints(model)
+            model.init_weights()
         self.teacher.load_state_dict(self.student.state_dict())
         self._is_init = True
 

@@ -1,12 +1,10 @@
-"""Fetching weights, and putting their files into configs and models."""
+"""Fetching weights, and putting their files into models."""
 
-import copy
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 from torch import nn
@@ -157,41 +155,26 @@ def test_other_ranks_wait_for_the_first(
     assert downloads.calls == [('https://a.org/w.pth', None)]
 
 
-def test_localizes_every_checkpoint_of_a_config(tmp_path: Path, downloads: Downloads) -> None:
+def test_localizes_every_checkpoint(tmp_path: Path, downloads: Downloads) -> None:
     file = tmp_path / 'w.pth'
     file.touch()
     here = {'type': 'Pretrained', 'checkpoint': str(file)}
     there = {'type': 'Pretrained', 'checkpoint': 'torchvision://resnet50', 'prefix': 'x'}
-    cfg = ConfigDict(
-        backbone={'type': 'ResNet', 'init_cfg': there},
-        neck=[{'init_cfg': [{'type': 'Kaiming', 'checkpoint': 'no weights'}, here, there]}],
-        head=({'init_cfg': {**there, 'type': PretrainedInit}},),
-        # No weights of mmengine's initializer, or of a kind that it alone can open.
-        other={'type': 'Other', 'checkpoint': 'nowhere'},
-        classifier={'init_cfg': {'type': 'Pretrained', 'checkpoint': 'mmcls://resnet50'}},
-    )
-    before = copy.deepcopy(cfg)
-    found = localize_checkpoints(cfg)
-    assert cfg == before
+    # No weights of mmengine's initializer, or of a kind that it alone can open.
+    kaiming = {'type': 'Kaiming', 'checkpoint': 'no weights'}
+    other = {'type': 'Pretrained', 'checkpoint': 'mmcls://resnet50'}
+    model = BaseModule(there)
+    model.inner = BaseModule([kaiming, here, there])
+    model.inner.head = BaseModule({**there, 'type': PretrainedInit})
+    model.layer, model.other = nn.Linear(1, 1), BaseModule(other)
+    localize_checkpoints(model)
     cached = str(tmp_path / 'hub' / 'checkpoints' / 'resnet50-0676ba61.pth')
-    assert found.backbone.init_cfg == {**there, 'checkpoint': cached}
-    assert found.neck[0].init_cfg[:2] == cfg.neck[0].init_cfg[:2]
-    assert found.neck[0].init_cfg[2].checkpoint == cached
-    assert found['head'][0]['init_cfg']['checkpoint'] == cached
-    assert found.other == cfg.other
-    assert found.classifier == cfg.classifier
-    assert localize_checkpoints({}) == {}
-
-
-def test_localizes_every_checkpoint_of_a_built_model(tmp_path: Path, downloads: Downloads) -> None:
-    model = BaseModule()
-    model.inner = BaseModule({'type': 'Pretrained', 'checkpoint': 'https://a.org/w.pth'})
-    model.layer = nn.Linear(1, 1)
-    assert localize_checkpoints(model) is model
-    cached = tmp_path / 'hub' / 'checkpoints' / 'w.a774c708.pth'
-    assert model.inner.init_cfg['checkpoint'] == str(cached)
+    assert model.init_cfg == {**there, 'checkpoint': cached}
+    assert model.inner.init_cfg == [kaiming, here, {**there, 'checkpoint': cached}]
+    assert model.inner.head.init_cfg['checkpoint'] == cached
+    assert model.other.init_cfg == other
 
 
 def test_a_missing_checkpoint_is_named(downloads: Downloads) -> None:
     with pytest.raises(FileNotFoundError, match=r'nowhere/w\.pth'):
-        localize_checkpoints({'init_cfg': {'type': 'Pretrained', 'checkpoint': 'nowhere/w.pth'}})
+        localize_checkpoints(BaseModule({'type': 'Pretrained', 'checkpoint': 'nowhere/w.pth'}))

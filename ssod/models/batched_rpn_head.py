@@ -13,6 +13,7 @@ from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssod.models.features import flat
 from ssod.ops.grouped_nms import grouped_nms, plain_nms
 from ssod.projection import clip_boxes_of_images
 
@@ -154,8 +155,8 @@ class BatchedRPNHead(RPNHead):
             batch_gt_instances_ignore,
         )
         found = self.bbox_coder.encode_size
-        scores = _of_anchors(cls_scores, self.cls_out_channels).flatten(0, 1)
-        deltas = _of_anchors(bbox_preds, found).flatten(0, 1)
+        scores = flat(cls_scores, self.cls_out_channels).flatten(0, 1)
+        deltas = flat(bbox_preds, found).flatten(0, 1)
         if self.reg_decoded_bbox:
             deltas = self.bbox_coder.decode(anchors.repeat(len(batch_img_metas), 1), deltas)
         cls = self.loss_cls(scores, labels, label_weights, avg_factor=number)
@@ -286,11 +287,6 @@ class BatchedRPNHead(RPNHead):
         boxes[objects] = true
         box_weights[objects] = factor[:, None]
         return labels, label_weights, boxes, box_weights
-
-
-def _of_anchors(maps: Sequence[Tensor], channels: int) -> Tensor:
-    """Maps (B, A ``channels``, H, W) of each level as one (B, N, ``channels``)."""
-    return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in maps], dim=1)
 
 
 def _weights(boxes: InstanceData, drawn: SamplingResult) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmdet.models import BaseDetector
 from torch import Tensor, nn
 
@@ -55,6 +56,11 @@ def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
         if own is not None:
             # As mmengine's activation checkpointing puts there.
             head.forward = own
+
+
+def flat(maps: Features, channels: int) -> Tensor:
+    """Maps (B, A · ``channels``, H, W) of each level as one (B, N, ``channels``)."""
+    return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in maps], dim=1)
 
 
 def images(features: Features, start: int, stop: int) -> Features:

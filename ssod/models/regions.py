@@ -28,7 +28,7 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ssod.models.features import Features, one_pass
+from ssod.models.features import Features, flat, one_pass
 from ssod.models.proposals import give_proposals, keeping_opinions
 from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.projection import project_boxes, share_inside
@@ -232,7 +232,7 @@ class DenseRegions(RegionHead):
         head = detector.bbox_head
         maps, boxes = head(features)[:2]
         grid = _Grid(head, maps)
-        scores = grid.flatten(maps, head.cls_out_channels)
+        scores = flat(maps, head.cls_out_channels)
         classes = scores[..., :-1] if self.softmax else scores
         inside = torch.stack([grid.inside(sample.img_shape) for sample in samples])
         best = classes.amax(dim=2).masked_fill(~inside, -torch.inf)
@@ -265,8 +265,8 @@ class DenseRegions(RegionHead):
         regions: list[InstanceData],
     ) -> Opinions:
         """What a head's maps of logits and boxes, one of each level, say of regions."""
-        flat_logits = grid.flatten(logits, head.cls_out_channels)
-        flat_boxes = grid.flatten(boxes, boxes[0].shape[1] // grid.anchors)
+        flat_logits = flat(logits, head.cls_out_channels)
+        flat_boxes = flat(boxes, boxes[0].shape[1] // grid.anchors)
         opinions = []
         for i, region in enumerate(regions):
             index = grid.index(region, self.SIDE)
@@ -312,10 +312,6 @@ class _Grid:
     def inside(self, img_shape: tuple[int, int]) -> Tensor:
         """Which predictions (N,) have their prior's centre in an image of some height and width."""
         return _inside(self._centres(slice(None)), img_shape)
-
-    def flatten(self, maps: list[Tensor], channels: int) -> Tensor:
-        """Maps (B, A·``channels``, H, W) of each level as one (B, cells, ``channels``)."""
-        return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in maps], dim=1)
 
     def regions(self, index: Tensor, side: int) -> InstanceData:
         """Squares of ``side`` strides around the priors of some predictions."""

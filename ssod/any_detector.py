@@ -198,7 +198,7 @@ def _use_optimizer(cfg: Config, theirs: Config, at_once: int) -> str:
     factor = rate_factor(images, at_once, wrapper.optimizer.type)
     meant = wrapper.optimizer.lr
     wrapper.optimizer.lr = meant * factor
-    wrapper.type = cfg.optim_wrapper.type
+    wrapper.type = cfg.optim_wrapper.get('type', 'OptimWrapper')
     # Of mixed precision, which --amp is for.
     for setting in ('loss_scale', 'dtype'):
         wrapper.pop(setting, None)

@@ -74,7 +74,7 @@ def require_parts(cfg: Config, name: str, parts: Sequence[str]) -> None:
         ValueError: Names the first that is missing.
     """
     for part in parts:
-        if part not in cfg:
+        if cfg.get(part) is None:
             raise ValueError(f'{name}: has no {part}; name the whole config of a training')
 
 

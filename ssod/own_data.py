@@ -86,8 +86,9 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
         ValueError: If they are in no known format or wrong, have no categories, or are a part that
             an earlier call made; or the folder of images is missing, or the unlabelled ones are.
     """
-    loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-    require_parts(cfg, str(cfg.filename), ('model', 'default_hooks', *loaders))
+    scoring = [f'{part}_{of}' for part in ('val', 'test') for of in ('dataloader', 'evaluator')]
+    parts = ('model', 'default_hooks', 'train_dataloader', *scoring)
+    require_parts(cfg, str(cfg.filename), parts)
     out_dir = Path(cfg.work_dir) if out_dir is None else out_dir
     data = in_coco(data, out_dir)
     labeled, val = data.labeled, data.val

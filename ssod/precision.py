@@ -46,7 +46,7 @@ def use_amp(cfg: Config) -> None:
     A config that has a precision of its own (mmengine's ``AmpOptimWrapper``) keeps it. GPUs before
     Ampere compute bfloat16 as float32, which a warning says.
     """
-    if cfg.optim_wrapper.type == 'AmpOptimWrapper':
+    if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
         return
     cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
     if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):

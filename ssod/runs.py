@@ -182,6 +182,8 @@ def log_to(cfg: Config, backends: Sequence[str]) -> None:
     Raises:
         ValueError: If one is unknown, or its package is not installed.
     """
+    if backends and cfg.get('visualizer') is None:
+        cfg.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
     for name in backends:
         if name not in BACKENDS:
             raise ValueError(f'no logging to {name!r}; known: {", ".join(BACKENDS)}')

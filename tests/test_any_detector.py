@@ -370,6 +370,12 @@ def test_settings_of_mixed_precision_stay_behind(coco_cfg):
     check_settings_of(coco_cfg)
 
 
+def test_an_optimizer_wrapper_without_a_type(coco_cfg):
+    del coco_cfg.optim_wrapper['type']
+    use_detector(coco_cfg, 'mmdet::yolo/yolov3_d53_8xb8-amp-ms-608-273e_coco.py')
+    assert coco_cfg.optim_wrapper.type == 'OptimWrapper'
+
+
 def test_the_work_directory_names_the_detector_and_options_win():
     cfg = runs.load_config(
         CONFIG,

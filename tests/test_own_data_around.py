@@ -54,6 +54,12 @@ def test_several_evaluators(cfg, data):
     assert [one.ann_file for one in cfg.val_evaluator] == [str(data.labeled)] * 2
 
 
+def test_no_evaluator(cfg, data):
+    cfg.test_evaluator = None
+    with pytest.raises(ValueError, match='digits10pct.py: has no test_evaluator; name the whole'):
+        use_data(cfg, data)
+
+
 def test_a_plain_detectors_config(cfg, data):
     cfg.train_dataloader.dataset = dict(type='CocoDataset', ann_file='a.json')
     told = 'digits10pct.py: train_dataloader.dataset has no datasets, labelled and .* --detector'

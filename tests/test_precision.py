@@ -58,6 +58,10 @@ def test_amp():
     assert cfg.optim_wrapper.type == 'Bfloat16OptimWrapper'
     # All else stays.
     assert cfg.optim_wrapper.clip_grad.max_norm == 10
+    # A wrapper without a type is mmengine's own.
+    del cfg.optim_wrapper['type']
+    use_amp(cfg)
+    assert cfg.optim_wrapper.type == 'Bfloat16OptimWrapper'
 
 
 def test_amp_leaves_a_precision_of_its_own():

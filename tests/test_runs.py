@@ -179,6 +179,13 @@ def test_other_places_to_log_to(monkeypatch):
     other = runs.load_config(CONFIG)
     runs.log_to(other, ['mlflow'])
     assert other.visualizer.vis_backends[-1].tracking_uri == 'http://server'
+    # Without a visualizer of its own, a run keeps the files that mmengine would write.
+    other.pop('visualizer')
+    runs.log_to(other, ['tensorboard'])
+    assert [place.type for place in other.visualizer.vis_backends] == [
+        'LocalVisBackend',
+        'TensorboardVisBackend',
+    ]
 
 
 def test_a_place_to_log_to_that_is_not_there(monkeypatch):

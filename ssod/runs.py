@@ -21,6 +21,7 @@ from torch.distributed import destroy_process_group, init_process_group, is_init
 from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
+from ssod.checks.detectors import may_leave_parts_out
 from ssod.checks.settings import LOADERS, check_dicts_of, check_options, check_settings_of
 from ssod.config_parts import read_config, transforms_in, use_own_folder
 from ssod.data.data_sets import Part
@@ -101,6 +102,8 @@ def load_config(
     if amp:
         use_amp(cfg)
     cfg.work_dir, cfg.launcher = place, launcher
+    if launcher != 'none' and may_leave_parts_out(cfg.get('model')):
+        cfg.setdefault('find_unused_parameters', True)
     if launcher != 'none' and not torch.cuda.is_available():
         _use_cpu_ranks(cfg)
     return cfg

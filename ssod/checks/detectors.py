@@ -17,6 +17,8 @@ UNFIT = {
     'LAD': 'has a teacher of its own',
 }
 """Detectors and heads that cannot be teachers, and why."""
+IDLE_WITHOUT_BOXES = {'FoveaHead', 'YOLOFHead', 'GridRoIHead'}
+"""Heads of which parts have no loss at all in a batch without boxes."""
 OF_MASKS = {'mask_head', 'panoptic_head', 'loss_mask'}
 """Settings of detectors that learn masks."""
 
@@ -45,3 +47,12 @@ def check_detector(detector: Any, name: str) -> None:
     for part in parts:
         if part.get('type') in UNFIT:
             raise ValueError(f'{name}: {part.type} {UNFIT[part.type]}; take another detector')
+
+
+def may_leave_parts_out(model: Any) -> bool:
+    """Whether some batches teach only a part of a model, so that ranks would wait for the rest.
+
+    Args:
+        model: Its config.
+    """
+    return any(part.get('type') in IDLE_WITHOUT_BOXES for part in dicts_in(model))

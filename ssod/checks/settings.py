@@ -17,6 +17,9 @@ KNOWN = (
     'auto_scale_lr',
     'custom_imports',
     'log_level',
+    # What the runner looks up as it builds the model.
+    *('activation_checkpointing', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters'),
+    *('model_wrapper_cfg', 'sync_bn'),
 )
 """What is read of a config; everything else in it is the config's own affair."""
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')

@@ -164,6 +164,8 @@ def test_options_that_nobody_reads(option, told):
     cfg = Config.fromfile('configs/mt_fasterrcnn_digits10pct.py')
     cfg.scenes = dict(train_images=3)
     check_options(cfg, ['train_cfg.max_iters', 'custom_hooks', 'load_from'])
+    # The runner's own, which its signature does not name.
+    check_options(cfg, ['find_unused_parameters', 'sync_bn', 'model_wrapper_cfg.type', 'compile'])
     with pytest.raises(ValueError) as refused:
         check_options(cfg, ['train_cfg.max_iters', option])
     assert f'digits10pct.py: nobody reads the option {option!r}; {told}' in str(refused.value)

@@ -373,7 +373,7 @@ def project_regions(
         img_shape: Height and width of the wanted view.
     """
     boxes = project_boxes(torch.cat([regions.priors, regions.bboxes]), matrix)
-    priors, bboxes = torch.split(boxes, len(regions))
+    priors, bboxes = torch.split(boxes, [len(regions)] * 2)
     visible = share_inside(priors, img_shape) >= LEAST_VISIBLE * regions.visible
     rows = visible.nonzero()[:, 0]
     moved = regions[rows]

@@ -341,8 +341,11 @@ def test_no_regions_at_all():
     outside = torch.tensor([[1.0, 0, 10 * SIZE], [0, 1, 0], [0, 0, 1]])
     gone = [project_regions(r, outside, (SIZE, SIZE)) for r in regions]
     assert len(gone[0]) == 0
-    losses = consistency.loss(model, x, asked(samples(), gone))
-    assert {k: v.item() for k, v in losses.items()} == {'loss_cls': 0, 'loss_bbox': 0}
+    # Nor is there anything to carry where nothing was proposed.
+    none = [project_regions(r[:0], torch.eye(3), (SIZE, SIZE)) for r in regions]
+    for left in (gone, none):
+        losses = consistency.loss(model, x, asked(samples(), left))
+        assert {k: v.item() for k, v in losses.items()} == {'loss_cls': 0, 'loss_bbox': 0}
     sum(losses.values()).backward()
 
 

@@ -175,8 +175,9 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         weights = torch.where(labels == head.num_classes, background.to(weights.dtype), weights)
         scores = scores[: len(rois)]
         losses: Losses = head.loss(scores, None, rois, labels, weights, None, None)
-        # mmdet's head divides by the number of regions; divided by their weight it is their mean.
-        losses['loss_cls'] = losses['loss_cls'] * (len(weights) / weights.sum().clamp(min=1))
+        if len(rois):  # Of no region at all mmdet's head has no such loss.
+            # It divides by the number of regions; divided by their weight it is their mean.
+            losses['loss_cls'] = losses['loss_cls'] * (len(weights) / weights.sum().clamp(min=1))
 
         per_image = zip(*head.get_targets(of_boxes, cfg, concat=False), of_boxes, strict=True)
         on_objects = [[t[: len(r.pos_priors)] for t in targets] for *targets, r in per_image]

@@ -1,1 +1,1 @@
-"""What is wrong with a config and its data, said before anyone trains."""
+"""Find what is wrong with a config and its data before training starts."""

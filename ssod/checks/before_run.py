@@ -1,4 +1,4 @@
-"""All that can be known of a config's data before it runs, without opening an image."""
+"""Everything that can be checked in a config's data before a run, without opening an image."""
 
 import logging
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from ssod.checks.reports import Report, report_on
 from ssod.data.data_sets import DataSet, Part, data_sets_of
 
 SHOWN = 2
-"""Errors that are told; ``tools/check_data.py`` tells all."""
+"""Errors that the message shows; ``tools/check_data.py`` shows all."""
 
 SCORED: tuple[Literal['val', 'test'], ...] = ('val', 'test')
-"""Roles of data that detections are scored on."""
+"""Roles of the data that detections are scored on."""
 
 
 def check_data_of(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> None:
     """Refuse a config whose data would crash its run or teach it something wrong.
 
-    Annotation files are read, images are not opened; what is worth knowing goes to the log. In a
-    distributed run rank 0 looks, and all ranks fail alike.
+    Annotation files are read, images are not opened; warnings go to the log. In a distributed run
+    rank 0 checks, and all ranks fail alike.
 
     Args:
         cfg: The config.
@@ -35,7 +35,7 @@ def check_data_of(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> None
 
     Raises:
         FileNotFoundError: If an annotation file or a folder of unlabelled images does not exist.
-        ValueError: If anything else is wrong: the first errors, in one line.
+        ValueError: If anything else is wrong; shows the first errors, in one line.
     """
     problem = [_problem(cfg, parts) if is_main_process() else None]
     broadcast_object_list(problem)
@@ -44,14 +44,14 @@ def check_data_of(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> None
 
 
 def report_on_all(cfg: Config, parts: Sequence[Part]) -> tuple[list[Finding], list[Report]]:
-    """Check everything but the content of images, and which images data sets share.
+    """Check everything except the content of images and the images that data sets share.
 
     Args:
         cfg: The config.
         parts: Which loaders will be used.
 
     Returns:
-        What is wrong, and the report of each data set. What two loaders use is looked at once.
+        The findings, and the report of each data set. What two loaders share is checked once.
     """
     data_sets = data_sets_of(cfg, parts)
     reports = _report_once(data_sets)
@@ -67,7 +67,7 @@ def report_on_all(cfg: Config, parts: Sequence[Part]) -> tuple[list[Finding], li
 
 
 def _problem(cfg: Config, parts: Sequence[Part]) -> Exception | None:
-    """Log warnings, and sum up errors."""
+    """Log the warnings, and sum up the errors."""
     missing = [f for data_set in data_sets_of(cfg, parts) for f in check_exists(data_set)]
     if missing:
         return FileNotFoundError(str(missing[0]))
@@ -82,12 +82,12 @@ def _problem(cfg: Config, parts: Sequence[Part]) -> Exception | None:
     rest = f' | {len(errors) - SHOWN} more errors' if len(errors) > SHOWN else ''
     told = ' | '.join(errors[:SHOWN]) + rest
     return ValueError(
-        f'{told} | see all: tools/check_data.py with {cfg.filename} and the same options'
+        f'{told} | to see all, run tools/check_data.py with {cfg.filename} and the same options'
     )
 
 
 def _report_once(data_sets: Sequence[DataSet]) -> list[Report]:
-    """Reports; of data that the test has from the validation, without telling all again."""
+    """Report on each data set; findings are not repeated for a test set that is the val set."""
     reports: dict[tuple[str, ...], Report] = {}
     found = []
     for data_set in data_sets:
@@ -102,7 +102,7 @@ def _report_once(data_sets: Sequence[DataSet]) -> list[Report]:
 
 
 def _check_same_classes(data_sets: Sequence[DataSet]) -> list[Finding]:
-    """Whether all have the same: mmdet looks at those for training only."""
+    """Check that all have the same classes: mmdet compares those of the training data only."""
     findings = []
     for data_set in data_sets[1:]:
         first, classes = data_sets[0].classes, data_set.classes

@@ -10,25 +10,25 @@ from ssod.checks.coco_fields import entry_name, shown
 from ssod.checks.findings import Finding, Severity
 
 FEW_SHARE = 0.001
-"""Share of boxes without any area, or outside of their images, that calls for a warning only. mmdet
-leaves such boxes out, and COCO's own train2017 has 2 without an area among 860,001."""
+"""Up to this share of boxes without an area, or outside their images, there is only a warning.
+mmdet skips them, and 2 of the 860,001 in COCO's own train2017 have no area."""
 
 TINY_SHARE = 0.5
-"""Share of boxes smaller than a pixel that calls for a warning only. mmdet leaves them out."""
+"""Up to this share of boxes below a pixel there is only a warning. mmdet skips them."""
 
 BORDER = 1.0
-"""Pixels by which a box may leave its image without a word, as rounding does."""
+"""Pixels by which a box may extend beyond its image without a warning, because of rounding."""
 
 CORNERS_SHARE = 0.1
-"""Share of boxes that leave their images from which on all are taken for two corners, if each of
-them could be: its second corner is in the image, and right of the first one and below it."""
+"""If more than this share of boxes extend beyond their images, all are taken for two corners, as
+long as each could be: its second corner is in the image, to the right of the first and below it."""
 
 ENOUGH_BOXES = 10
-"""Fewer boxes could all be large ones instead."""
+"""With fewer boxes, all of them could simply be large."""
 
-_LEFT_OUT = 'mmdet leaves it out'
-_CORNERS = 'boxes are [x, y, width, height], not two corners'
-_PIXELS = 'boxes are in pixels, not in shares of the image: multiply them by its width and height'
+_LEFT_OUT = 'mmdet skips it'
+_CORNERS = 'boxes must be [x, y, width, height], not two corners'
+_PIXELS = 'boxes must be in pixels, not shares of the image: multiply them by its width and height'
 
 
 def check_boxes(
@@ -39,7 +39,7 @@ def check_boxes(
     Args:
         images: COCO's ``images``, whose fields are right.
         annotations: COCO's ``annotations``, whose fields are right; those of unknown images are
-            passed over.
+            skipped.
         file: The file, for messages.
     """
     sizes = {image['id']: (image['width'], image['height']) for image in images}
@@ -64,7 +64,7 @@ def check_boxes(
 def _faults(
     boxes: NDArray[np.float64], areas: NDArray[np.float64], limits: NDArray[np.float64]
 ) -> list[tuple[NDArray[np.bool_], Severity, str, str]]:
-    """For each fault: which boxes have it, how bad it is, what it is, and the remedy.
+    """For each fault: which boxes have it, how severe it is, what it is, and the remedy.
 
     Args:
         boxes: (N, 4) as x, y, width, height.
@@ -87,7 +87,7 @@ def _faults(
     )
     few_empty, few_outside = (x.sum() <= FEW_SHARE * len(boxes) for x in (empty, outside))
     some = tiny.sum() <= TINY_SHARE * len(boxes)
-    no_area = "has no area, or its 'area' says so"
+    no_area = "has no area, or its 'area' is not above 0"
     left_out = f'{_LEFT_OUT}; correct or remove it'
     return [
         (~finite, 'error', 'or its area is not finite', 'correct it, or remove the annotation'),
@@ -96,14 +96,14 @@ def _faults(
         (
             outside,
             'warning' if few_outside else 'error',
-            'lies outside of its image of {size}',
+            'lies outside its image of {size}',
             left_out if few_outside else _CORNERS,
         ),
         (
             over,
             'error' if are_corners else 'warning',
-            'leaves its image of {size}',
-            _CORNERS if are_corners else f'{_CORNERS}; if it is one, clip it',
+            'extends beyond its image of {size}',
+            _CORNERS if are_corners else f'{_CORNERS}; if it is right, clip it',
         ),
         (
             tiny,

@@ -17,13 +17,13 @@ def check_classes(
 ) -> list[Finding]:
     """Check that a file's categories are a config's classes.
 
-    mmdet numbers classes as the file orders its categories, and passes over what it does not find.
+    mmdet numbers classes in the order of the file's categories, and skips those it does not find.
 
     Args:
         content: A COCO JSON whose fields are right.
         classes: ``metainfo.classes`` of its data set.
         file: The file, for messages.
-        role: What it is used for. Of unlabelled images nobody uses the categories.
+        role: What it is used for. The categories of unlabelled images are not used.
     """
     names = [category['name'] for category in content['categories']]
     used = list(dict.fromkeys(name for name in names if name in classes))
@@ -32,7 +32,7 @@ def check_classes(
         if set(names) == set(classes):
             return []
         what = f'has the categories {some(names)}, but the classes are {some(classes)}'
-        return [Finding('warning', file, what, 'nobody uses them, but is it the right file?')]
+        return [Finding('warning', file, what, 'they are not used, but is it the right file?')]
     if not used:
         what = f'none of its categories ({some(names)}) is among the classes ({some(classes)})'
         return [Finding('error', file, what, _remedy(missing, names))]
@@ -40,8 +40,8 @@ def check_classes(
         faults = [f'has no category for the class {name!r}' for name in missing]
         return first_of('error', file, faults, _remedy(missing, names))
     if used != list(classes):
-        what = f'its categories come as {some(used)}, but the classes as {some(classes)}'
-        remedy = 'mmdet goes by the order in the file: use the same in all files and in metainfo'
+        what = f'has the categories in the order {some(used)}, but the classes are {some(classes)}'
+        remedy = 'mmdet uses the order in the file: use the same in all files and in metainfo'
         return [Finding('error', file, what, remedy)]
     return _check_annotations(content, classes, file, role)
 
@@ -72,14 +72,14 @@ def _check_annotations(
     if not any(counts[name] for name in classes):
         what = 'has no annotations' + (' of the classes' if others else '')
         if content['annotations'] and not counted:
-            what = 'has annotations of crowds, or ignored ones, alone'
+            what = 'has only crowd or ignored annotations'
         remedy = 'label some of its images, or give another file'
         return [Finding('warning' if role == 'test' else 'error', file, what, remedy)]
     findings = []
     if others:
         number = sum(counts[name] for name in others)
-        what = f'{number:,} annotations are of no class: {some(others)}'
-        remedy = 'they are passed over; add them to metainfo.classes if that is not meant'
+        what = f'{number:,} annotations have a category that is not a class: {some(others)}'
+        remedy = 'they are ignored; to learn them, add them to metainfo.classes'
         findings.append(Finding('warning', file, what, remedy))
     if role == 'labeled':
         findings += _check_bare(content, counted, file)
@@ -91,13 +91,13 @@ def _check_annotations(
 def _check_bare(
     content: Mapping[str, Any], counted: Sequence[Mapping[str, Any]], file: str
 ) -> list[Finding]:
-    """Whether images have annotations: annotation tools export those that nobody looked at, too."""
+    """Warn of images without annotations: tools also export those nobody has annotated."""
     number = len(content['images'])
     bare = number - len({annotation['image_id'] for annotation in counted})
     if 2 * bare <= number:
         return []
-    what = f'{bare:,} of {number:,} images have no annotation, and are learnt as background'
-    remedy = 'take out those at which nobody has looked, and give them to --unlabeled'
+    what = f'{bare:,} of {number:,} images have no annotation and are learnt as background'
+    remedy = 'move those that nobody has annotated yet to --unlabeled'
     return [Finding('warning', file, what, remedy)]
 
 
@@ -109,7 +109,7 @@ def _remedy(missing: Sequence[str], names: Sequence[str]) -> str:
 
 
 def _box_heads(node: Any, where: str) -> Iterator[tuple[str, int]]:
-    """Where in a config box heads are, and their number of classes."""
+    """Where a config has box heads, and their number of classes."""
     if isinstance(node, Mapping):
         number = node.get('num_classes')
         if where.rsplit('.', 1)[-1].startswith(_HEAD) and isinstance(number, int):

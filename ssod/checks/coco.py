@@ -1,4 +1,4 @@
-"""Checks of a COCO JSON by itself."""
+"""Checks of a COCO JSON on its own."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
@@ -18,12 +18,12 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
     """Check the content of a COCO JSON.
 
     Args:
-        content: What :func:`json.loads` gave.
+        content: What :func:`json.loads` returned.
         file: The file, for messages.
         role: What it is used for.
 
     Returns:
-        What is wrong. Where lists or fields are missing, only that: no more can be told.
+        The findings. Where lists or fields are missing or wrong, only those: the rest needs them.
     """
     findings = check_fields(content, file, role)
     if findings:
@@ -31,7 +31,7 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
     images, categories = content['images'], content['categories']
     annotations = content.get('annotations', [])
     if not images:
-        return [Finding('error', file, 'has no images', 'fill it, or give another file')]
+        return [Finding('error', file, 'has no images', 'add some, or give another file')]
     findings = [
         *_check_twice(images, 'images', 'id', file),
         *_check_twice(annotations, 'annotations', 'id', file),
@@ -49,13 +49,13 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
             findings += _check_scored(annotations, file)
     elif annotations:
         what = f'is unlabelled, but has {len(annotations):,} annotations, which are ignored'
-        remedy = 'take them out, lest labels leak (tools/split_coco.py does)'
+        remedy = 'remove them so that no labels can leak (tools/split_coco.py does)'
         findings.append(Finding('warning', file, what, remedy))
     return findings
 
 
 def refuse_wrong_coco(content: Any, file: str, role: Role) -> None:
-    """Refuse a COCO JSON with what :func:`check_coco` finds an error.
+    """Refuse a COCO JSON in which :func:`check_coco` finds an error.
 
     Raises:
         ValueError: Names the first one.
@@ -66,16 +66,16 @@ def refuse_wrong_coco(content: Any, file: str, role: Role) -> None:
 def _check_twice(entries: Entries, part: str, field: str, file: str) -> list[Finding]:
     counts = Counter(entry[field] for entry in entries)
     faults = [f'{n} {part} have the {field} {shown(value)}' for value, n in counts.items() if n > 1]
-    return first_of('error', file, faults, f'give each a {field} of its own')
+    return first_of('error', file, faults, f'give each its own {field}')
 
 
 def _check_sizes(images: Entries, file: str, role: Role) -> list[Finding]:
-    """Images that cannot be loaded in the size that they are said to have."""
+    """Images that cannot be loaded in the size that the file gives."""
     faults: dict[str, list[str]] = defaultdict(list)
     for place, image in enumerate(images):
         width, height = image['width'], image['height']
         if width % 1 or height % 1:
-            what, remedy = 'no whole number of pixels', 'correct width and height'
+            what, remedy = 'not a whole number of pixels', 'correct width and height'
         elif width * height > MAX_PIXELS:
             what, remedy = f'more than {MAX_PIXELS:,} pixels', 'cut it into tiles, or remove it'
         elif max(width, height) > MAX_RATIO * min(width, height):
@@ -84,7 +84,7 @@ def _check_sizes(images: Entries, file: str, role: Role) -> list[Finding]:
             continue
         name = entry_name(images, 'images', place)
         faults[remedy].append(f'{name} is {width} x {height}, {what}')
-    # A few unlabelled ones are passed over while training.
+    # Training skips a few unlabelled ones.
     few = role == 'unlabeled' and sum(map(len, faults.values())) < len(images)
     severity: Severity = 'warning' if few else 'error'
     findings = []
@@ -94,7 +94,7 @@ def _check_sizes(images: Entries, file: str, role: Role) -> list[Finding]:
 
 
 def _check_same_boxes(annotations: Entries, file: str) -> list[Finding]:
-    """Objects that are there twice: both are learnt, and of both only one can be found."""
+    """Objects that are listed twice: both are learnt, but only one of them can be found."""
     places: dict[tuple[Hashable, ...], int] = {}
     faults = []
     for place, annotation in enumerate(annotations):
@@ -109,21 +109,21 @@ def _check_same_boxes(annotations: Entries, file: str) -> list[Finding]:
 
 
 def _check_scored(annotations: Entries, file: str) -> list[Finding]:
-    """What pycocotools stumbles over, which scores detections for ``CocoMetric``."""
+    """What goes wrong in pycocotools, with which ``CocoMetric`` scores."""
     bare, zero, unlearnt = [], [], []
     for place, annotation in enumerate(annotations):
         if annotation.get('ignore') and not annotation.get('iscrowd'):
-            unlearnt.append(f"{entry_name(annotations, 'annotations', place)} has 'ignore' alone")
+            unlearnt.append(f"{entry_name(annotations, 'annotations', place)} has only 'ignore'")
         if 'iscrowd' not in annotation:
             bare.append(f"{entry_name(annotations, 'annotations', place)} has no 'iscrowd'")
         if annotation['id'] == 0:
             name = entry_name(annotations, 'annotations', place)
-            zero.append(f'{name} is never found for CocoMetric, whatever is detected')
+            zero.append(f'{name} never counts as found in CocoMetric')
     alternative = 'or score with FastCocoMetric'
     return [
         *first_of('warning', file, bare, f'write 0, {alternative}: CocoMetric fails without it'),
         *first_of('warning', file, zero, f'number annotations from 1, {alternative}'),
-        *first_of('warning', file, unlearnt, "COCO's scores count it; write 'iscrowd': 1 as well"),
+        *first_of('warning', file, unlearnt, "COCO's scores count it; set 'iscrowd' to 1 too"),
     ]
 
 
@@ -137,16 +137,16 @@ def _check_references(
     value = annotations[places[0]][field]
     what = (
         f'{entry_name(annotations, "annotations", places[0])} is of {target} {shown(value)}, '
-        f'which is not there'
+        f'which does not exist'
     )
     remedy = f'add the {target}, or remove the annotation'
     if str(value) in map(str, known):
-        remedy = 'write ids as numbers or as text, but the same everywhere'
+        remedy = 'write all ids as numbers, or all as text'
     return [Finding('error', file, what, remedy, len(places))]
 
 
 def _check_file_names(images: Entries, annotations: Entries, file: str) -> list[Finding]:
-    """Files that are listed twice: harmless if both times with the same boxes."""
+    """Files that are listed twice: harmless if the boxes are the same both times."""
     ids: dict[str, list[Hashable]] = defaultdict(list)
     for image in images:
         ids[image['file_name']].append(image['id'])
@@ -167,7 +167,7 @@ def _check_file_names(images: Entries, annotations: Entries, file: str) -> list[
             'error',
             file,
             differing,
-            'objects of one are background in the other: join them under one id',
+            'objects of one are background in the other: merge them under one id',
         ),
-        *first_of('warning', file, alike, 'leave each in once, unless it is to be seen so often'),
+        *first_of('warning', file, alike, 'keep one of each, unless it should be drawn more often'),
     ]

@@ -10,9 +10,9 @@ from ssod.checks.findings import Finding, first_of, refuse_errors
 from ssod.data.coco_json import PARTS
 from ssod.data.data_sets import Role
 
-_NOT_IN_NAMES = re.compile(r'[\x00\ud800-\udfff]')  # The system takes no path with these.
-_NOT_IN_CLASSES = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff]')  # Nobody can draw these.
-_NUMBERS = frozenset({int, float})  # true and false are none.
+_NOT_IN_NAMES = re.compile(r'[\x00\ud800-\udfff]')  # No file system accepts these in a path.
+_NOT_IN_CLASSES = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff]')  # These cannot be drawn.
+_NUMBERS = frozenset({int, float})  # true and false are not numbers.
 _FORMAT = 'write it as https://cocodataset.org/#format-data says'
 
 
@@ -42,7 +42,7 @@ def _is_box(value: Any) -> bool:
 
 
 def _is_flag(value: Any) -> bool:
-    # Any text is true for mmdet, '0' too.
+    # mmdet takes any text for true, '0' too.
     return not isinstance(value, str) and value in (0, 1)
 
 
@@ -72,28 +72,28 @@ FIELDS: dict[str, dict[str, _Field]] = {
         'iscrowd': _FLAG,
         'ignore': _FLAG,
     },
-    'categories': {'id': _ID, 'name': _Field(_is_class, 'a name in one line')},
+    'categories': {'id': _ID, 'name': _Field(_is_class, 'a printable name on one line')},
 }
-"""What mmdet's ``CocoDataset`` reads of each entry, and what it must be."""
+"""The fields that mmdet's ``CocoDataset`` reads of each entry, and what they must be."""
 
 
 def check_fields(content: Any, file: str, role: Role) -> list[Finding]:
-    """Check that a COCO JSON has its lists, and their entries the fields that are read.
+    """Check that a COCO JSON has its lists, and that their entries have the fields that are read.
 
     Args:
-        content: What :func:`json.loads` gave.
+        content: What :func:`json.loads` returned.
         file: The file, for messages.
         role: What it is used for; unlabelled images need no annotations.
     """
     if not isinstance(content, dict):
-        what = f'is no COCO JSON: it holds {_kind(content)} instead of an object'
+        what = f'is not a COCO JSON: it holds {_kind(content)} instead of an object'
         return [Finding('error', file, what, _FORMAT)]
     findings = []
     for part in PARTS:
         if part not in content:
             findings += _check_missing_list(part, file, role)
         elif not isinstance(content[part], list):
-            what = f'is no COCO JSON: {part!r} is {_kind(content[part])} instead of a list'
+            what = f'is not a COCO JSON: {part!r} is {_kind(content[part])} instead of a list'
             findings.append(Finding('error', file, what, _FORMAT))
         else:
             findings += _check_entries(content[part], part, file)
@@ -101,7 +101,7 @@ def check_fields(content: Any, file: str, role: Role) -> list[Finding]:
 
 
 def refuse_wrong_fields(content: Any, file: Path) -> None:
-    """Refuse the COCO JSON of labelled images whose entries lack fields, before it is parted.
+    """Refuse the COCO JSON of labelled images whose entries lack fields, before it is split.
 
     Raises:
         ValueError: If there is an error; the first one.
@@ -110,13 +110,13 @@ def refuse_wrong_fields(content: Any, file: Path) -> None:
 
 
 def entry_name(entries: Sequence[Any], part: str, place: int) -> str:
-    """An entry as the user finds it again: ``annotations[3] (id 17)``."""
+    """The name by which the user finds an entry: ``annotations[3] (id 17)``."""
     known = entries[place].get('id')
     return f'{part}[{place}]' + (f' (id {shown(known)})' if is_id(known) else '')
 
 
 def shown(value: Any) -> str:
-    """A value of a JSON in few characters."""
+    """A value of a JSON, shortened to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f'{text[:57]}...'
 
@@ -126,8 +126,8 @@ def _check_missing_list(part: str, file: str, role: Role) -> list[Finding]:
         return []
     remedy = _FORMAT
     if part == 'categories':
-        remedy = 'give it those of the labelled images (tools/split_coco.py --unlabeled does)'
-    return [Finding('error', file, f'is no COCO JSON: it has no list {part!r}', remedy)]
+        remedy = 'add them (tools/split_coco.py --unlabeled does, for unlabelled images)'
+    return [Finding('error', file, f'is not a COCO JSON: it has no list {part!r}', remedy)]
 
 
 def _check_entries(entries: Sequence[Any], part: str, file: str) -> list[Finding]:

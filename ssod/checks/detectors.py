@@ -1,17 +1,17 @@
-"""Checks of a detector that is to be a teacher."""
+"""Checks whether a detector can be a teacher."""
 
 from typing import Any
 
 from ssod.config_parts import dicts_in
 
 UNFIT = {
-    'TridentFasterRCNN': 'makes three sets of features of each image',
+    'TridentFasterRCNN': 'makes three sets of features per image',
     'GARPNHead': 'predicts on one image at a time',
     'GARetinaHead': 'predicts on one image at a time',
-    'CenterNet': 'wants to know padded borders, which views do not have',
-    'FastRCNN': 'has its proposals from a file',
-    'DynamicRoIHead': 'remembers what no checkpoint holds',
-    'CrowdDet': 'learns several objects of each region at once',
+    'CenterNet': 'needs the padded borders of images, which views do not have',
+    'FastRCNN': 'reads its proposals from a file',
+    'DynamicRoIHead': 'has a state that no checkpoint holds',
+    'CrowdDet': 'learns several objects per region',
     'SSDHead': "fails in mmdet's own predictions",
     'KnowledgeDistillationSingleStageDetector': 'has a teacher of its own',
     'LAD': 'has a teacher of its own',
@@ -28,25 +28,25 @@ def check_detector(detector: Any, name: str) -> None:
 
     Args:
         detector: Its config.
-        name: Where it stands.
+        name: Where the config has it, for the message.
 
     Raises:
-        ValueError: Says why.
+        ValueError: If it cannot; says why.
     """
     parts = list(dicts_in(detector))
     if any(OF_MASKS & part.keys() for part in parts):
         raise ValueError(
-            f'{name}: {detector.type} learns masks, and pseudo-boxes have none; take a detector of '
+            f'{name}: {detector.type} learns masks, but pseudo-boxes have none; use a detector of '
             f'boxes'
         )
     if any('language_model' in part for part in parts):
         raise ValueError(
-            f'{name}: {detector.type} wants to be told in words what to find; take a detector of '
+            f'{name}: {detector.type} takes a text prompt of what to find; use a detector with '
             f'fixed classes'
         )
     for part in parts:
         if part.get('type') in UNFIT:
-            raise ValueError(f'{name}: {part.type} {UNFIT[part.type]}; take another detector')
+            raise ValueError(f'{name}: {part.type} {UNFIT[part.type]}; use another detector')
 
 
 def may_leave_parts_out(model: Any) -> bool:

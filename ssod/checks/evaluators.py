@@ -1,4 +1,4 @@
-"""Checks of the files against which detections are scored."""
+"""Checks of the files that detections are scored against."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def _same(file: str, report: Report) -> bool:
 
 
 def _check_other_file(file: str, role: Role, report: Report) -> list[Finding]:
-    """A file beside the data set's own must have its images and its classes."""
+    """Check that another file than the data set's own has its images and its classes."""
     name = printable(file)
     try:
         content = read_coco(file, ())
@@ -50,7 +50,7 @@ def _check_other_file(file: str, role: Role, report: Report) -> list[Finding]:
     missing = list(set(report.ids) - {image['id'] for image in content['images']})
     if missing:
         own = printable(report.data_set.file)
-        what = f'has no image of the id {shown(missing[0])}, which {own} has'
-        remedy = f'give {role}_evaluator the ann_file of {role}_dataloader'
+        what = f'has no image with the id {shown(missing[0])}, but {own} has'
+        remedy = f'set {role}_evaluator.ann_file to the ann_file of {role}_dataloader'
         findings.append(Finding('error', name, what, remedy, len(missing)))
     return findings

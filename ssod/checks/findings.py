@@ -13,7 +13,7 @@ class Finding:
     """One thing that is wrong.
 
     Args:
-        severity: How bad it is.
+        severity: How severe it is.
         file: The file, folder or setting at fault.
         what: What is wrong, with the name of the first entry at fault.
         remedy: What to do about it.
@@ -35,7 +35,7 @@ def first_of(severity: Severity, file: str, faults: Sequence[str], remedy: str) 
     """One finding for many entries with the same fault; none if there are none.
 
     Args:
-        severity: How bad it is.
+        severity: How severe it is.
         file: The file they are in.
         faults: What is wrong with each entry.
         remedy: What to do about it.
@@ -44,19 +44,19 @@ def first_of(severity: Severity, file: str, faults: Sequence[str], remedy: str) 
 
 
 def finding_of(problem: Exception | str, file: str, severity: Severity = 'error') -> Finding:
-    """A message of this package, which names the file and ends with the remedy, as a finding.
+    """Turn one of this package's messages into a finding.
 
     Args:
-        problem: ``file``, what is wrong, ``; `` and the remedy.
+        problem: The message: ``file``, what is wrong, ``; `` and the remedy.
         file: The file.
-        severity: How bad it is.
+        severity: How severe it is.
     """
     what, _, remedy = str(problem).removeprefix(f'{file} ').partition('; ')
     return Finding(severity, file, what, remedy or 'check the file')
 
 
 def refuse_errors(findings: Iterable[Finding]) -> None:
-    """Refuse what has an error.
+    """Refuse if there is an error.
 
     Raises:
         ValueError: Names the first one.

@@ -1,4 +1,4 @@
-"""Checks of images that open each of them."""
+"""Checks that open every image."""
 
 import hashlib
 import io
@@ -17,16 +17,16 @@ from ssod.checks.reports import ImageEntry, Report
 from ssod.data.load_image import BrokenImageError, LoadImage, orientation, printable
 
 CHUNK = 16
-"""Images that a process gets at once."""
+"""Images that a process is given at a time."""
 
 REMARKS = {
     'grey': ('has one channel', 'it is loaded as three equal ones'),
-    'transparent': ('has transparency', 'it is left out, and what was hidden shows'),
+    'transparent': ('has transparency', 'it is dropped, so hidden pixels become visible'),
     'CMYK': ("has printers' colours (CMYK)", 'they are converted without a colour profile'),
-    '16 bit': ('has 16 bits per channel', 'the lower 8 are cut off, so stretch dark ones first'),
-    'turned': ('is turned by its EXIF orientation', 'boxes must be those of the turned image'),
+    '16 bit': ('has 16 bits per channel', 'the lower 8 are dropped, so brighten dark images first'),
+    'turned': ('is turned by its EXIF orientation', 'boxes must fit the turned image'),
 }
-"""What may be meant so, and what becomes of it."""
+"""What may be intended, and how it is loaded."""
 
 _BITS_PER_SAMPLE = 258
 _PNG_DEPTH = 24
@@ -39,7 +39,7 @@ class Look(NamedTuple):
         image: The image.
         problem: Why it cannot be used, in one line; ``None`` if it can.
         remarks: Keys of :data:`REMARKS`.
-        digest: Tells its content from others; empty if it cannot be used.
+        digest: Hash of its content; empty if it cannot be used.
     """
 
     image: ImageEntry
@@ -56,14 +56,14 @@ def look_at_all(images: Sequence[ImageEntry], workers: int) -> Iterator[Look]:
         workers: Number of processes, at least 1.
 
     Raises:
-        ValueError: If a process died, which memory that runs out does.
+        ValueError: If a process died, as when memory runs out.
     """
     try:
         with ProcessPoolExecutor(workers) as pool:
             yield from pool.map(look_at, images, chunksize=CHUNK)
     except BrokenProcessPool:
         raise ValueError(
-            f'a process that opens images died, probably for memory: use fewer than {workers} '
+            f'a process that opens images died, probably out of memory; use fewer than {workers} '
             f'--workers'
         ) from None
 
@@ -82,14 +82,14 @@ def look_at(image: ImageEntry) -> Look:
 
 
 def check_looks(report: Report, looks: Sequence[Look], max_share: float) -> list[Finding]:
-    """What is wrong with a data set's images: a finding for each broken one, one for each remark.
+    """Find what is wrong with a data set's images: one finding per broken image and per remark.
 
-    Missing ones are left out, which the report has told.
+    Missing images are left out, because the report already lists them.
 
     Args:
         report: The data set.
-        looks: What was seen of its images.
-        max_share: Share of the unlabelled images with which training goes on if they are broken.
+        looks: What opening its images showed.
+        max_share: Share of the unlabelled images that may be broken without stopping the training.
     """
     unlabeled = report.data_set.role == 'unlabeled'
     severity: Severity = 'warning' if unlabeled else 'error'
@@ -103,7 +103,7 @@ def check_looks(report: Report, looks: Sequence[Look], max_share: float) -> list
     if unlabeled and len(broken) > max_share * len(looks):
         what = f'{len(broken):,} of {len(looks):,} images are broken'
         remedy = (
-            f'training stops at more than {max_share:g} of them: mend or remove them, or raise '
+            f'training stops above a share of {max_share:g}: repair or remove them, or raise '
             f'default_hooks.broken_images.max_share'
         )
         findings.append(Finding('error', file, what, remedy))
@@ -120,7 +120,7 @@ def _remarks(content: bytes) -> Iterator[str]:
     """What is unusual about an image that can be read."""
     try:
         header = Image.open(io.BytesIO(content))
-    except Exception:  # OpenCV reads kinds that Pillow does not.
+    except Exception:  # OpenCV reads some formats that Pillow does not.
         return
     kind, mode = header.format, header.mode
     depth = content[_PNG_DEPTH] if kind == 'PNG' else 8
@@ -134,6 +134,6 @@ def _remarks(content: bytes) -> Iterator[str]:
         yield 'CMYK'
     if depth == 16:
         yield '16 bit'
-    # Those of WebP are not followed.
+    # WebP's orientation is ignored when loading.
     if kind != 'WEBP' and orientation(content) != 1:
         yield 'turned'

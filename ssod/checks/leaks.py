@@ -1,4 +1,4 @@
-"""Images that are in two data sets which should have none in common."""
+"""Checks for images that two data sets share but should not."""
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,12 +15,12 @@ _SCORED = ('val', 'test')
 def check_shared(
     reports: Sequence[Report], digests: Mapping[str, Hashable] | None = None
 ) -> list[Finding]:
-    """Warn of images that are labelled and unlabelled, or trained on and scored.
+    """Warn of images that are both labelled and unlabelled, or both trained on and scored.
 
     Args:
         reports: The data sets, those for training first.
-        digests: Of each image's path, what tells its content from others. With them copies are
-            found too; without, only one file in two data sets, whatever links lead there.
+        digests: A hash of the content for each image's path. With them copies are found too;
+            without, only the same file in two data sets, also through links.
     """
     folders: dict[str, str] = {}
     files = [{_file(i.path, folders): i.path for i in report.images} for report in reports]
@@ -37,7 +37,7 @@ def check_shared(
             for some in (mine, theirs)
         )
         copies = [mine_by[digest] for digest in mine_by.keys() & theirs_by.keys()]
-        findings += _say(one, other, copies, 'are, as copies, also in', remedy)
+        findings += _say(one, other, copies, 'have copies in', remedy)
     return findings
 
 
@@ -52,18 +52,18 @@ def _say(one: Report, other: Report, paths: Sequence[str], how: str, remedy: str
 def _remedy(one: Role, other: Role) -> str | None:
     """What to do about images in two data sets of these roles; ``None`` if it is fine."""
     if other in _SCORED and one not in _SCORED:
-        return f'a leak: {other} scores will be too good; take them out of the training'
+        return f'a leak: {other} scores will be too high; remove them from the training data'
     if {one, other} == {'labeled', 'unlabeled'}:
-        return 'take them out of the unlabelled ones, unless they are to teach twice'
+        return 'remove them from the unlabelled images, unless you mean to use them twice'
     return None
 
 
 def _file(path: str, folders: dict[str, str]) -> str:
-    """Where a file really is.
+    """Where a file really is, links resolved.
 
     Args:
         path: The file.
-        folders: Where folders really are; each is asked for once.
+        folders: Where folders really are; each is looked up once.
     """
     folder, name = os.path.split(path)
     if folder not in folders:

@@ -17,7 +17,7 @@ from ssod.data.load_image import printable
 
 
 class ImageEntry(NamedTuple):
-    """An image of a data set, and its size if the annotations have one."""
+    """An image of a data set, and its size if the annotations give one."""
 
     path: str
     width: int | None = None
@@ -43,7 +43,7 @@ class Report:
 
 @no_garbage_collection()
 def report_on(data_set: DataSet) -> Report:
-    """Check a data set's settings, its annotation file and which images are there."""
+    """Check a data set's settings, its annotation file, and that its images exist."""
     findings = [*check_description(data_set), *check_exists(data_set)]
     if findings or data_set.kind == 'other':
         return Report(data_set, findings)
@@ -75,23 +75,23 @@ def _report_on_folder(data_set: DataSet) -> Report:
     file = printable(str(root))
 
     def warn(paths: Sequence[Path], what: str, remedy: str) -> list[Finding]:
-        """Warnings of the first of some paths."""
+        """One warning, which names the first of some paths."""
         faults = [f'{printable(str(path.relative_to(root)))} {what}' for path in paths]
         return first_of('warning', file, faults, remedy)
 
     odd = [path for path in content.images if not str(path.relative_to(root)).isprintable()]
-    looked = f'it is passed over; images end with {", ".join(EXTENSIONS)}'
+    looked = f'it is skipped; images end with {", ".join(EXTENSIONS)}'
     findings = [
         *warn(content.others, 'is not named like an image', looked),
-        *warn(content.links, 'leads nowhere, or to a folder seen before', 'it is passed over'),
-        *warn(content.unreadable, 'cannot be looked into', 'check its permissions'),
+        *warn(content.links, 'leads nowhere, or to a folder seen before', 'it is skipped'),
+        *warn(content.unreadable, 'cannot be read', 'check its permissions'),
         *warn(odd, 'has a name that cannot be shown', 'rename it; logs show it like this'),
     ]
     return Report(data_set, findings, [ImageEntry(str(path)) for path in content.images])
 
 
 def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> list[Finding]:
-    """Check that images exist, by listing their folders rather than asking for each."""
+    """Check that images exist; lists their folders, which is faster than asking for each."""
     names: dict[str, set[str]] = {}
     faults = []
     for image in images:
@@ -100,20 +100,20 @@ def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> 
             names[folder] = set(_list(folder))
         if name not in names[folder]:
             faults.append(f'image {printable(image.path)} does not exist')
-    # A few unlabelled ones are skipped while training.
+    # Training skips a few unlabelled ones.
     few = data_set.role == 'unlabeled' and len(faults) < len(images)
     severity: Severity = 'warning' if few else 'error'
     remedy = (
-        f'correct the folder of images (--images, --val-images, --unlabeled-images; data_root and '
-        f'data_prefix of {data_set.where}), or get the images'
+        f'correct the image folder (--images, --val-images, --unlabeled-images; data_root and '
+        f'data_prefix of {data_set.where}), or add the images'
     )
     if len(faults) < len(images):
-        remedy = 'get the images, or take them out'
+        remedy = 'add the images, or remove their entries'
     return first_of(severity, file, faults, remedy)
 
 
 def _list(folder: str) -> Iterable[str]:
     try:
         return os.listdir(folder or '.')
-    except OSError:  # No such folder, or no right to read it.
+    except OSError:  # No such folder, or no permission to read it.
         return ()

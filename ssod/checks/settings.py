@@ -1,4 +1,4 @@
-"""Checks of the settings in a config that nobody looks at before they do harm."""
+"""Checks of settings in a config that would otherwise fail late, or not at all."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -21,13 +21,13 @@ KNOWN = (
     *('activation_checkpointing', 'compile', 'efficient_conv_bn_eval', 'find_unused_parameters'),
     *('model_wrapper_cfg', 'sync_bn'),
 )
-"""What is read of a config; everything else in it is the config's own affair."""
+"""The names that are read of a config; all others in it are the config's own."""
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DICTS = (
     *('model', 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'default_hooks'),
     *('auto_scale_lr', *(f'{loader}.sampler' for loader in LOADERS)),
 )
-"""Settings that are dicts, beside those of which the names in them are known."""
+"""Settings that are dicts, besides those whose keys are known."""
 LEAST = {
     'train_cfg.max_iters': 1,
     'train_cfg.max_epochs': 1,
@@ -36,29 +36,29 @@ LEAST = {
     **{f'{loader}.batch_size': 1 for loader in LOADERS},
     **{f'{loader}.num_workers': 0 for loader in LOADERS},
 }
-"""Settings that are whole numbers, and the smallest of each."""
+"""Settings that are whole numbers, and their minimum."""
 POSITIVE = ('optim_wrapper.optimizer.lr', 'auto_scale_lr.base_batch_size')
 
 
 def check_settings_of(cfg: Config) -> None:
     """Refuse misspelt settings, which nothing reads, and values that make no sense.
 
-    They are those that would be passed over, or found after hours, or end in a traceback; all
-    others are refused by what they are for.
+    Covers those that would be ignored, found only after hours, or end in a traceback; all others
+    are refused by the class that takes them.
 
     Args:
         cfg: The config.
 
     Raises:
-        ValueError: Names the first of them, and what it looks like or must be.
+        ValueError: Names the first one, and what it may mean or must be.
     """
     file = cfg.filename or 'config'
     for name in cfg:
         near = [known for known in KNOWN if _is_slip(name, known)]
         if near and name not in KNOWN:
             raise ValueError(
-                f'{file}: nobody reads the setting {name!r}; did you mean {near[0]!r}? '
-                f'Give it another name if it is your own'
+                f'{file}: unknown setting {name!r}; did you mean {near[0]!r}? If it is your own, '
+                f'give it another name'
             )
     check_dicts_of(cfg)
     for where, known in _known_keys(cfg).items():
@@ -89,32 +89,32 @@ def check_options(cfg: Config, options: Iterable[str]) -> None:
     """Refuse options that nothing reads.
 
     Args:
-        cfg: The config that they are to change.
-        options: Their keys, dotted.
+        cfg: The config that they will change.
+        options: Their dotted keys.
 
     Raises:
-        ValueError: Names the first of them, and the place that may be meant.
+        ValueError: Names the first one, and the key that may be meant.
     """
     read = {name: value for name, value in cfg.to_dict().items() if name in KNOWN}
     for option in options:
         name, _, rest = option.partition('.')
         if name in KNOWN:
             continue
-        # Training before the rest, and the shortest way there.
+        # Training before the rest, and short keys first.
         places = [known for known in KNOWN if _is_slip(name, known)] or sorted(
             _places_of(name, read),
             key=lambda place: (not place.startswith('train'), place.count('.'), place),
         )
-        hint = 'write the whole place, as in train_cfg.max_iters'
+        hint = 'write the whole key, as in train_cfg.max_iters'
         if name in cfg:
-            hint = f'{name} is a variable, used up as the file is read; {hint}'
+            hint = f'{name} is a variable of the config file, which only the file uses; {hint}'
         elif places:
             hint = 'did you mean ' + '.'.join(filter(None, (places[0], rest))) + '?'
-        raise ValueError(f'{cfg.filename}: nobody reads the option {option!r}; {hint}')
+        raise ValueError(f'{cfg.filename}: unknown option {option!r}; {hint}')
 
 
 def _places_of(name: str, value: Any, where: tuple[str, ...] = ()) -> Iterator[str]:
-    """Where in a config a setting or a type is called ``name``, dotted."""
+    """Dotted keys of a config's settings called ``name``, or with that type."""
     if isinstance(value, Mapping):
         if value.get('type') == name:
             yield '.'.join(where)
@@ -128,13 +128,13 @@ def _places_of(name: str, value: Any, where: tuple[str, ...] = ()) -> Iterator[s
 
 
 def check_dicts_of(cfg: Config) -> None:
-    """Refuse what stands where a dict belongs, before anything reads or changes it.
+    """Refuse settings that should be dicts but are not, before anything reads or changes them.
 
     Args:
         cfg: The config.
 
     Raises:
-        ValueError: Names the first that is no dict.
+        ValueError: Names the first one.
     """
     for where in (*DICTS, *_known_keys(cfg)):
         value = _value(cfg, where)
@@ -145,7 +145,7 @@ def check_dicts_of(cfg: Config) -> None:
 
 
 def _check_ratio(cfg: Config, file: str) -> None:
-    """Refuse a ratio that is not one of the sources, before anything is fitted by it."""
+    """Refuse a ratio that does not match the sources, before anything is fitted to it."""
     sampler = _value(cfg, 'train_dataloader.sampler') or {}
     sources = _value(cfg, 'train_dataloader.dataset.datasets')
     if sampler.get('type') != 'SourceRatioSampler' or not isinstance(sources, list | tuple):
@@ -160,12 +160,12 @@ def _check_ratio(cfg: Config, file: str) -> None:
 
 
 def _known_keys(cfg: Config) -> dict[str, Iterable[str]]:
-    """The names of the settings of some parts of a config, by where these are."""
+    """The known keys of some parts of a config, by the dotted key of each part."""
     clips = {'value': clip_grad_value_}
     clip = clips.get(_value(cfg, 'optim_wrapper.clip_grad.type'), clip_grad_norm_)
-    # What the hook does not know it hands to the runner as it saves.
+    # The hook passes on what it does not know to the runner when it saves.
     saving = (*settings_of(CheckpointHook.__init__), *settings_of(Runner.save_checkpoint))
-    # Beside PyTorch's.
+    # In addition to PyTorch's.
     mmengine = ('dataset', 'num_batch_per_epoch', 'disable_subprocess_warning')
     return {
         'randomness': settings_of(Runner.set_randomness),
@@ -177,7 +177,7 @@ def _known_keys(cfg: Config) -> dict[str, Iterable[str]]:
 
 
 def _value(cfg: Config, where: str) -> Any:
-    """What stands at a dotted place; ``None`` if nothing does."""
+    """The value at a dotted key; ``None`` if there is none."""
     value: Any = cfg
     for name in where.split('.'):
         value = value.get(name) if isinstance(value, Mapping | Config) else None
@@ -185,7 +185,7 @@ def _value(cfg: Config, where: str) -> Any:
 
 
 def _is_slip(name: str, known: str) -> bool:
-    """Whether a letter is too many, missing or another, or two have changed places."""
+    """Whether ``name`` has one letter more, less or different, or two neighbours swapped."""
     start = 0
     while start < min(len(name), len(known)) and name[start] == known[start]:
         start += 1

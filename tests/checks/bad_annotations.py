@@ -63,28 +63,31 @@ BAD_ANNOTATIONS = [
      'error: labeled.json: is no JSON: '),
     # --- JSON, but not COCO's.
     (write('labeled.json', b'[]'), 'json',
-     'error: labeled.json: is no COCO JSON: it holds a list instead of an object; write it as'),
+     'error: labeled.json: is not a COCO JSON: it holds a list instead of an object; write it as'),
     (write('labeled.json', b'null'), 'json',
-     'error: labeled.json: is no COCO JSON: it holds null instead of an object; write it as'),
+     'error: labeled.json: is not a COCO JSON: it holds null instead of an object; write it as'),
     (lambda w: w.labeled.pop('images'), 'json',
-     "error: labeled.json: is no COCO JSON: it has no list 'images'; write it as"),
+     "error: labeled.json: is not a COCO JSON: it has no list 'images'; write it as"),
     (lambda w: w.labeled.pop('annotations'), 'json',
-     "error: labeled.json: is no COCO JSON: it has no list 'annotations'; write it as"),
+     "error: labeled.json: is not a COCO JSON: it has no list 'annotations'; write it as"),
     (lambda w: w.labeled.pop('categories'), 'json',
-     "error: labeled.json: is no COCO JSON: it has no list 'categories'; give it those of the"),
+     "error: labeled.json: is not a COCO JSON: it has no list 'categories'; add them (tools/split"),
     # COCO's own unlabelled files have none, and mmdet crashes.
     (lambda w: w.unlabeled.pop('categories'), 'json',
-     "error: unlabeled.json: is no COCO JSON: it has no list 'categories'; give it those of the"),
+     "error: unlabeled.json: is not a COCO JSON: it has no list 'categories'; add them"
+     " (tools/split"),
     (lambda w: w.labeled.update(images={}), 'json',
-     "error: labeled.json: is no COCO JSON: 'images' is an object instead of a list; write it as"),
+     "error: labeled.json: is not a COCO JSON: 'images' is an object instead of a list; write it"
+     " as"),
     (lambda w: w.labeled.update(annotations=None), 'json',
-     "error: labeled.json: is no COCO JSON: 'annotations' is null instead of a list; write it as"),
+     "error: labeled.json: is not a COCO JSON: 'annotations' is null instead of a list; write it"
+     " as"),
     (lambda w: w.labeled['images'].append(7), 'json',
      'error: labeled.json: images[3] is a number; images must be a list of objects'),
     (lambda w: w.labeled['annotations'].append([1]), 'json',
      'error: labeled.json: annotations[3] is a list; annotations must be a list of objects'),
     (lambda w: w.labeled.update(images=[]), 'json',
-     'error: labeled.json: has no images; fill it, or give another file'),
+     'error: labeled.json: has no images; add some, or give another file'),
     # --- Fields of an image.
     (drop('images', 1, 'id'), 'json',
      "error: labeled.json: images[1] has no 'id'; it must be a whole number or text"),
@@ -115,14 +118,14 @@ BAD_ANNOTATIONS = [
      "error: labeled.json: 'id' of images[1] is [1]; it must be a whole number or text"),
     # No file is loaded in these sizes.
     (put('images', 1, width=40.5), 'json',
-     'error: labeled.json: images[1] (id 2) is 40.5 x 30, no whole number of pixels; correct'),
+     'error: labeled.json: images[1] (id 2) is 40.5 x 30, not a whole number of pixels; correct'),
     (put('images', 1, width=10_000, height=10_000), 'json',
      'error: labeled.json: images[1] (id 2) is 10000 x 10000, more than 89,478,485 pixels; cut it'),
     (put('images', 1, width=3001), 'json',
      'error: labeled.json: images[1] (id 2) is 3001 x 30, too thin to be made smaller; cut it, or'),
     (lambda w: w.val['images'][1].update(height=4001), 'json',
      'error: val.json: images[1] (id 2) is 40 x 4001, too thin to be made smaller; cut it, or'),
-    # One of many is passed over while training.
+    # Training skips one of many.
     (lambda w: w.unlabeled['images'][1].update(height=4001), 'json',
      'warning: unlabeled.json: images[1] (id 2) is 40 x 4001, too thin to be made smaller; cut'),
     (lambda w: [i.update(height=4001) for i in w.unlabeled['images']], 'json',
@@ -164,38 +167,44 @@ BAD_ANNOTATIONS = [
     (boxed(4, 6, 8, -12), 'json',
      "error: labeled.json: 'bbox' of annotations[0] (id 1) has a negative width or height: [4, 6,"),
     (boxed(4, 6, 0, 12), 'json',
-     "error: labeled.json: 'bbox' of annotations[0] (id 1) has no area, or its 'area' says so:"),
+     "error: labeled.json: 'bbox' of annotations[0] (id 1) has no area, or its 'area' is not"
+     " above 0:"),
     (boxed(4, 6, 8, 0), 'json',
-     "error: labeled.json: 'bbox' of annotations[0] (id 1) has no area, or its 'area' says so:"),
+     "error: labeled.json: 'bbox' of annotations[0] (id 1) has no area, or its 'area' is not"
+     " above 0:"),
     # mmdet goes by it and leaves the box out without a word.
     (put('annotations', 0, area=0), 'json',
-     "error: labeled.json: 'bbox' of annotations[0] (id 1) has no area, or its 'area' says so:"),
+     "error: labeled.json: 'bbox' of annotations[0] (id 1) has no area, or its 'area' is not"
+     " above 0:"),
     # Two of COCO's own boxes have no height: so few are no reason not to train.
     (many_boxes(2000, 2, [4, 6, 8, 0]), 'json',
-     "warning: labeled.json: 'bbox' of annotations[3] (id 4) has no area, or its 'area' says so:"),
+     "warning: labeled.json: 'bbox' of annotations[3] (id 4) has no area, or its 'area' is not"
+     " above 0:"),
     # Nor is a slip of who drew them.
     (many_boxes(2000, 2, [40, 6, 8, 12]), 'json',
-     "warning: labeled.json: 'bbox' of annotations[3] (id 4) lies outside of its image of 40 x 30:"
-     ' [40, 6, 8, 12] (and 1 more); mmdet leaves it out; correct or remove it'),
+     "warning: labeled.json: 'bbox' of annotations[3] (id 4) lies outside its image of 40 x 30:"
+     ' [40, 6, 8, 12] (and 1 more); mmdet skips it; correct or remove it'),
     (many_boxes(2000, 3, [40, 6, 8, 12]), 'json',
-     "error: labeled.json: 'bbox' of annotations[3] (id 4) lies outside of its image of 40 x 30:"),
+     "error: labeled.json: 'bbox' of annotations[3] (id 4) lies outside its image of 40 x 30:"),
     (boxed(40, 6, 8, 12), 'json',
-     "error: labeled.json: 'bbox' of annotations[0] (id 1) lies outside of its image of 40 x 30:"),
+     "error: labeled.json: 'bbox' of annotations[0] (id 1) lies outside its image of 40 x 30:"),
     (boxed(-8, 6, 8, 12), 'json',
-     "error: labeled.json: 'bbox' of annotations[0] (id 1) lies outside of its image of 40 x 30:"),
+     "error: labeled.json: 'bbox' of annotations[0] (id 1) lies outside its image of 40 x 30:"),
     (boxed(4, 300, 8, 12), 'json',
-     "error: labeled.json: 'bbox' of annotations[0] (id 1) lies outside of its image of 40 x 30:"),
+     "error: labeled.json: 'bbox' of annotations[0] (id 1) lies outside its image of 40 x 30:"),
     # Two corners instead of a corner and a size.
     (boxed(20, 10, 36, 28), 'json',
-     "warning: labeled.json: 'bbox' of annotations[0] (id 1) leaves its image of 40 x 30: [20,"),
+     "warning: labeled.json: 'bbox' of annotations[0] (id 1) extends beyond its image of 40 x 30:"
+     " [20,"),
     (boxed(-1.1, 6, 8, 12), 'json',
-     "warning: labeled.json: 'bbox' of annotations[0] (id 1) leaves its image of 40 x 30: [-1.1,"),
+     "warning: labeled.json: 'bbox' of annotations[0] (id 1) extends beyond its image of 40 x 30:"
+     " [-1.1,"),
     (boxed(4, 6, 0.5, 12), 'json',
      "warning: labeled.json: 'bbox' of annotations[0] (id 1) is less than a pixel wide or high:"),
     # Shares of the image in the place of pixels.
     (every('annotations', bbox=[0.1, 0.2, 0.2, 0.4]), 'json',
      "error: labeled.json: 'bbox' of annotations[0] (id 1) is less than a pixel wide or high: [0.1,"
-     ' 0.2, 0.2, 0.4] (and 2 more); boxes are in pixels, not in shares of the image: multiply'),
+     ' 0.2, 0.2, 0.4] (and 2 more); boxes must be in pixels, not shares of the image: multiply'),
     # One object twice.
     (put('annotations', 1, image_id=1, category_id=1), 'json',
      'warning: labeled.json: annotations[1] (id 2) has the image, category and bbox of'),
@@ -204,26 +213,28 @@ BAD_ANNOTATIONS = [
      ' annotations[0] (id 1) (and 1 more); remove one of them'),
     # --- Ids.
     (put('annotations', 2, image_id=9), 'json',
-     'error: labeled.json: annotations[2] (id 3) is of image 9, which is not there; add the'),
+     'error: labeled.json: annotations[2] (id 3) is of image 9, which does not exist; add the'),
     (put('annotations', 2, category_id=9), 'json',
-     'error: labeled.json: annotations[2] (id 3) is of category 9, which is not there; add the'),
+     'error: labeled.json: annotations[2] (id 3) is of category 9, which does not exist; add the'),
     (put('annotations', 2, image_id='3'), 'json',
-     "error: labeled.json: annotations[2] (id 3) is of image '3', which is not there; write ids"),
+     "error: labeled.json: annotations[2] (id 3) is of image '3', which does not exist; write all"
+     " ids"),
     (put('images', 1, id=1), 'json',
-     'error: labeled.json: 2 images have the id 1; give each a id of its own'),
+     'error: labeled.json: 2 images have the id 1; give each its own id'),
     (put('annotations', 1, id=1), 'json',
-     'error: labeled.json: 2 annotations have the id 1; give each a id of its own'),
+     'error: labeled.json: 2 annotations have the id 1; give each its own id'),
     (put('categories', 1, id=1), 'json',
-     'error: labeled.json: 2 categories have the id 1; give each a id of its own'),
+     'error: labeled.json: 2 categories have the id 1; give each its own id'),
     (put('categories', 1, name='dog\n'), 'json',
-     "error: labeled.json: 'name' of categories[1] (id 2) is 'dog\\n'; it must be a name in one"),
+     "error: labeled.json: 'name' of categories[1] (id 2) is 'dog\\n'; it must be a printable"
+     " name on one"),
     (put('categories', 1, name='cat'), 'json',
-     "error: labeled.json: 2 categories have the name 'cat'; give each a name of its own"),
+     "error: labeled.json: 2 categories have the name 'cat'; give each its own name"),
     # Each shows a part of the boxes of one image.
     (put('images', 1, file_name='0.png'), 'json',
      "error: labeled.json: 2 images have the file_name '0.png' and different boxes; objects of"),
     (lambda w: w.unlabeled['images'][1].update(file_name='0.png'), 'json',
-     "warning: unlabeled.json: 2 images have the file_name '0.png'; leave each in once, unless it"),
+     "warning: unlabeled.json: 2 images have the file_name '0.png'; keep one of each, unless it"),
     # --- Categories and classes.
     (categories('labeled'), 'json', 'error: labeled.json: annotations[0] (id 1) is of category 1,'),
     (categories('labeled', 'horse', 'cow'), 'json',
@@ -237,13 +248,16 @@ BAD_ANNOTATIONS = [
      "error: labeled.json: has no category for the class 'dog'; set metainfo=dict(classes=(...))"),
     # mmdet numbers classes as they come in the file: dogs would be scored as cats.
     (categories('val', 'dog', 'cat'), 'json',
-     'error: val.json: its categories come as dog, cat, but the classes as cat, dog; mmdet goes'),
+     'error: val.json: has the categories in the order dog, cat, but the classes are cat, dog;'
+     ' mmdet uses'),
     (categories('val', 'cat', 'cow'), 'json',
      "error: val.json: has no category for the class 'dog'; set metainfo=dict(classes=(...)) of"),
     (categories('unlabeled', 'cat'), 'json',
-     'warning: unlabeled.json: has the categories cat, but the classes are cat, dog; nobody uses'),
+     'warning: unlabeled.json: has the categories cat, but the classes are cat, dog; they are not'
+     ' used'),
     (both(categories('labeled', 'cat', 'dog', 'cow'), put('annotations', 2, category_id=3)), 'json',
-     'warning: labeled.json: 1 annotations are of no class: cow; they are passed over; add them'),
+     'warning: labeled.json: 1 annotations have a category that is not a class: cow; they are'
+     ' ignored; to learn'),
     (every('annotations', category_id=1), 'json',
      "warning: labeled.json: has no annotation of the class 'dog'; the detector cannot learn it"),
     # --- Annotations where there should be some, or none.
@@ -254,7 +268,7 @@ BAD_ANNOTATIONS = [
     (lambda w: w.val['annotations'][1].pop('iscrowd'), 'json',
      "warning: val.json: annotations[1] (id 2) has no 'iscrowd'; write 0, or score with Fast"),
     (lambda w: w.val['annotations'][1].update(ignore=1), 'json',
-     "warning: val.json: annotations[1] (id 2) has 'ignore' alone; COCO's scores count it; write"),
+     "warning: val.json: annotations[1] (id 2) has only 'ignore'; COCO's scores count it; set"),
     # A text is true, whatever it says.
     (put('annotations', 0, iscrowd='0'), 'json',
      "error: labeled.json: 'iscrowd' of annotations[0] (id 1) is '0'; it must be 0 or 1, a number"),
@@ -262,12 +276,13 @@ BAD_ANNOTATIONS = [
      "error: labeled.json: 'ignore' of annotations[0] (id 1) is 2; it must be 0 or 1, a number"),
     # Nothing to learn from.
     (lambda w: [a.update(iscrowd=1) for a in w.labeled['annotations']], 'json',
-     'error: labeled.json: has annotations of crowds, or ignored ones, alone; label some of its'),
+     'error: labeled.json: has only crowd or ignored annotations; label some of its images, or'),
     (lambda w: [a.update(ignore=1) for a in w.val['annotations']], 'json',
-     'error: val.json: has annotations of crowds, or ignored ones, alone; label some of its'),
+     'error: val.json: has only crowd or ignored annotations; label some of its images, or'),
     (lambda w: w.val['annotations'][0].update(id=0), 'json',
-     'warning: val.json: annotations[0] (id 0) is never found for CocoMetric, whatever is'),
+     'warning: val.json: annotations[0] (id 0) never counts as found in CocoMetric; number'),
     (lambda w: w.unlabeled.update(annotations=w.labeled['annotations']), 'json',
-     'warning: unlabeled.json: is unlabelled, but has 3 annotations, which are ignored; take them'),
+     'warning: unlabeled.json: is unlabelled, but has 3 annotations, which are ignored; remove'
+     ' them'),
 ]
 # fmt: on

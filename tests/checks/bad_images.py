@@ -112,13 +112,15 @@ def copy(source, target):
 BAD_IMAGES = [
     # --- Images that are not there.
     (lambda w: (w.root / 'labeled/1.png').unlink(), 'json',
-     'error: labeled.json: image labeled/1.png does not exist; get the images, or take them out'),
+     'error: labeled.json: image labeled/1.png does not exist; add the images, or remove their'
+     ' entries'),
     (lambda w: w.sources[0].update(data_prefix=dict(img='pictures/')), 'json',
-     'error: labeled.json: image pictures/0.png does not exist (and 2 more); correct the folder '
-     'of images (--images, --val-images, --unlabeled-images; data_root and data_prefix of'),
+     'error: labeled.json: image pictures/0.png does not exist (and 2 more); correct the image '
+     'folder (--images, --val-images, --unlabeled-images; data_root and data_prefix of'),
     # One of many is skipped while training.
     (lambda w: (w.root / 'unlabeled/1.png').unlink(), 'json',
-     'warning: unlabeled.json: image unlabeled/1.png does not exist; get the images, or take them'),
+     'warning: unlabeled.json: image unlabeled/1.png does not exist; add the images, or remove'
+     ' their'),
     (emptied, 'json',
      'error: unlabeled.json: image unlabeled/0.png does not exist (and 3 more); correct the'),
     # --- Images that are broken.
@@ -163,35 +165,38 @@ BAD_IMAGES = [
     (image(b'', 'unlabeled/0.png'), 'image',
      'warning: unlabeled/0.png: is empty: 0 bytes; get it anew, or remove it'),
     (both(*(image(b'', f'unlabeled/{i}.png') for i in range(3))), 'image',
-     'error: unlabeled.json: 3 of 4 images are broken; training stops at more than 0.5 of them:'),
+     'error: unlabeled.json: 3 of 4 images are broken; training stops above a share of 0.5:'),
     # --- Images of other kinds, which are loaded.
     (image(encode('PNG', 'L')), 'image',
      'warning: labeled.json: labeled/0.png has one channel; it is loaded as three equal ones'),
     (image(encode('PNG', 'RGBA')), 'image',
-     'warning: labeled.json: labeled/0.png has transparency; it is left out, and what was hidden'),
+     'warning: labeled.json: labeled/0.png has transparency; it is dropped, so hidden pixels'
+     ' become'),
     (image(encode('JPEG', 'CMYK')), 'image',
      "warning: labeled.json: labeled/0.png has printers' colours (CMYK); they are converted"),
     (image(deep('PNG')), 'image',
-     'warning: labeled.json: labeled/0.png has 16 bits per channel; the lower 8 are cut off, so'),
+     'warning: labeled.json: labeled/0.png has 16 bits per channel; the lower 8 are dropped, so'),
     (image(deep('TIFF')), 'image', 'warning: labeled.json: labeled/0.png has 16 bits per channel;'),
     # Its size says nothing, its boxes may be for the other way up.
     (image(upside_down()), 'image',
-     'warning: labeled.json: labeled/0.png is turned by its EXIF orientation; boxes must be those'),
+     'warning: labeled.json: labeled/0.png is turned by its EXIF orientation; boxes must fit the'
+     ' turned'),
     # --- A folder of unlabelled images.
     (folder(lambda w: w.sources[1].update(data_root='no/folder')), 'json',
-     'error: no/folder: is no folder; give train_dataloader.dataset.datasets[1].data_root the'),
+     'error: no/folder: is not a folder; set train_dataloader.dataset.datasets[1].data_root to'
+     ' the'),
     (folder(emptied), 'json',
      'error: train_dataloader.dataset.datasets[1]: no image in unlabeled or its'),
     (folder(emptied, write('unlabeled/a.txt', b'')), 'json',
      'error: train_dataloader.dataset.datasets[1]: no image in unlabeled or its'),
     (folder(write('unlabeled/a.txt', b''), write('unlabeled/b.gif', b'')), 'json',
-     'warning: unlabeled: a.txt is not named like an image (and 1 more); it is passed over;'),
+     'warning: unlabeled: a.txt is not named like an image (and 1 more); it is skipped;'),
     (folder(link('unlabeled/loop', 'unlabeled')), 'json',
-     'warning: unlabeled: loop leads nowhere, or to a folder seen before; it is passed over'),
+     'warning: unlabeled: loop leads nowhere, or to a folder seen before; it is skipped'),
     (folder(link('unlabeled/self.png', 'unlabeled/self.png')), 'json',
-     'warning: unlabeled: self.png leads nowhere, or to a folder seen before; it is passed over'),
+     'warning: unlabeled: self.png leads nowhere, or to a folder seen before; it is skipped'),
     (folder(link('unlabeled/gone.png', 'gone.png')), 'json',
-     'warning: unlabeled: gone.png leads nowhere, or to a folder seen before; it is passed over'),
+     'warning: unlabeled: gone.png leads nowhere, or to a folder seen before; it is skipped'),
     # A byte that is no UTF-8, and a new line: one line, whatever a name holds.
     (folder(image(encode('PNG'), 'unlabeled/caf\udce9.png')), 'json',
      r'warning: unlabeled: caf\xe9.png has a name that cannot be shown; rename it; logs show it'),
@@ -200,7 +205,7 @@ BAD_IMAGES = [
     (folder(image(b'', 'unlabeled/caf\udce9.png')), 'image',
      r'warning: unlabeled/caf\xe9.png: is empty: 0 bytes; get it anew, or remove it'),
     (folder(forbid('unlabeled/sub')), 'json',
-     'warning: unlabeled: sub cannot be looked into; check its permissions'),
+     'warning: unlabeled: sub cannot be read; check its permissions'),
     (folder(forbid('unlabeled')), 'json',
      'error: train_dataloader.dataset.datasets[1]: unlabeled cannot be'),
     # --- Images in two data sets.
@@ -214,11 +219,11 @@ BAD_IMAGES = [
      'warning: unlabeled: 1 of its images are also in val.json, such as unlabeled/x.png; a leak:'),
     # Copies are seen when images are opened.
     (copy('val/1.png', 'labeled/2.png'), 'image',
-     'warning: labeled.json: 1 of its images are, as copies, also in val.json, such as'),
+     'warning: labeled.json: 1 of its images have copies in val.json, such as'),
     (copy('val/1.png', 'unlabeled/2.png'), 'image',
-     'warning: unlabeled.json: 1 of its images are, as copies, also in val.json, such as'),
+     'warning: unlabeled.json: 1 of its images have copies in val.json, such as'),
     (copy('labeled/1.png', 'unlabeled/2.png'), 'image',
-     'warning: labeled.json: 1 of its images are, as copies, also in unlabeled.json, such as'),
+     'warning: labeled.json: 1 of its images have copies in unlabeled.json, such as'),
     # The split was forgotten.
     (lambda w: w.sources[1].update(ann_file='labeled.json', data_prefix=dict(img='labeled/')),
      'json',

@@ -82,15 +82,18 @@ BAD_SETTINGS = [
     # --- Settings of the data.
     # A comma is missing: ('cat') is a text, in which 'c', 'a' and 't' would be classes.
     (lambda w: w.sources[0].metainfo.update(classes='cat'), 'json',
-     "error: train_dataloader.dataset.datasets[0].metainfo.classes: is the text 'cat', and no"),
+     "error: train_dataloader.dataset.datasets[0].metainfo.classes: is the text 'cat', but must"
+     " be"),
     (lambda w: w.cfg.val_dataloader.dataset.metainfo.update(classes=('dog', 'cat')), 'json',
-     'error: val.json: its categories come as cat, dog, but the classes as dog, cat; mmdet goes'),
+     'error: val.json: has the categories in the order cat, dog, but the classes are dog, cat;'
+     ' mmdet uses'),
     (lambda w: w.sources[1].metainfo.update(classes=('cat',)), 'json',
      'error: train_dataloader.dataset.datasets[1].metainfo.classes: has cat, but'),
     (setting('model.detector.roi_head.bbox_head.num_classes', 80), 'json',
      'error: model.detector.roi_head.bbox_head.num_classes: is 80, but the data have 2 classes'),
     (lambda w: w.sources[0].pop('data_prefix'), 'json',
-     "error: train_dataloader.dataset.datasets[0].data_prefix: has no 'img'; say where the images"),
+     "error: train_dataloader.dataset.datasets[0].data_prefix: has no 'img'; set it to the"
+     " images'"),
     (lambda w: w.sources[1].update(filter_cfg=dict(filter_empty_gt=True)), 'json',
      'error: train_dataloader.dataset.datasets[1].filter_cfg.filter_empty_gt: is set, which'),
     (lambda w: w.sources[0].update(type='CocoDatset'), 'json',
@@ -99,12 +102,15 @@ BAD_SETTINGS = [
     (setting('val_evaluator.ann_file', 'no/such.json'), 'json',
      'error: no/such.json: does not exist; see data/README.md for what goes where'),
     (other_order, 'json',
-     'error: scored.json: its categories come as dog, cat, but the classes as cat, dog; mmdet'),
+     'error: scored.json: has the categories in the order dog, cat, but the classes are cat, dog;'
+     ' mmdet uses'),
     (other_ids, 'json',
-     'error: labeled.json: has no image of the id 7, which val.json has; give val_evaluator the'),
+     'error: labeled.json: has no image with the id 7, but val.json has; set'
+     ' val_evaluator.ann_file to the'),
     # --- Names in a config.
     (lambda w: setattr(w.cfg, 'trian_cfg', {}), 'json',
-     "error: mine.py: nobody reads the setting 'trian_cfg'; did you mean 'train_cfg'? Give it"),
+     "error: mine.py: unknown setting 'trian_cfg'; did you mean 'train_cfg'? If it is your own,"
+     " give"),
     (build(TRANSFORMS, type='LoadImage', backend={}), 'build',
      "error: LoadImage: unknown setting 'backend'; did you mean 'backend_args'?"),
     # Not of ours, but as clear.

@@ -29,7 +29,8 @@ def test_the_first_errors_and_where_to_see_all(world, faults, rest):
             world.val['images'][0]['height'] = None
     world.write()
     told = '.*'.join(f'{part}.json: ' for part in ('labeled', 'unlabeled')[:faults])
-    with pytest.raises(ValueError, match=f'{told}.*{rest} \\| see all: tools/check_data.py with'):
+    tool = 'tools/check_data.py'
+    with pytest.raises(ValueError, match=f'{told}.*{rest} \\| to see all, run {tool} with'):
         check_data_of(world.cfg)
 
 
@@ -74,7 +75,7 @@ def test_several_evaluators(world):
     world.cfg.val_evaluator = [dict(type='DumpDetResults'), dict(type='CocoMetric', ann_file=own)]
     check_data_of(world.cfg)
     world.cfg.val_evaluator[0].ann_file = other
-    with pytest.raises(ValueError, match='has no image of the id 7'):
+    with pytest.raises(ValueError, match='has no image with the id 7'):
         check_data_of(world.cfg)
 
 
@@ -93,7 +94,7 @@ def test_images_without_labels_may_be_tested(world):
 
 def test_labelled_images_at_which_perhaps_nobody_has_looked(world):
     number = len(world.labeled['images'])
-    bare = 'images have no annotation, and are learnt as background; take out those'
+    bare = 'images have no annotation and are learnt as background; move those that'
     # They are not there, but that is told in a line of its own.
     world.labeled['images'] += [
         dict(world.labeled['images'][0], id=100 + i, file_name=f'{i}_.png')

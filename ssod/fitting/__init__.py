@@ -1,4 +1,4 @@
-"""A config fitted to data and machine: from what is measured to values, and into the config."""
+"""Fit a config to data and machine: measure them, and set the config's values accordingly."""
 
 from ssod.fitting.fit import fit_config
 from ssod.fitting.measures import Labels, Machine, machine_at_hand, measure_labels

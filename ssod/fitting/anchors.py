@@ -14,15 +14,15 @@ from ssod.fitting.images import at_training_size
 from ssod.fitting.measures import Labels
 
 COVERED = 0.5
-"""IoU with the best anchor from which a box is covered."""
+"""A box is covered if its IoU with the best anchor is at least this."""
 ENOUGH = 0.9
-"""Share of the boxes that are covered where anchors stay as they are."""
+"""If this share of the boxes is covered, the anchors stay as they are."""
 GAIN = 0.05
-"""By how much the share must grow, for a pretrained detector has learnt its own anchors."""
+"""How much the share must grow at least: a pretrained detector has learnt its own anchors."""
 JUDGED = 10_000
-"""Boxes that are looked at, evenly chosen from all."""
+"""Boxes that are looked at, fewer than twice as many, evenly chosen from all."""
 STEPS = sorted(range(-12, 13), key=abs)
-"""Anchors are tried 2 ** (step / 4) times as large, the nearest first."""
+"""Anchors are tried at 2 ** (step / 4) times their size, small changes first."""
 
 Boxes = NDArray[np.float64]
 """(N, 2): widths and heights."""
@@ -31,10 +31,10 @@ Anchors = NDArray[np.float64]
 
 
 def best_ious(boxes: Boxes, anchors: Anchors) -> NDArray[np.float64]:
-    """The IoU of each box with the anchor that is most like it.
+    """The IoU of each box with its best anchor.
 
-    Their centres are as far apart, in either direction, as a box and the nearest place of a map are
-    on average: a quarter of the stride.
+    Their centres are apart, in either direction, by the average distance of a box from the nearest
+    place of a map: a quarter of the stride.
 
     Args:
         boxes: (N, 2).
@@ -68,17 +68,17 @@ def anchors_of(setting: Mapping[str, Any]) -> Anchors:
 
 
 def fitted_anchors(setting: Mapping[str, Any], boxes: Boxes) -> dict[str, Any]:
-    """The settings of the anchors that cover most boxes, of those that are alike in number.
+    """The settings of the anchors that cover most boxes; the number of anchors stays.
 
-    Their number stays, so that a detector's weights still fit. Of those that cover as many, to a
-    percent, the ones with the largest mean IoU.
+    So a detector's weights still fit. Among settings that cover equally many, to a percent, the
+    largest mean IoU decides.
 
     Args:
         setting: Of an ``AnchorGenerator``.
         boxes: (N, 2), at least one.
 
     Returns:
-        What replaces the setting's own; nothing if it is best.
+        What replaces the setting's own; empty if that is best.
     """
     best, changes = (-1.0, -1.0), {}
     for candidate in _candidates(setting, boxes):
@@ -93,7 +93,7 @@ def _candidates(setting: Mapping[str, Any], boxes: Boxes) -> Iterator[dict[str, 
     ratios = [dict[str, Any]()]
     number = len(setting['ratios'])
     if number > 1:
-        # The middle ratios of as many parts of the boxes.
+        # The median ratio of each of that many equal parts of the boxes.
         shares = (np.arange(number) + 0.5) / number
         quantiles = np.quantile(boxes[:, 1] / boxes[:, 0], shares, method='inverted_cdf')
         rounded = [_three_digits(float(q)) for q in quantiles]
@@ -113,12 +113,12 @@ def _sizes(setting: Mapping[str, Any], factor: float) -> dict[str, Any]:
 
 
 def fit_anchors(cfg: Config, given: Given, labels: Labels) -> str | None:
-    """Fit the anchors of a detector that has some and whose own do not cover the labelled boxes.
+    """Fit a detector's anchors if its own do not cover the labelled boxes.
 
     A head with a single anchor at each place is left alone: it chooses by centres, not by IoU.
 
     Args:
-        cfg: The config, its images fitted already; it is changed.
+        cfg: The config, with its images fitted already; it is changed.
         given: What the user asks for.
         labels: Of the labelled images.
 
@@ -137,7 +137,7 @@ def fit_anchors(cfg: Config, given: Given, labels: Labels) -> str | None:
         return f"anchors: the config's own cover {before:.0%} of the labelled boxes"
     setting.update(changes)
     told = ', '.join(f'{name} {value}' for name, value in changes.items())
-    return f'anchors: {told}, which cover {after:.0%} of the labelled boxes, not {before:.0%}'
+    return f'anchors: {told}, which cover {after:.0%} of the labelled boxes instead of {before:.0%}'
 
 
 def generator_of(detector: ConfigDict) -> ConfigDict | None:

@@ -1,4 +1,4 @@
-"""How many images a step has, and the learning rate for as many."""
+"""The number of images per step, and the learning rate for it."""
 
 import logging
 import math
@@ -16,27 +16,27 @@ from ssod.precision import MIXED
 MEGAPIXEL = 1e6
 GIGABYTE = 2**30
 USABLE = 0.8
-"""Share of a GPU's memory that is counted on; the rest goes to fragments and other programs."""
+"""Usable share of a GPU's memory; the rest goes to fragmentation and other programs."""
 FIXED = 2 * GIGABYTE
-"""Student, teacher, gradients and the optimizer's averages."""
+"""Bytes for student, teacher, gradients and the optimizer's averages."""
 FLOAT32, HALF = 3 * GIGABYTE, 1.5 * GIGABYTE
-"""Bytes for a megapixel of the images in a step, in float32 and in mixed precision. By mmdet's
-tables two images of 1333×800, 2.1 megapixels, take in float32, all in all, 4.0 GB with Faster R-CNN
-R50-FPN, 6.0 with R101 and 7.0 with RTMDet-l (3.3 for a megapixel); X101-64x4d alone, with 10.3,
-takes more than the 8.4 that are counted on. In bfloat16 a whole step of five such images takes 4.8
-with R50-FPN, of 10 that are counted on."""
+"""Bytes per megapixel of the images in a step, in float32 and in mixed precision. By mmdet's tables
+two images of 1333×800 (2.1 megapixels) take in float32 a total of 4.0 GB with Faster R-CNN R50-FPN,
+6.0 with R101 and 7.0 with RTMDet-l (3.3 per megapixel); only X101-64x4d, with 10.3, takes more than
+the 8.4 allowed for. In bfloat16 a whole step of five such images takes 4.8 with R50-FPN, of 10
+allowed for."""
 RARER = 0.05
-"""Share of the images from which the rarer of upright and lying ones is reckoned with."""
+"""If portrait and landscape images each have at least this share, batches will mix them."""
 CPU_MEGAPIXELS = 0.75
-"""Of the images in a step on a CPU, which then takes seconds."""
+"""Megapixels of the images in a step on a CPU; such a step takes seconds."""
 
 
 def megapixels_on(machine: Machine, amp: bool = False) -> float:
-    """What the images of a step may have together, in each process.
+    """How many megapixels the images of a step may have in total, per process.
 
     Args:
-        machine: What it runs on.
-        amp: Whether in mixed precision.
+        machine: The machine it runs on.
+        amp: Whether it computes in mixed precision.
     """
     if machine.gpu_memory is None:
         return CPU_MEGAPIXELS
@@ -44,36 +44,36 @@ def megapixels_on(machine: Machine, amp: bool = False) -> float:
 
 
 def images_in_step(megapixels: float, view: float, period: int, most: int) -> int:
-    """The largest batch of a process that there is room for.
+    """The largest batch for a process that fits.
 
     Args:
-        megapixels: What all its images may have together.
+        megapixels: What all its images may have in total.
         view: What one has at most.
-        period: What it must be a multiple of: the sum of the sources' ratio.
-        most: What it may be at most; rounded down to such a multiple.
+        period: The batch must be a multiple of this: the sum of the sources' ratio.
+        most: The largest batch allowed; rounded down to such a multiple.
 
     Returns:
-        At least ``period``, whatever there is room for.
+        At least ``period``, even if that does not fit.
     """
     return max(period, min(int(megapixels / view), most) // period * period)
 
 
 def rate_factor(images: float, meant: float, optimizer: str) -> float:
-    """What a learning rate is multiplied with for steps of another number of images.
+    """The factor for a learning rate when a step has another number of images.
 
-    In proportion (Goyal et al. 2017); Adam and its kin by the square root (Malladi et al. 2022).
+    Proportional (Goyal et al. 2017); for Adam and its kin the square root (Malladi et al. 2022).
 
     Args:
-        images: In a step, over all processes.
-        meant: For how many the learning rate is.
-        optimizer: Its type.
+        images: Images in a step, over all processes.
+        meant: How many images the learning rate is meant for.
+        optimizer: The optimizer's type.
     """
     factor = images / meant
     return math.sqrt(factor) if 'Adam' in optimizer else factor
 
 
 def has_both(labels: Labels) -> bool:
-    """Whether batches will have upright images and lying ones."""
+    """Whether batches will mix portrait and landscape images."""
     widths, heights = labels.sizes.T
     return bool(min((widths < heights).mean(), (widths > heights).mean()) >= RARER)
 
@@ -82,9 +82,9 @@ def view_megapixels(scales: Iterable[Any], size: tuple[float, float], both: bool
     """The pixels of the largest view of an image, in millions.
 
     Args:
-        scales: Sizes that transforms may make it, each of two numbers.
-        size: Of the image; what it stays without any.
-        both: Whether it is padded to the width of lying images and the height of upright ones.
+        scales: Sizes that transforms may resize it to, two numbers each.
+        size: The image's own size, which it keeps if there are no scales.
+        both: Whether it is padded to the width of landscape and the height of portrait images.
     """
     factors = [resize_factor(size, scale) for scale in scales]
     area = max(size) ** 2 if both else size[0] * size[1]
@@ -96,19 +96,19 @@ def fit_batch(
 ) -> tuple[str | None, int]:
     """Fit the batch of each process to its memory.
 
-    It is never more than the config's own, or its share of the batch that the config is meant for
-    if that is more.
+    It never exceeds the config's own batch or, if that is larger, the process's share of the batch
+    that the config is meant for.
 
     Args:
-        cfg: The config, its images fitted already; it is changed.
+        cfg: The config, with its images fitted already; it is changed.
         given: What the user asks for.
         labels: Of the labelled images.
-        machine: What it runs on.
-        amp: Whether in mixed precision whatever the config says.
+        machine: The machine it runs on.
+        amp: Whether it computes in mixed precision, whatever the config says.
 
     Returns:
-        What was done, ``None`` where the user says how many, and the level of the log at which to
-        say it: a batch that a GPU has hardly room for is a warning.
+        What was done (``None`` if the user gives the batch), and at which level to log it: a batch
+        that may not fit into the GPU's memory is a warning.
     """
     loader = cfg.train_dataloader
     if given.has('train_dataloader.batch_size') or not len(labels.sizes):
@@ -127,25 +127,25 @@ def fit_batch(
         where = f'a GPU of {machine.gpu_memory / GIGABYTE:.0f} GB'
     each = f' for each of {machine.processes} processes' if machine.processes > 1 else ''
     is_least = room < period * view
-    least = ', the least there can be' if is_least else ''
-    padded = ', padded as upright and lying ones are together' if both else ''
-    views = f'views have up to {view:.2g} megapixels{padded}, {where} is given {room:.2g} in a step'
+    least = ', the smallest possible' if is_least else ''
+    padded = ' (portrait and landscape padded alike)' if both else ''
+    views = f'views have up to {view:.2g} megapixels{padded}, {where} takes {room:.2g} per step'
     told = f'batch size {loader.batch_size}{each}{least}: {views}'
     is_cut = is_least or loader.batch_size < most // period * period
     if machine.gpu_memory is None or not is_cut:
         return told, logging.INFO
     if not amp:
-        told += '; --amp takes half as much memory'
+        told += '; --amp needs half as much memory'
     elif is_least:
         told += f'; {_remedy(ratio)}'
     return told, logging.WARNING if is_least else logging.INFO
 
 
 def _remedy(ratio: list[int]) -> str:
-    """What helps where mixed precision takes too much memory, too."""
-    remedy = 'take a config of smaller images'
+    """What helps if even mixed precision takes too much memory."""
+    remedy = 'use a config with smaller images'
     if len(ratio) > 1 and ratio[-1] > 1:
-        remedy += ', or fewer unlabelled ones: train_dataloader.sampler.source_ratio'
+        remedy += ', or fewer unlabelled ones (train_dataloader.sampler.source_ratio)'
     return remedy
 
 
@@ -153,12 +153,12 @@ def fit_rate(cfg: Config, given: Given, machine: Machine) -> str | None:
     """Fit the learning rate to the images of a step.
 
     Args:
-        cfg: The config, its batch fitted already; it is changed.
+        cfg: The config, with its batch fitted already; it is changed.
         given: What the user asks for.
-        machine: What it runs on.
+        machine: The machine it runs on.
 
     Returns:
-        What was done; ``None`` where the user says which, or the config not for which batch.
+        What was done; ``None`` if the user gives the rate, or the config does not say its batch.
     """
     optimizer = cfg.optim_wrapper.get('optimizer') or ConfigDict()
     meant = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
@@ -166,38 +166,38 @@ def fit_rate(cfg: Config, given: Given, machine: Machine) -> str | None:
     if any(map(given.has, own)) or 'lr' not in optimizer or not meant:
         return None
     asked = given.on(cfg)
-    # The optimizer's step may be of the mean gradient of several batches.
+    # An optimizer step may use the mean gradient of several batches.
     images = step_images(asked, machine) * int(asked.optim_wrapper.get('accumulative_counts', 1))
     kind = optimizer.type if isinstance(optimizer.type, str) else optimizer.type.__name__
     factor = rate_factor(images, meant, kind)
     optimizer.lr = float(f'{optimizer.lr * factor:.3g}')
-    # So that --auto-scale-lr does not do it again.
+    # So that --auto-scale-lr does not scale it again.
     cfg.auto_scale_lr.base_batch_size = images
     if factor == 1:
-        return f'learning rate {optimizer.lr:g}: steps are of {images} images, as the config means'
-    way = 'square root, as for Adam' if 'Adam' in kind else 'in proportion'
-    return f'learning rate {optimizer.lr:g}: steps are of {images} images, not {meant} ({way})'
+        return f'learning rate {optimizer.lr:g}: {images} images per step, as in the config'
+    way = 'by the square root, as for Adam' if 'Adam' in kind else 'in proportion'
+    return f'learning rate {optimizer.lr:g}: {images} images per step, not {meant} (scaled {way})'
 
 
 def source_ratio(cfg: Config) -> list[int]:
-    """Draws from each source of the training."""
+    """How many images are drawn from each training source, relative to the others."""
     loader = cfg.train_dataloader
     return list(loader.sampler.get('source_ratio') or [1] * len(loader.dataset.datasets))
 
 
 def meant_batch(cfg: Config) -> int:
-    """Images of a step, over all processes, that the config's schedule is meant for."""
+    """Images per step, over all processes, that the config's schedule is meant for."""
     meant = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     return int(meant or cfg.train_dataloader.batch_size)
 
 
 def step_images(cfg: Config, machine: Machine) -> int:
-    """Images of a step, over all processes."""
+    """Images per step, over all processes."""
     return int(cfg.train_dataloader.batch_size) * machine.processes
 
 
 def _largest_view(cfg: Config, size: tuple[float, float], both: bool) -> float:
-    """Megapixels of the largest view that the training makes of an image of a size."""
+    """Megapixels of the largest view that training makes of an image of this size."""
     pipelines = transforms_in(cfg.train_dataloader)
     views = [
         min(view_megapixels(scales, size, both), _cut(steps))
@@ -214,7 +214,7 @@ def _mosaic(cfg: Config) -> float:
 
 
 def _scales(steps: list[ConfigDict]) -> list[tuple[float, float]]:
-    """Sizes that transforms may make an image."""
+    """Sizes that transforms may resize an image to."""
     scales: list[tuple[float, float]] = []
     for part in steps:
         largest = max(part.get('ratio_range') or (1,))
@@ -223,7 +223,7 @@ def _scales(steps: list[ConfigDict]) -> list[tuple[float, float]]:
 
 
 def _cut(steps: list[ConfigDict]) -> float:
-    """Megapixels that are left at most where transforms cut an image."""
+    """Megapixels that are left at most after transforms crop an image."""
     sizes = [absolute_crop(part) for part in steps]
     return min(
         (height * width / MEGAPIXEL for height, width in filter(None, sizes)), default=math.inf

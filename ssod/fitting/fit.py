@@ -1,4 +1,4 @@
-"""All that is fitted, in the order in which one depends on the other."""
+"""Everything that is fitted, in the order of dependence."""
 
 import logging
 from collections.abc import Mapping
@@ -28,15 +28,15 @@ def fit_config(
 ) -> None:
     """Fit image size, anchors, batch, learning rate, iterations and start to data and machine.
 
-    Each is said in the log in a line; the lines are the config's ``fitted`` too. What the user
-    gives is counted with and not replaced.
+    Each gets a line in the log; the config's ``fitted`` keeps the lines too. What the user gives is
+    taken into account and not replaced.
 
     Args:
         cfg: A config with the user's data, see :func:`ssod.own_data.use_data`; it is changed. The
             user's values are not put into it.
         options: Values that the user gives, with dotted keys.
-        machine: What it will run on.
-        starts: Whether a run is about to start; only then its weights are chosen and downloaded.
+        machine: The machine it will run on.
+        starts: Whether a run is about to start; only then are its weights chosen and downloaded.
         amp: Whether it will compute in mixed precision, whatever the config says.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the user asks for, which nothing that is fitted replaces."""
+"""What the user asks for; fitting never replaces it."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -19,21 +19,21 @@ class Given:
         self._keys = list(_dotted(self._options))
 
     def has(self, key: str) -> bool:
-        """Whether a setting, a part of it or what it is a part of is given."""
+        """Whether a setting is given, or a part of it, or something that contains it."""
         return any(
             f'{k}.'.startswith(f'{key}.') or f'{key}.'.startswith(f'{k}.') for k in self._keys
         )
 
     def names(self, *names: str) -> bool:
-        """Whether a setting of one of these names is given, or anything in it."""
+        """Whether a setting with one of these names is given, or anything in it."""
         return any(part in names for key in self._keys for part in key.split('.'))
 
     def ends(self, part: str, *names: str) -> bool:
-        """Whether a setting of one of these names is given as a whole.
+        """Whether a setting with one of these names is given as a whole.
 
         Args:
             part: What the outermost name ends with, such as ``_dataloader``.
-            names: Its innermost ones.
+            names: The innermost names.
         """
         return any(
             key.partition('.')[0].endswith(part) and key.rpartition('.')[2] in names

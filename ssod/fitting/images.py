@@ -1,4 +1,4 @@
-"""The size that images are made, from the sizes of the labelled ones."""
+"""The size that images are resized to, from the sizes of the labelled ones."""
 
 from typing import NamedTuple
 
@@ -11,21 +11,21 @@ from ssod.fitting.given import Given
 from ssod.fitting.measures import Labels, Machine
 
 MOST = 0.95
-"""Share of the images that decides on the size; a few giants are no reason to enlarge the rest."""
+"""Share of the images that decides the size; a few giants do not enlarge the rest."""
 FEW = 0.1
 """Share of the boxes that may be smaller than :data:`SMALL`."""
 SMALL = 32.0
-"""Root of the area below which COCO calls an object small; detectors find far fewer of those."""
+"""Square root of the area below which COCO calls an object small; far fewer of those are found."""
 
 ENLARGED = 5 / 3
-"""As many times as large images become on a GPU though no box asks for it: COCO's own, most of them
-640×480, are made 1067×800, and a detector to start from knows objects as large as those."""
+"""How many times images are enlarged on a GPU even if no box needs it: COCO's own, most of them
+640×480, are resized to 1067×800, and a detector to start from knows objects of that size."""
 
 TINY = 8.0
-"""Root of the area below which hardly a detector finds an object."""
+"""Square root of the area below which hardly any detector finds an object."""
 
 VIEWS = ('scale', 'scales', 'pipeline', 'transforms', 'weak', 'strong', 'common')
-"""Settings of data with which a user says how large images are, so that it is not fitted."""
+"""Data settings by which a user decides how large images are; then the size is not fitted."""
 
 Size = tuple[int, int]
 
@@ -35,9 +35,9 @@ class FittedSize(NamedTuple):
 
     Args:
         usual: The size that 95 % of them do not exceed, the longer side first.
-        small_box: Root of the area that 90 % of the boxes have at least; ``inf`` without boxes.
-        room: What makes the usual size the largest that the config allows.
-        factor: What it is multiplied with, at most ``room``.
+        small_box: Square root of the area that 90 % of the boxes have at least; ``inf`` without.
+        room: The factor that makes the usual size the largest that the config allows.
+        factor: The factor that sizes are multiplied with, at most ``room``.
     """
 
     usual: Size
@@ -47,16 +47,16 @@ class FittedSize(NamedTuple):
 
     @property
     def made(self) -> Size:
-        """The usual size after that."""
+        """The usual size after resizing."""
         return round(self.usual[0] * self.factor), round(self.usual[1] * self.factor)
 
 
 def resize_factor(size: tuple[float, float], scale: Size) -> float:
-    """What mmdet multiplies an image with that keeps its ratio: as large as the scale allows.
+    """The factor by which mmdet resizes an image that keeps its ratio.
 
     Args:
-        size: Of the image, its sides in any order.
-        scale: Of the transform, the most that the sides may be, in any order.
+        size: The image's sides, in any order.
+        scale: The most that the sides may be after the transform, in any order.
     """
     return min(max(scale) / max(size), min(scale) / min(size))
 
@@ -69,12 +69,12 @@ def usual_size(labels: Labels) -> Size:
 
 
 def fitted_size(labels: Labels, scale: Size, least: float = 1.0) -> FittedSize:
-    """As they are, larger only for the sake of small boxes, and never above the config's scale.
+    """Fit the size: as it is, larger only for small boxes, and never above the config's scale.
 
     Args:
         labels: With at least one size.
-        scale: Of the config, for scoring.
-        least: How many times as large they become without small boxes, at least 1.
+        scale: The config's scale for scoring.
+        least: How many times images are enlarged without small boxes, at least 1.
     """
     size = usual_size(labels)
     small = np.inf
@@ -86,23 +86,23 @@ def fitted_size(labels: Labels, scale: Size, least: float = 1.0) -> FittedSize:
 
 
 def fit_images(cfg: Config, given: Given, labels: Labels, machine: Machine) -> str | None:
-    """Scale the sizes of all views and of scoring alike, so that they stay in proportion.
+    """Scale the sizes of all views and of scoring by the same factor.
 
     Args:
         cfg: The config; it is changed.
         given: What the user asks for.
         labels: Of the labelled images.
-        machine: What it runs on.
+        machine: The machine it runs on.
 
     Returns:
-        What was done; ``None`` where the user or the config says another way.
+        What was done; ``None`` if the user gives sizes, or the config's test does not resize.
     """
     scale = validation_size(cfg)
     if given.ends('_dataloader', *VIEWS) or scale is None:
         return None
     if not len(labels.sizes):
         return f'image size up to {_named(scale)}: no labelled image has a size in its JSON'
-    # A CPU would take as many times as long as there are more pixels.
+    # On a CPU the time grows with the number of pixels.
     fitted = fitted_size(labels, scale, 1.0 if machine.gpu_memory is None else ENLARGED)
     share = fitted.factor / fitted.room
     scale_sizes(cfg, (share, share))
@@ -110,15 +110,15 @@ def fit_images(cfg: Config, given: Given, labels: Labels, machine: Machine) -> s
 
 
 def told_tiny(cfg: Config, given: Given, labels: Labels) -> str | None:
-    """Say that objects are too small to be found at the size that images are made.
+    """Warn if objects are too small to be found at the size that images are resized to.
 
     Args:
-        cfg: The config, its images fitted already.
+        cfg: The config, with its images fitted already.
         given: What the user asks for.
         labels: Of the labelled images.
 
     Returns:
-        What to do; ``None`` where nine of ten boxes are large enough, or no size is known.
+        The warning; ``None`` if nine of ten boxes are large enough, or no size is known.
     """
     scale = validation_size(given.on(cfg))
     if scale is None or not len(labels.boxes):
@@ -128,18 +128,18 @@ def told_tiny(cfg: Config, given: Given, labels: Labels) -> str | None:
     if small >= TINY:
         return None
     return (
-        f'boxes: a tenth of the labelled ones are below {small:.1f} pixels in images as large as '
-        f'they are made, and hardly a detector finds those; cut the images into tiles, or take a '
-        f'config of larger ones'
+        f'boxes: a tenth of the labelled ones are below {small:.1f} pixels after images are '
+        f'resized, and hardly any detector finds those; cut the images into tiles, or use a '
+        f'config with larger images'
     )
 
 
 def at_training_size(labels: Labels, scale: Size) -> NDArray[np.float64]:
-    """The boxes (N, 2) as large as when scored, which is the middle of the training's sizes.
+    """The boxes (N, 2) at the size for scoring, which is the middle of the training sizes.
 
     Args:
         labels: In pixels of the files.
-        scale: Of the config, for scoring.
+        scale: The config's scale for scoring.
     """
     factors = np.array([resize_factor((w, h), scale) for w, h in labels.sizes.tolist()])
     boxes: NDArray[np.float64] = labels.boxes * factors[labels.owners][:, None]
@@ -152,11 +152,11 @@ def _reason(fitted: FittedSize) -> str:
     images = f'{MOST:.0%} of the labelled images are up to {_named(fitted.usual)}'
     is_for_boxes = fitted.factor > 1 and SMALL / fitted.small_box >= fitted.factor
     if fitted.factor == fitted.room and not is_for_boxes:
-        return f'the most that the config allows; {images}'
+        return f'the largest that the config allows; {images}'
     if not is_for_boxes:
-        return f"{images}, made 5/3 as large, as COCO's own are, for there is a GPU"
+        return f"{images}, enlarged 5/3 times like COCO's own, because there is a GPU"
     wish = f'{images}, but a tenth of their boxes are below {fitted.small_box:.0f} pixels'
-    return wish if fitted.factor < fitted.room else f'{wish}; more the config does not allow'
+    return wish if fitted.factor < fitted.room else f'{wish}; the config allows no more'
 
 
 def _named(size: Size) -> str:

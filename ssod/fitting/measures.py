@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ssod.data.coco_json import is_ignored
 
 RANKS = {'pytorch': ('WORLD_SIZE', 'RANK'), 'slurm': ('SLURM_NTASKS', 'SLURM_PROCID')}
-"""Where launchers say how many processes there are, and which this is."""
+"""Variables in which launchers give the number of processes, and the number of this one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Machine:
     """What a run may use.
 
     Args:
-        processes: How many train together, at least 1; each has a GPU of its own, if there are any.
+        processes: How many train together, at least 1; each has its own GPU, if there are GPUs.
         gpu_memory: Bytes of the smallest GPU; ``None`` without GPUs.
         rank: Which of the processes this is, from 0.
     """
@@ -49,10 +49,10 @@ class Machine:
 
 
 def measure_labels(content: Mapping[str, Any]) -> Labels:
-    """Sizes of images and boxes; entries that make no sense are left to the checks of the data.
+    """Sizes of images and boxes; entries that make no sense are left to the data checks.
 
     Args:
-        content: Of a COCO JSON.
+        content: The content of a COCO JSON.
     """
     rows: dict[Any, int] = {}
     sizes: list[list[float]] = []
@@ -78,7 +78,7 @@ def measure_labels(content: Mapping[str, Any]) -> Labels:
 
 
 def machine_at_hand(launcher: str = 'none') -> Machine:
-    """The machine that this process runs on; all processes of a run find the same.
+    """The machine that this process runs on; the result is the same in all processes of a run.
 
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
@@ -88,7 +88,7 @@ def machine_at_hand(launcher: str = 'none') -> Machine:
     if not torch.cuda.is_available():
         return Machine(processes, None, rank)
     gpus = range(torch.cuda.device_count())
-    # All of it, not what is free at the moment: a resumed run must come to the same values.
+    # All of it, not what is free at the moment: a resumed run must get the same values.
     memory = min(torch.cuda.get_device_properties(i).total_memory for i in gpus)
     return Machine(processes, memory, rank)
 

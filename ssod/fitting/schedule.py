@@ -1,4 +1,4 @@
-"""How long to train, and all that happens at some iteration moved with it."""
+"""How long to train; everything that is counted in iterations is scaled with it."""
 
 import math
 from collections.abc import Sequence
@@ -15,50 +15,49 @@ from ssod.fitting.given import Given
 from ssod.fitting.measures import Labels, Machine
 
 PASSES = 12
-"""How often each image is to come: the 12 epochs of mmdet's shortest schedule."""
+"""How often each image should be seen: the 12 epochs of mmdet's shortest schedule."""
 SHORTER, LONGER = 10, 3
-"""How many times shorter or longer than the config's a training may be, in images."""
+"""How many times shorter or longer than in the config a training may be, in images."""
 LEAST = 500
-"""Iterations that a teacher needs to become better than its student, whatever the batch."""
+"""Iterations that a teacher needs to overtake its student, whatever the batch."""
 ENOUGH = 10_000
-"""The config's schedule never asks for more iterations than this; beyond it images alone decide."""
+"""The config's schedule never demands more iterations than this; beyond, only images decide."""
 CPU_ITERATIONS = 3000
-"""At most on a CPU: hours and not days."""
+"""Most iterations on a CPU: hours, not days."""
 
 BURN_IN = 0.2
-"""Share of a training up to which the burn-in stays as long as the config's, however much shorter
-the rest becomes: until a detector finds something takes its iterations."""
+"""Up to this share of a training the burn-in stays as long as in the config, however much shorter
+the rest becomes: a detector needs these iterations before it finds anything."""
 APART = 100
-"""Iterations from one validation or checkpoint to the next, at least, unless the config's are
-fewer."""
+"""Least iterations between two validations or checkpoints, unless the config has fewer."""
 
 COUNTS = ('begin', 'end', 'milestones', 'T_max', 'step_size', 'total_steps')
-"""Settings of mmengine's learning rates that count iterations, or say at which one."""
+"""Settings of mmengine's learning-rate schedulers that are numbers of iterations."""
 RAMPS = ('linear', 'sigmoid', 'cosine')
-"""Schedules of :mod:`ssod.schedules` with ``steps``."""
+"""Schedules in :mod:`ssod.schedules` that have ``steps``."""
 DECAYS = ('decay', 'value', 'values', 'start', 'end')
 """Settings of a schedule of decays that are decays themselves."""
 FASTEST = 20
-"""Steps that a teacher averages over at least, unless the config's are fewer."""
+"""Least steps that a teacher averages over, unless the config has fewer."""
 
 
 def needed_for(images: Sequence[int], ratio: Sequence[int], step: int) -> list[float]:
-    """Iterations in which each image comes twelve times, for each source.
+    """Iterations in which each image is seen twelve times, for each source.
 
     Args:
         images: How many each source has.
-        ratio: Draws from each source.
-        step: Images of a step, over all processes.
+        ratio: How many images are drawn from each source, relative to the others.
+        step: Images per step, over all processes.
     """
     return [PASSES * n * sum(ratio) / (step * r) for r, n in zip(ratio, images, strict=True)]
 
 
 def iterations_for(needed: float, own: float) -> int:
-    """As many iterations as are needed, but not far from the config's own.
+    """The iterations that are needed, but not too far from the config's own.
 
     Args:
-        needed: By the source that needs most.
-        own: Iterations of as many images that the config's schedule amounts to.
+        needed: Iterations for the source that needs most.
+        own: The config's schedule, in iterations of this run's batch.
 
     Returns:
         Their number, rounded to two significant digits.
@@ -68,22 +67,22 @@ def iterations_for(needed: float, own: float) -> int:
 
 
 def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) -> str | None:
-    """Fit the number of iterations, and stretch what is counted in them.
+    """Fit the number of iterations, and scale everything that is counted in them.
 
-    Where the user gives it, the rest is stretched to that.
+    If the user gives the number, the rest is scaled to it.
 
     Args:
-        cfg: The config, its batch fitted but ``auto_scale_lr`` still its own; it is changed.
+        cfg: The config, with its batch fitted but its own ``auto_scale_lr``; it is changed.
         given: What the user asks for.
         labels: Of the labelled images.
-        machine: What it runs on.
+        machine: The machine it runs on.
 
     Returns:
-        What was done; ``None`` where the config does not count iterations, or there is no image.
+        What was done; ``None`` if the config does not count iterations, or there are no images.
 
     Raises:
         FileNotFoundError: If the unlabelled images do not exist.
-        ValueError: If their JSON is none.
+        ValueError: If their file is not a JSON.
     """
     own = cfg.train_cfg.get('max_iters')
     if own is None:
@@ -93,12 +92,12 @@ def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) ->
     if given.has('train_cfg.max_iters'):
         wanted = asked.train_cfg.max_iters
         stretch(cfg, wanted, theirs / ours)
-        return f'iterations {wanted:,}: what the config plans for {own:,} is stretched to that'
+        return f"iterations {wanted:,}: the config's schedule for {own:,} is scaled to that"
     images = [labels.images] * len(cfg.train_dataloader.dataset.datasets)
     if len(images) > 1:
         images[-1] = count_images(innermost(asked.train_dataloader.dataset.datasets[-1]))
     if not all(images):
-        # The checks of the data say what is missing.
+        # The data checks will report what is missing.
         return None
     step = step_images(asked, machine)
     most = math.inf if machine.gpu_memory is not None else min(own, CPU_ITERATIONS)
@@ -113,23 +112,23 @@ def _for_all_and_labels(
 ) -> tuple[int, int]:
     """Iterations for the images of all sources, and for the labelled ones alone.
 
-    The unlabelled ones, the last of several sources, are dropped in the burn-in, and need theirs
-    after it.
+    The unlabelled images, the last of several sources, are not used during the burn-in, and need
+    their iterations after it.
     """
     for_labels = iterations_for(max(needed[:-1] or needed), own)
     burn_in, planned = _burn_in(given.on(cfg)), cfg.train_cfg.max_iters
     if not needed[1:] or burn_in >= planned:
-        # Without a teacher they teach nothing.
+        # Without a teacher nothing is learnt from the unlabelled ones.
         return for_labels, for_labels
     if not given.has('default_hooks.teacher.burn_in'):
-        # As stretch does; what it keeps is a share of the run, of which they need the rest.
+        # As stretch does; it keeps a share of the run as burn-in, and they need the rest.
         kept = min(burn_in, needed[-1] * BURN_IN / (1 - BURN_IN))
         burn_in = max(burn_in * for_labels / planned, kept)
     return iterations_for(max(*needed[:-1], needed[-1] + burn_in), own), for_labels
 
 
 def _burn_in(cfg: Config) -> float:
-    """The teacher's; 0 without one, and for what the hook will refuse."""
+    """The teacher's burn-in; 0 without a teacher, and for values that the hook will refuse."""
     burn_in = ((cfg.get('default_hooks') or {}).get('teacher') or {}).get('burn_in')
     return burn_in if isinstance(burn_in, int | float) else 0
 
@@ -141,8 +140,8 @@ def _told(cfg: Config, own: int, images: list[int], step: int) -> str:
         counted[-1] = max(0, number - _burn_in(cfg))
     often = [c * step * r / sum(ratio) / n for c, r, n in zip(counted, ratio, images, strict=True)]
     times = [f'{n:,.0f} times' if n >= 10 else f'{n:.1f} times' for n in often]
-    told = f'iterations {number:,}, in the config {own:,}: a labelled image comes {times[0]}'
-    return told + (f', one of {images[-1]:,} unlabelled ones {times[-1]}' if images[1:] else '')
+    told = f'iterations {number:,} ({own:,} in the config): each labelled image is seen {times[0]}'
+    return told + (f', each of {images[-1]:,} unlabelled ones {times[-1]}' if images[1:] else '')
 
 
 def count_images(source: ConfigDict) -> int:
@@ -158,20 +157,20 @@ def count_images(source: ConfigDict) -> int:
 
 
 def stretch(cfg: Config, number: int, batches: float = 1.0, for_labels: int | None = None) -> None:
-    """Make a training longer or shorter with all that is counted in iterations.
+    """Make a training longer or shorter, with everything that is counted in iterations.
 
     That is the interval of validations and checkpoints, the burn-in, the learning rate's
     milestones and warm-up, the schedules of weights, decays and thresholds, and the steps that
-    the teacher averages over. Neither intervals nor the burn-in shrink without end, see
-    :data:`APART` and :data:`BURN_IN`.
+    the teacher averages over. Intervals and the burn-in have a minimum, see :data:`APART` and
+    :data:`BURN_IN`.
 
     Args:
         cfg: A config that counts iterations; it is changed.
-        number: Of iterations, at least 1.
-        batches: How many times as many iterations as before there are to an update of the teacher,
-            where gradients of several batches are added up.
-        for_labels: How many of them the labelled images ask for, on which alone it depends how long
-            a burn-in is good for; all if ``None``.
+        number: The number of iterations, at least 1.
+        batches: How many times as many iterations as before lie between two updates of the teacher,
+            if the gradients of several batches are accumulated.
+        for_labels: How many of them the labelled images need; only these decide how long the
+            burn-in is. All if ``None``.
     """
     factor = number / cfg.train_cfg.max_iters
     by_labels = (for_labels or number) / cfg.train_cfg.max_iters
@@ -186,7 +185,7 @@ def stretch(cfg: Config, number: int, batches: float = 1.0, for_labels: int | No
     parts = {id(p): p for p in dicts_in([cfg.model, hooks, cfg.get('custom_hooks') or []])}
     of_teacher = {id(part) for part in dicts_in(hooks.get('teacher', {}).get('decay'))}
     for number_of, part in parts.items():
-        # The decay's schedule counts the teacher's updates.
+        # The decay's schedule counts updates of the teacher.
         times = factor / batches if number_of in of_teacher else factor
         if part.get('type') in RAMPS:
             _times(part, times, 'steps')
@@ -207,21 +206,21 @@ def _times(part: ConfigDict, factor: float, *keys: str, least: int = 1) -> None:
 
 
 def _stretched(value: Any, factor: float, least: int = 1) -> Any:
-    """A number of iterations, or several that increase.
+    """A number of iterations, or several that increase, scaled.
 
-    A single one that is not below ``least`` does not come below that either.
+    A single one that is at least ``least`` stays at least that.
     """
     if not isinstance(value, list | tuple):
         return max(round(value * factor), min(value, least)) if value else value
     stretched: list[int] = []
     for each in value:
-        # Two may not fall together.
+        # No two may become equal.
         stretched.append(max(round(each * factor), stretched[-1] + 1 if stretched else 1))
     return stretched
 
 
 def _stretched_decay(decay: Any, factor: float) -> Any:
-    """A decay, or a schedule of them, of an average over ``factor`` times as many steps."""
+    """The decay, or schedule of decays, that averages over ``factor`` times as many steps."""
     if isinstance(decay, list | tuple):
         return [_stretched_decay(each, factor) for each in decay]
     if isinstance(decay, dict):

@@ -1,4 +1,4 @@
-"""The weights that a run starts from: the best that can be had."""
+"""The weights that a run starts from: the best available."""
 
 import logging
 from pathlib import Path
@@ -14,21 +14,21 @@ from ssod.models.pretrained import fetch_weights, named_weights
 def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
     """Start from the detector that the config names, or else from its backbone's weights.
 
-    A detector that cannot be downloaded gives way to the backbone, unless there are several
-    processes, of which some may have it. A backbone's weights that cannot be downloaded are done
-    without if the detector has them; otherwise they are an error when the model is built.
+    If the detector cannot be downloaded, the backbone's weights are used instead, unless there are
+    several processes, some of which may have it. If the backbone's weights cannot be downloaded,
+    the detector's are used for the backbone; without them, building the model raises an error.
 
     Args:
         cfg: The config; it is changed.
         given: What the user asks for.
-        machine: What it runs on.
+        machine: The machine it runs on.
 
     Returns:
-        What it starts from, and the level of the log at which to say it.
+        What it starts from, and at which level to log it.
 
     Raises:
         FileNotFoundError: If the detector's weights are a file that does not exist.
-        ConnectionError: If they cannot be downloaded and nothing may take their place.
+        ConnectionError: If they cannot be downloaded and may not be replaced.
     """
     asked = given.on(cfg)
     model = asked.model.get('detector', asked.model)
@@ -39,8 +39,8 @@ def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
     if detector is None:
         if backbone is not None:
             return f'start weights: {instead}', logging.INFO
-        remedy = '--cfg-options load_from=FILE names a detector to start from'
-        return f'start weights: {instead}, for the config names none; {remedy}', logging.WARNING
+        remedy = 'to start from a detector, give --cfg-options load_from=FILE'
+        return f'start weights: {instead}: the config names none; {remedy}', logging.WARNING
     try:
         file = fetch_weights(detector)
     except ConnectionError as error:
@@ -48,17 +48,17 @@ def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
             raise
         cfg.load_from = None
         return (
-            f'start weights: {instead}, for the detector is not to be had: {error}',
+            f'start weights: {instead}; the detector cannot be downloaded: {error}',
             logging.WARNING,
         )
     told = f'start weights: the detector {detector}'
     if _spare_backbone(cfg, file):
-        told += f', also for the backbone, as {backbone} is not to be had'
+        told += f', also for the backbone, because {backbone} cannot be downloaded'
     return told, logging.INFO
 
 
 def _spare_backbone(cfg: Config, detector: Path) -> bool:
-    """Begin with a detector's backbone where the backbone's own weights cannot be downloaded."""
+    """Use the detector's backbone if the backbone's own weights cannot be downloaded."""
     backbone = cfg.model.detector.get('backbone') or {}
     own = backbone.get('init_cfg') or {}
     if own.get('type') != 'Pretrained':

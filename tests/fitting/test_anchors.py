@@ -85,7 +85,7 @@ def test_anchors_of_a_config(cfg):
     told = fit_anchors(cfg, Given({}), labels_of([(640, 480)], [(6, 3)] * 3))
     setting = cfg.model.detector.rpn_head.anchor_generator
     assert told.startswith(f'anchors: scales {setting.scales}')
-    assert told.endswith(' which cover 100% of the labelled boxes, not 0%')
+    assert told.endswith(' which cover 100% of the labelled boxes instead of 0%')
     assert setting.scales[0] < 3
     assert len(setting.ratios) == 3
 
@@ -112,7 +112,7 @@ def test_anchors_change_for_a_gain_alone(cfg, monkeypatch, after, fitted):
     before = cfg.to_dict()
     told = fit_anchors(cfg, Given({}), labels_of([(640, 480)], [(6, 3)]))
     assert (cfg.to_dict() != before) is fitted
-    assert ('not 50%' in told) is fitted
+    assert ('instead of 50%' in told) is fitted
 
 
 def test_nothing_to_fit(cfg):

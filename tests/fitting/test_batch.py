@@ -91,7 +91,7 @@ def test_upright_and_lying_images_are_padded(cfg):
     labels, machine = labels_of([(640, 480), (480, 640)]), Machine(1, 34 * GB)
     told, _ = fit_batch(cfg, Given({}), labels, machine)
     assert cfg.train_dataloader.batch_size == 3
-    padded = 'views have up to 1.8 megapixels, padded as upright and lying ones are together, a GPU'
+    padded = 'views have up to 1.8 megapixels (portrait and landscape padded alike), a GPU'
     assert padded in told
     # What is cut is as large whichever way it was.
     for source in cfg.train_dataloader.dataset.datasets:
@@ -108,7 +108,7 @@ def test_upright_and_lying_images_are_padded(cfg):
     ('machine', 'images', 'told'),
     [
         # A view of 640×480 is made 1333×1000 at most: 1.33 megapixels, as the longer side decides.
-        (Machine(), 3, 'batch size 3, the least there can be: views have up to 1.3 megapixels, '),
+        (Machine(), 3, 'batch size 3, the smallest possible: views have up to 1.3 megapixels, '),
         (Machine(1, 24 * GB), 3, 'batch size 3: views have up to 1.3 megapixels, a GPU of 24 GB '),
         # 8.4 megapixels are six views; 15.4 are eleven.
         (Machine(1, 34 * GB), 6, 'batch size 6: '),
@@ -139,10 +139,10 @@ def test_mixed_precision_takes_half_as_much(cfg, options, amp):
     labels, machine = labels_of([(640, 480)]), Machine(1, 24 * GB)
     told, _ = fit_batch(cfg, Given({}), labels, machine)
     assert cfg.train_dataloader.batch_size == 3
-    assert told.endswith('is given 5.7 in a step; --amp takes half as much memory')
+    assert told.endswith('takes 5.7 per step; --amp needs half as much memory')
     told, _ = fit_batch(cfg, Given(options), labels, machine, amp)
     assert cfg.train_dataloader.batch_size == 6
-    assert told.endswith('is given 11 in a step')
+    assert told.endswith('takes 11 per step')
 
 
 @pytest.mark.parametrize('machine', [Machine(), Machine(1, 64.5 * GB)])
@@ -158,21 +158,21 @@ def test_mixed_precision_is_no_remedy(cfg, machine):
     ('memory', 'ratio', 'amp', 'remedy', 'level'),
     [
         # Three views are 4 megapixels, of which 12 GB have 2.5; in mixed precision 5.1.
-        (12 * GB, [1, 2], False, '; --amp takes half as much memory', logging.WARNING),
-        (12 * GB, [1, 2], True, ' in a step', logging.INFO),
+        (12 * GB, [1, 2], False, '; --amp needs half as much memory', logging.WARNING),
+        (12 * GB, [1, 2], True, ' per step', logging.INFO),
         (
             8 * GB,
             [1, 2],
             True,
-            '; take a config of smaller images, or fewer unlabelled ones: '
-            'train_dataloader.sampler.source_ratio',
+            '; use a config with smaller images, or fewer unlabelled ones ('
+            'train_dataloader.sampler.source_ratio)',
             logging.WARNING,
         ),
         # No fewer than one of each.
-        (4 * GB, [1, 1], True, '; take a config of smaller images', logging.WARNING),
-        (2 * GB, [3], True, '; take a config of smaller images', logging.WARNING),
+        (4 * GB, [1, 1], True, '; use a config with smaller images', logging.WARNING),
+        (2 * GB, [3], True, '; use a config with smaller images', logging.WARNING),
         # A CPU has the memory, and takes longer.
-        (None, [1, 2], False, ' in a step', logging.INFO),
+        (None, [1, 2], False, ' per step', logging.INFO),
     ],
 )
 def test_a_batch_that_there_is_no_room_for(cfg, memory, ratio, amp, remedy, level):
@@ -180,7 +180,7 @@ def test_a_batch_that_there_is_no_room_for(cfg, memory, ratio, amp, remedy, leve
     labels = labels_of([(640, 480)])
     told, found = fit_batch(cfg, Given({}), labels, Machine(1, memory), amp)
     assert told.endswith(remedy)
-    assert (', the least there can be: ' in told) is (level == logging.WARNING or memory is None)
+    assert (', the smallest possible: ' in told) is (level == logging.WARNING or memory is None)
     assert (cfg.train_dataloader.batch_size, found) == (sum(ratio), level)
 
 
@@ -232,7 +232,7 @@ def test_the_users_batch_stays(cfg):
     assert cfg.train_dataloader.batch_size == 6
     # And is what the learning rate is for: 30 of 12, on two processes 60.
     told = fit_rate(cfg, given, Machine(2))
-    assert told == 'learning rate 0.05: steps are of 60 images, not 12 (in proportion)'
+    assert told == 'learning rate 0.05: 60 images per step, not 12 (scaled in proportion)'
     assert cfg.optim_wrapper.optimizer.lr == 0.05
 
 
@@ -258,11 +258,12 @@ def test_the_rate_of_a_config(cfg):
     cfg.optim_wrapper.optimizer.type = 'AdamW'
     cfg.train_dataloader.batch_size = 3
     told = fit_rate(cfg, Given({}), Machine())
-    assert told == 'learning rate 0.005: steps are of 3 images, not 12 (square root, as for Adam)'
+    way = 'scaled by the square root, as for Adam'
+    assert told == f'learning rate 0.005: 3 images per step, not 12 ({way})'
     # It is not scaled once more.
     assert cfg.auto_scale_lr.base_batch_size == 3
     told = fit_rate(cfg, Given({}), Machine())
-    assert told == 'learning rate 0.005: steps are of 3 images, as the config means'
+    assert told == 'learning rate 0.005: 3 images per step, as in the config'
     # Another setting of the optimizer says nothing of its rate.
     assert fit_rate(cfg, Given({'optim_wrapper.optimizer.weight_decay': 0.1}), Machine()) == told
 
@@ -272,7 +273,7 @@ def test_the_rate_of_accumulated_gradients(cfg):
     given = Given({'optim_wrapper.accumulative_counts': 4})
     cfg.train_dataloader.batch_size = 3
     told = fit_rate(cfg, given, Machine(2))
-    assert told == 'learning rate 0.02: steps are of 24 images, not 12 (in proportion)'
+    assert told == 'learning rate 0.02: 24 images per step, not 12 (scaled in proportion)'
     assert cfg.auto_scale_lr.base_batch_size == 24
 
 

@@ -61,10 +61,10 @@ def test_the_config_for_own_data(monkeypatch, data, fetched):
         'image size 113×91: 95% of the labelled images are up to 100×80, but a tenth of their '
         'boxes are below 28 pixels',
         "anchors: the config's own cover 100% of the labelled boxes",
-        'batch size 8: views have up to 0.018 megapixels, the CPU is given 0.75 in a step',
-        'iterations 3,000, in the config 30,000: a labelled image comes 3,000 times, one of 6 '
-        'unlabelled ones 1,600 times',
-        'learning rate 0.005: steps are of 8 images, as the config means',
+        'batch size 8: views have up to 0.018 megapixels, the CPU takes 0.75 per step',
+        'iterations 3,000 (30,000 in the config): each labelled image is seen 3,000 times, '
+        'each of 6 unlabelled ones 1,600 times',
+        'learning rate 0.005: 8 images per step, as in the config',
         f'start weights: the detector {cfg.load_from}',
     ]
     assert fetched == [cfg.load_from, 'torchvision://resnet50']
@@ -106,7 +106,7 @@ def test_the_users_values_win(monkeypatch, data, fetched):
     asked.merge_from_dict(options)
     assert cfg.to_dict() == asked.to_dict()
     assert cfg.fitted == [
-        'iterations 300: what the config plans for 30,000 is stretched to that',
+        "iterations 300: the config's schedule for 30,000 is scaled to that",
         'start weights: the detector mine.pth',
     ]
     assert cfg.param_scheduler[1].milestones == [200, 270]
@@ -119,7 +119,7 @@ def test_small_pictures_on_two_cores(monkeypatch, data, fetched):
         'image size 113×91',
         'anchors',
         'batch size 6',
-        'iterations 500, in the config 2,000',
+        'iterations 500 (2,000 in the config)',
         'learning rate 0.001',
         'start weights',
     ]
@@ -182,7 +182,7 @@ def test_lines_are_in_the_log(monkeypatch, cfg, data, fetched):
     said.clear()
     fit.fit_config(cfg, {}, Machine(1, 2**30))
     warned = [line.partition(':')[0] for line, level in said if level == logging.WARNING]
-    assert warned == ['batch size 3, the least there can be', 'start weights']
+    assert warned == ['batch size 3, the smallest possible', 'start weights']
     # One process says it.
     said.clear()
     fit.fit_config(cfg, {}, Machine(2, rank=1))
@@ -201,7 +201,7 @@ def test_the_start(cfg, fetched):
     told, level = start.fit_start(cfg, Given({}), Machine())
     assert (cfg.load_from, level) == (None, logging.WARNING)
     assert told == (
-        'start weights: the backbone, torchvision://resnet50, for the detector is not to be had: '
+        'start weights: the backbone, torchvision://resnet50; the detector cannot be downloaded: '
         'no way there'
     )
 
@@ -224,7 +224,8 @@ def test_a_backbone_that_the_detector_has(cfg, fetched, tmp_path, keys, prefix):
     assert (told, own.checkpoint) == (f'start weights: the detector {file}', fetched[-1])
     own.checkpoint = 'http://nowhere/resnet.pth'
     told, _ = start.fit_start(cfg, Given({}), Machine())
-    assert told.endswith(', as http://nowhere/resnet.pth is not to be had') is (prefix is not None)
+    end = ', because http://nowhere/resnet.pth cannot be downloaded'
+    assert told.endswith(end) is (prefix is not None)
     # So has the verifier, whose backbone begins as this one does.
     assert own.get('prefix') == prefix
     assert own.checkpoint == ('http://nowhere/resnet.pth' if prefix is None else str(file))
@@ -245,10 +246,10 @@ def test_a_random_start_is_said(cfg, fetched):
     cfg.model.verifier = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='x.pth')))
     told, level = start.fit_start(cfg, Given({}), Machine())
     assert level == logging.WARNING
-    assert told.startswith('start weights: all random, for the config names none; ')
+    assert told.startswith('start weights: all random: the config names none; ')
     cfg.load_from = 'http://nowhere/x.pth'
     told, level = start.fit_start(cfg, Given({}), Machine())
-    assert told.startswith('start weights: all random, for the detector is not to be had: ')
+    assert told.startswith('start weights: all random; the detector cannot be downloaded: ')
 
 
 @pytest.mark.parametrize(

@@ -59,13 +59,13 @@ def test_the_size(size, boxes, made):
     ('size', 'boxes', 'made', 'why'),
     [
         # By 5 / 3; as much as COCO's own, and no more than the config allows: 800 / 600.
-        ((300, 240), [], (500, 400), "made 5/3 as large, as COCO's own are, for there is a GPU"),
-        ((300, 240), [(24, 24)], (500, 400), "as COCO's own are, for there is a GPU"),
-        ((640, 480), [], (1067, 800), 'the most that the config allows; 95% of the labelled'),
-        ((800, 600), [(64, 64)], (1067, 800), 'the most that the config allows; 95% of the '),
-        ((800, 600), [(16, 16)], (1067, 800), 'below 16 pixels; more the config does not allow'),
+        ((300, 240), [], (500, 400), "enlarged 5/3 times like COCO's own, because there is a GPU"),
+        ((300, 240), [(24, 24)], (500, 400), "like COCO's own, because there is a GPU"),
+        ((640, 480), [], (1067, 800), 'the largest that the config allows; 95% of the labelled'),
+        ((800, 600), [(64, 64)], (1067, 800), 'the largest that the config allows; 95% of the '),
+        ((800, 600), [(16, 16)], (1067, 800), 'below 16 pixels; the config allows no more'),
         ((1067, 800), [], (1067, 800), ': 95% of the labelled images are no larger'),
-        ((2000, 2000), [], (800, 800), ': the most that the config allows; '),
+        ((2000, 2000), [], (800, 800), ': the largest that the config allows; '),
         # For the sake of boxes even more: 32 / 16.
         ((300, 240), [(16, 16)], (600, 480), 'but a tenth of their boxes are below 16 pixels'),
     ],
@@ -119,13 +119,13 @@ def test_sizes_to_choose_from(cfg):
             [(640, 480)],
             [(2, 2)],
             'image size 1067×800: 95% of the labelled images are up to 640×480, but a tenth of '
-            'their boxes are below 2 pixels; more the config does not allow',
+            'their boxes are below 2 pixels; the config allows no more',
         ),
         (
             [(2000, 2000)],
             [],
-            'image size 800×800: the most that the config allows; 95% of the labelled images are '
-            'up to 2000×2000',
+            'image size 800×800: the largest that the config allows; 95% of the labelled images '
+            'are up to 2000×2000',
         ),
         ([], [], 'image size up to 1333×800: no labelled image has a size in its JSON'),
     ],
@@ -165,8 +165,12 @@ def test_other_settings_are_no_size(cfg, options):
     ('size', 'box', 'told'),
     [
         # At 800 × 800 and 256 × 3 pixels.
-        ((9000, 9000), (12, 12), 'boxes: a tenth of the labelled ones are below 1.1 pixels in'),
-        ((100_000, 1200), (60, 60), 'boxes: a tenth of the labelled ones are below 0.8 pixels in'),
+        ((9000, 9000), (12, 12), 'boxes: a tenth of the labelled ones are below 1.1 pixels after'),
+        (
+            (100_000, 1200),
+            (60, 60),
+            'boxes: a tenth of the labelled ones are below 0.8 pixels after',
+        ),
         ((640, 480), (8, 8), None),
     ],
 )

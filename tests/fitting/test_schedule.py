@@ -185,20 +185,20 @@ def test_unlabelled_images_are_counted(folder, tmp_path):
         (
             Machine(1, 1.0),
             {},
-            'iterations 6,000, in the config 1,000: a labelled image comes 10 times, one of 3 '
-            'unlabelled ones 6,400 times',
+            'iterations 6,000 (1,000 in the config): each labelled image is seen 10 times, '
+            'each of 3 unlabelled ones 6,400 times',
         ),
         # No more on a CPU than in the config.
         (
             Machine(),
             {},
-            'iterations 1,000, in the config 1,000: a labelled image comes 1.7 times, one of 3 '
-            'unlabelled ones 1,067 times',
+            'iterations 1,000 (1,000 in the config): each labelled image is seen 1.7 times, '
+            'each of 3 unlabelled ones 1,067 times',
         ),
         (
             Machine(1, 1.0),
             {'train_cfg.max_iters': 500},
-            'iterations 500: what the config plans for 1,000 is stretched to that',
+            "iterations 500: the config's schedule for 1,000 is scaled to that",
         ),
     ],
 )
@@ -234,7 +234,7 @@ def test_unlabelled_images_come_after_the_burn_in(
     cfg.train_dataloader.dataset.datasets[1] = dict(type='CocoDataset', ann_file=str(file))
     given = Given(options)
     told = fit_schedule(cfg, given, labels_of([(8, 8)] * labeled), Machine(1, 1.0))
-    assert told.endswith(f', one of {unlabeled:,} unlabelled ones {often}')
+    assert told.endswith(f', each of {unlabeled:,} unlabelled ones {often}')
     asked = given.on(cfg)
     assert asked.train_cfg.max_iters == iterations
     assert (asked.default_hooks.teacher or {}).get('burn_in', 0) == burn_in
@@ -252,7 +252,7 @@ def test_no_image_at_all_is_left_to_the_checks(cfg, tmp_path):
 def test_labelled_images_alone(cfg):
     cfg.train_dataloader.update(dataset=dict(datasets=[{}]), sampler=dict(source_ratio=[1]))
     told = fit_schedule(cfg, Given({}), labels_of([(8, 8)] * 500), Machine(1, 1.0))
-    assert told == 'iterations 1,000, in the config 1,000: a labelled image comes 12 times'
+    assert told == 'iterations 1,000 (1,000 in the config): each labelled image is seen 12 times'
 
 
 def test_days_on_a_cpu(cfg):

@@ -185,7 +185,7 @@ def test_own_data_from_the_command_line(bench, digits):
     assert 'with so few, mAP changes by points' in printed
     # The config is fitted to them: what the user gives stays, and the burn-in too.
     assert ' - image size 96×96: 95% of the labelled images are no larger\n' in printed
-    assert ' - iterations 2: what the config plans for 1,500 is stretched to that\n' in printed
+    assert " - iterations 2: the config's schedule for 1,500 is scaled to that\n" in printed
     state = load_checkpoint(bench.place / 'own/iter_2.pth')
     assert state['meta']['iter'] == 2
     cfg = Config.fromfile(bench.place / 'own/mt_fasterrcnn_digits10pct.py')

@@ -1,4 +1,4 @@
-"""Everything about the package is in pyproject.toml; this is for tools that ask for a setup.py."""
+"""Everything about the package is in pyproject.toml; this is for tools that need a setup.py."""
 
 from setuptools import setup
 

@@ -1,4 +1,4 @@
-"""Options of the command line that several tools have."""
+"""Command-line options that several tools share."""
 
 import argparse
 import tempfile
@@ -19,7 +19,7 @@ def add_cfg_options(parser: argparse.ArgumentParser, told: str = 'config overrid
 
     Args:
         parser: The tool's.
-        told: What the help says of it.
+        told: The help text.
     """
     parser.add_argument(
         '--cfg-options',
@@ -33,7 +33,7 @@ def add_cfg_options(parser: argparse.ArgumentParser, told: str = 'config overrid
 
 
 def key_value(text: str) -> str:
-    """One of ``--cfg-options``, as it is given.
+    """Check one of ``--cfg-options``, and return it unchanged.
 
     Raises:
         argparse.ArgumentTypeError: If it has no key or no ``=``, or its brackets do not match.
@@ -41,86 +41,91 @@ def key_value(text: str) -> str:
     key, equals, value = text.partition('=')
     if not (key and equals):
         raise argparse.ArgumentTypeError(
-            f'{text!r} is not of the form KEY=VALUE, as train_cfg.max_iters=1000 is'
+            f'{text!r} is not of the form KEY=VALUE, such as train_cfg.max_iters=1000'
         )
     try:
         DictAction._parse_iterable(value)
     except AssertionError:
         raise argparse.ArgumentTypeError(
-            f'{text!r} has brackets that do not match; close each that is opened'
+            f'{text!r} has brackets that do not match; close every bracket'
         ) from None
     return text
 
 
 def count(text: str) -> int:
-    """A number of things, from its text.
+    """Parse a number of things.
 
     Raises:
-        argparse.ArgumentTypeError: If it is no integer of at least 1.
+        argparse.ArgumentTypeError: If it is not an integer of at least 1.
     """
     if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f'{text!r} is no integer of at least 1')
+        raise argparse.ArgumentTypeError(f'{text!r} is not an integer of at least 1')
     return int(text)
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width from ``WxH``.
+    """Parse ``WxH`` into height and width.
 
     Raises:
         argparse.ArgumentTypeError: If it has another form, or one of the two is 0.
     """
     width, _, height = text.lower().partition('x')
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f'{text!r} is no size such as 320x256')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a size such as 320x256')
     return int(height), int(width)
 
 
 def add_own_data(parser: argparse.ArgumentParser) -> None:
-    """Add the options that put a user's own data in the place of a config's."""
-    own = parser.add_argument_group('own data', "take the place of the config's")
+    """Add the options that replace a config's data with the user's own."""
+    own = parser.add_argument_group('own data', "replace the config's data")
     own.add_argument(
         '--labeled',
         type=Path,
         metavar='LABELS',
         help='labelled images: COCO JSON, Pascal VOC folder or YOLO data.yaml',
     )
-    own.add_argument('--images', type=Path, metavar='DIR', help='folder of what a JSON names')
+    own.add_argument('--images', type=Path, metavar='DIR', help='folder of the images in a JSON')
     own.add_argument(
         '--unlabeled',
         type=Path,
         metavar='DIR',
-        help='folder of unlabelled images, or a COCO JSON; not for a config of labels alone',
+        help='folder of unlabelled images, or a COCO JSON; not for a supervised config',
     )
     own.add_argument(
         '--unlabeled-images',
         type=Path,
         metavar='DIR',
-        help='folder of what a JSON --unlabeled names; as --images',
+        help='folder of the images in a JSON --unlabeled; default: as --images',
     )
     own.add_argument(
         '--truth',
         type=Path,
         metavar='JSON',
-        help='boxes of the unlabelled images, to measure pseudo-boxes by; nothing learns from them',
+        help='boxes of the unlabelled images, only to measure the pseudo-boxes; not used to train',
     )
     own.add_argument(
         '--val',
         type=Path,
         metavar='LABELS',
-        help='validation images; default: those of a VOC or YOLO --labeled, else a fifth of it',
+        help='validation images; default: those of a VOC or YOLO --labeled, or a fifth of it',
     )
-    own.add_argument('--val-images', type=Path, metavar='DIR', help='their folder; as --images')
+    own.add_argument(
+        '--val-images',
+        type=Path,
+        metavar='DIR',
+        help='folder of the images in a JSON --val; default: as --images',
+    )
     own.add_argument(
         '--no-fit',
         action='store_true',
-        help='leave image size, anchors, batch, learning rate, iterations and start as they are',
+        help='do not fit image size, anchors, batch, learning rate, iterations and start weights',
     )
 
 
 def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnData | None:
     """The data that the options of :func:`add_own_data` name; ``None`` if they are not given.
 
-    Leaves the program with a message if some are missing.
+    Exits with a message if some are missing.
     """
     given = {field.name: getattr(args, field.name) for field in fields(OwnData)}
     if not any(given.values()):
@@ -132,7 +137,7 @@ def own_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> OwnDa
     for name in ('unlabeled', 'val'):
         if given[f'{name}_images'] and not (given[name] and is_coco(given[name])):
             parser.error(
-                f'--{name}-images is the folder of what a JSON --{name} names; name one or leave '
+                f'--{name}-images is the image folder of a JSON --{name}; give that JSON, or leave '
                 f'it out'
             )
     return OwnData(**given)

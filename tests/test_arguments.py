@@ -31,11 +31,14 @@ def test_cfg_options():
 @pytest.mark.parametrize(
     ('text', 'told'),
     [
-        ('foo', "--cfg-options: 'foo' is not of the form KEY=VALUE, as train_cfg.max_iters=1000"),
+        (
+            'foo',
+            "--cfg-options: 'foo' is not of the form KEY=VALUE, such as train_cfg.max_iters=1000",
+        ),
         ('', "'' is not of the form KEY=VALUE"),
         # Would be a setting without a name.
         ('=3', "'=3' is not of the form KEY=VALUE"),
-        ('a=[1,2', "--cfg-options: 'a=[1,2' has brackets that do not match; close each"),
+        ('a=[1,2', "--cfg-options: 'a=[1,2' has brackets that do not match; close every"),
     ],
 )
 def test_cfg_options_that_cannot_be_read(capsys, text, told):
@@ -81,7 +84,7 @@ def test_own_data():
 def test_a_folder_of_what_no_json_names_is_refused(capsys, useless):
     with pytest.raises(SystemExit):
         parsed('--labeled', 'a.json', '--images', 'b', *useless)
-    assert 'name one or leave it out' in capsys.readouterr().err
+    assert 'give that JSON, or leave it out' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('labels', ['voc', 'yolo/data.yaml'])
@@ -124,5 +127,5 @@ def test_they_go_together(capsys, arguments, missing):
 def test_counts():
     assert count('12') == 12
     for text in ('0', '-1', '1.5', '', 'x'):
-        with pytest.raises(argparse.ArgumentTypeError, match=f"^'{text}' is no integer of at"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"^'{text}' is not an integer of at"):
             count(text)

@@ -1,11 +1,11 @@
-"""Time training steps in turns: the floor, ours, and mmdet's own, on the same weights and images.
+"""Time training steps in turn: the floor, ours, and mmdet's own, on the same weights and images.
 
-The floor is the least that a semi-supervised step computes: the teacher's prediction, the student's
-losses, backward and the optimizer's step, on batches that lie ready.
+The floor is the minimum that a semi-supervised step computes: the teacher's prediction, the
+student's losses, the backward pass and the optimizer's step, on batches that are already loaded.
 
-Further parts: where the time of our step goes (phases), the memory of a step, the teacher's update
-(ema), the data pipeline, COCO scoring, the time to the first iteration of a run that is resumed far
-on, and two ranks beside one.
+Further parts: where our step spends its time (phases), the memory of a step, the teacher's update
+(ema), the data pipeline, COCO scoring, the time to the first iteration of a run that is resumed
+late, and two ranks compared with one.
 
 Examples:
     python tools/benchmark.py
@@ -30,7 +30,7 @@ from ssod.errors import errors_in_one_line
 from ssod.files import write_whole
 
 LEAST = 32
-"""Pixels of the shorter side of pictures; of smaller ones views may have nothing left."""
+"""Least pixels of a picture's shorter side; views of smaller ones may be empty."""
 
 TABLES = {'phases': phase_table, 'memory': memory_table}
 OURS = ('mt', 'softteacher')
@@ -45,25 +45,33 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        'configs', nargs='*', type=Path, default=CONFIGS, help='of one detector; ours first'
+        'configs',
+        nargs='*',
+        type=Path,
+        default=CONFIGS,
+        help='configs of the same detector, ours first',
     )
     parser.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS))
-    parser.add_argument('--rounds', type=count, default=20, help='turns of each; %(default)s')
+    parser.add_argument(
+        '--rounds', type=count, default=20, help='rounds to time each config; default: %(default)s'
+    )
     parser.add_argument(
         '--pictures',
         type=size,
         metavar='WIDTHxHEIGHT',
-        help='make pictures of this size, not digits',
+        help='use generated pictures of this size instead of the digits',
     )
-    parser.add_argument('--data-root', type=Path, default=Path('data/digits'), help='%(default)s')
+    parser.add_argument(
+        '--data-root', type=Path, default=Path('data/digits'), help='default: %(default)s'
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
-    parser.add_argument('--out', type=Path, help='a JSON file with all times')
+    parser.add_argument('--out', type=Path, help='write all times to this JSON file')
     add_cfg_options(parser)
     args = parser.parse_args()
     if args.out and not args.out.parent.is_dir():
         parser.error(f'--out: {args.out.parent} does not exist; make it first')
     if args.pictures and min(args.pictures) < LEAST:
-        parser.error(f'--pictures: sides must have {LEAST} pixels at least')
+        parser.error(f'--pictures: sides must have at least {LEAST} pixels')
     return args
 
 
@@ -89,7 +97,7 @@ def main() -> None:
 
 
 def write(path: Path, about: dict[str, Any], measured: dict[str, Any]) -> None:
-    """Write what was measured so far."""
+    """Write what has been measured so far."""
     seconds = {part: values for part, values in measured.items() if part != 'memory'}
     content = {'machine': about, 'seconds': seconds, 'bytes': measured.get('memory', {})}
     write_whole(path, (json.dumps(content, indent=2) + '\n').encode())

@@ -1,7 +1,7 @@
 r"""Write a page that shows what a training would see: labelled images, weak and strong views.
 
-Where the hidden truth is known (default_hooks.quality.ann_file), its boxes are carried into both
-views of an unlabelled image: they must sit on the objects in both.
+If the true boxes of the unlabelled images are known (default_hooks.quality.ann_file), they are
+drawn in both views: they must fit the objects in both.
 
 Examples:
     python tools/browse_views.py configs/mt_fasterrcnn_digits10pct.py
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     add_own_data(parser)
     parser.add_argument(
-        '--number', type=int, default=8, help='images of each kind; default: %(default)s'
+        '--number', type=int, default=8, help='number of images of each kind; default: %(default)s'
     )
     parser.add_argument('--out', metavar='FILE', help='default: work_dirs/<config name>/views.html')
     add_cfg_options(parser)

@@ -1,7 +1,7 @@
-r"""Check all data of a config before anyone trains: settings, annotation files and every image.
+r"""Check all data of a config before you train: settings, annotation files and every image.
 
-Prints one line for each thing that is wrong. The exit code is 1 if there are errors, with which
-training would crash or learn something wrong, and 0 if there are none; warnings do not count.
+Prints one line per problem. The exit code is 1 if there are errors, which would crash the training
+or teach it something wrong, and otherwise 0; warnings do not count.
 
 Examples:
     python tools/check_data.py configs/mt_fasterrcnn_custom.py
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
         '--workers',
         type=count,
         default=os.cpu_count() or 1,
-        help='processes that open images; %(default)s',
+        help='number of processes that open images; default: %(default)s',
     )
     add_cfg_options(parser)
     args = parser.parse_args()
@@ -61,7 +61,7 @@ def look_at_images(reports: Sequence[Report], workers: int) -> dict[ImageEntry, 
 
 
 def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[Finding]:
-    """What is wrong with the images, and which of them data sets share."""
+    """What is wrong with the images, and which of them are in several data sets."""
     looks = look_at_images(reports, workers)
     settings = dict((cfg.get('default_hooks') or {}).get('broken_images') or {})
     for of_every_hook in ('type', 'priority'):
@@ -87,7 +87,7 @@ def main() -> None:
         print(as_given(f'{finding.severity}: {finding}', args.data, made))
     for report in reports:
         if report.data_set.kind == 'other':
-            print(f'not checked: {report.data_set.where}, of its own kind or made on first use')
+            print(f'not checked: {report.data_set.where}, a custom data set or made on first use')
     errors = sum(finding.severity == 'error' for finding in findings)
     images = sum(len(report.images) for report in reports)
     print(

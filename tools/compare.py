@@ -1,8 +1,8 @@
-"""Recipes against supervised training alone: same labelled images and iterations, some seeds.
+"""Compare recipes with supervised training: same labelled images and iterations, several seeds.
 
-A recipe is named as its config is: configs/RECIPE_DETECTOR_digits10pct.py; it is measured against
-configs/supervised_DETECTOR_digits10pct.py. What is done is not done again: an interrupted
-comparison goes on where it was.
+A recipe is named like its config, configs/RECIPE_DETECTOR_digits10pct.py, and is compared with
+configs/supervised_DETECTOR_digits10pct.py. Finished runs are not repeated: an interrupted
+comparison continues where it stopped.
 
 Examples:
     python tools/compare.py
@@ -19,7 +19,7 @@ from ssod.errors import errors_in_one_line
 from ssod.evaluation.comparison import SUFFIX, Comparison, Scores, options_of, table
 from ssod.files import write_whole
 
-# Not a recipe but the way to one: tools/train.py --detector.
+# Not a recipe, but the config for tools/train.py --detector.
 ANY = 'mt_any'
 
 
@@ -44,12 +44,14 @@ def main() -> None:
     )
     args = parser.parse_args()
     if len(set(args.seeds)) < len(args.seeds):
-        parser.error(f'--seeds {" ".join(map(str, args.seeds))} has a seed twice; remove one')
+        parser.error(f'--seeds {" ".join(map(str, args.seeds))} repeats a seed; remove one')
     with errors_in_one_line():
         before = options_of(args.work_dir, args.cfg_options)
     if before != args.cfg_options:
         told = f'with --cfg-options {" ".join(before)}' if before else 'without --cfg-options'
-        parser.error(f'{args.work_dir} has runs {told}; give the same, or another --work-dir')
+        parser.error(
+            f'{args.work_dir} has runs {told}; give the same options, or another --work-dir'
+        )
     recipes = known if 'all' in args.recipes else args.recipes
     comparison, file = Comparison(args.work_dir, args.cfg_options), args.work_dir / 'compare.json'
     before_now: list[Scores] = json.loads(file.read_text()) if file.exists() else []

@@ -1,6 +1,6 @@
-"""Convert labelled images from Pascal VOC's or YOLO's format to COCO JSON.
+"""Convert labels from Pascal VOC's or YOLO's format to COCO JSON.
 
-The images stay where they are. tools/train.py takes such labels as they are, too.
+The images stay where they are. tools/train.py also takes such labels directly.
 
 Examples:
     python tools/convert_dataset.py VOCdevkit/VOC2007 --out my/annotations
@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        'labels', help='folder with the XML files of Pascal VOC, or a data.yaml of YOLO'
+        'labels', help='folder of a Pascal VOC data set, or the data.yaml of a YOLO one'
     )
     parser.add_argument(
         '--out',
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
         metavar='DIR',
         help='folder for train.json, val.json, trainval.json and test.json',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace files that are there')
+    parser.add_argument('--overwrite', action='store_true', help='replace existing files')
     return parser.parse_args()
 
 

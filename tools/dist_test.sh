@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Score a checkpoint on several GPUs (or, without any, in several processes on the CPU).
+# Score a checkpoint on several GPUs (or, without GPUs, in several processes on the CPU).
 #   tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of tools/test.py]
 # On several nodes, run it on each with NNODES, NODE_RANK and MASTER_ADDR (and PORT) set.
 set -euo pipefail
@@ -10,7 +10,7 @@ fi
 config=$1
 checkpoint=$2
 gpus=$3
-# Alone, whatever port is free.
+# A single node uses any free port.
 meeting=(--standalone)
 if [ "${NNODES:-1}" != 1 ]; then
     meeting=(--nnodes="$NNODES" --node_rank="${NODE_RANK:?the number of this node, from 0}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train on several GPUs (or, without any, in several processes on the CPU).
+# Train on several GPUs (or, without GPUs, in several processes on the CPU).
 #   tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
 # On several nodes, run it on each with NNODES, NODE_RANK and MASTER_ADDR (and PORT) set.
 set -euo pipefail
@@ -9,7 +9,7 @@ if [ $# -lt 2 ]; then
 fi
 config=$1
 gpus=$2
-# Alone, whatever port is free.
+# A single node uses any free port.
 meeting=(--standalone)
 if [ "${NNODES:-1}" != 1 ]; then
     meeting=(--nnodes="$NNODES" --node_rank="${NODE_RANK:?the number of this node, from 0}")

@@ -1,6 +1,6 @@
-"""Write a trained detector as an ONNX file, from the pixels of an image to its boxes.
+"""Write a trained detector as an ONNX file that goes from the pixels of an image to its boxes.
 
-It is compared with mmdet's own prediction first, on images of yours or on noise.
+The file is first compared with mmdet's own predictions, on your images or on noise.
 
 Examples:
     python tools/export_onnx.py configs/mt_atss_small.py work_dirs/.../iter_2000.pth
@@ -19,21 +19,30 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file of a run, or of a plain mmdet detector')
-    parser.add_argument('checkpoint', help='checkpoint that goes with it')
-    parser.add_argument('--out', help="the file; default: the config's name beside the checkpoint")
+    parser.add_argument('checkpoint', help='checkpoint for that config')
+    parser.add_argument(
+        '--out', help="output file; default: the config's name, next to the checkpoint"
+    )
     parser.add_argument(
         '--size',
         type=size,
         metavar='WxH',
-        help='fix the width and height of the input, for runtimes that want it; default: free',
+        help='fix the width and height of the input, if the runtime needs that; default: free',
     )
     parser.add_argument(
-        '--model', choices=['teacher', 'student'], default='teacher', help='whose detector'
+        '--model',
+        choices=['teacher', 'student'],
+        default='teacher',
+        help='whose detector to export',
     )
     parser.add_argument(
-        '--images', nargs='+', default=[], metavar='IMAGE', help='compare on these; default: noise'
+        '--images',
+        nargs='+',
+        default=[],
+        metavar='IMAGE',
+        help='images to compare on; default: noise',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace the file if it is there')
+    parser.add_argument('--overwrite', action='store_true', help='replace the file if it exists')
     return parser.parse_args()
 
 

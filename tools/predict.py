@@ -1,4 +1,4 @@
-"""Detect objects in images, folders of images and videos; writes pictures and COCO JSON.
+"""Detect objects in images, folders of images, and videos; write pictures and COCO JSON.
 
 Examples:
     python tools/predict.py configs/mt_fasterrcnn_coco10pct.py work_dirs/.../iter_180000.pth photos/
@@ -17,26 +17,30 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file of a run, or of a plain mmdet detector')
-    parser.add_argument('checkpoint', help='checkpoint that goes with it')
+    parser.add_argument('checkpoint', help='checkpoint for that config')
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, folder or video')
     parser.add_argument(
         '--out',
-        help='folder for pictures/ and predictions.json; default: predictions/ beside the '
+        help='folder for pictures/ and predictions.json; default: predictions/ next to the '
         'checkpoint',
     )
     parser.add_argument(
-        '--model', choices=['teacher', 'student'], default='teacher', help='who predicts'
+        '--model', choices=['teacher', 'student'], default='teacher', help='which model predicts'
     )
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, help='least score of a box; %(default)s'
+        '--score-thr', type=float, default=0.3, help='lowest score of a box; default: %(default)s'
     )
     parser.add_argument(
-        '--batch-size', type=int, default=1, metavar='N', help='images at once; %(default)s'
+        '--batch-size',
+        type=int,
+        default=1,
+        metavar='N',
+        help='images per batch; default: %(default)s',
     )
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace predictions.json and the pictures that it names; write among other pictures',
+        help='replace predictions.json and its pictures; allow other pictures in the folder',
     )
     return parser.parse_args()
 
@@ -57,7 +61,7 @@ def main() -> None:
         images, boxes = (len(found.content[part]) for part in ('images', 'annotations'))
         print(f'{found.file}: {boxes} boxes in {images} images, drawn in {found.pictures}')
         if found.passed_over:
-            print(f'passed over: {len(found.passed_over)}, told above')
+            print(f'skipped: {len(found.passed_over)}, see above')
 
 
 if __name__ == '__main__':

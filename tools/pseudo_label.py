@@ -1,9 +1,9 @@
-"""Label the unlabelled images of a config, or a folder's, with a trained model.
+"""Label the unlabelled images of a config, or those in a folder, with a trained model.
 
-Writes COCO JSON with scores, to train on or to be corrected by hand. What an interrupted call has
-done is not done again. Images that cannot be read are passed over, and told at the end. With
---sweep nothing is labelled; the model is tried on the validation images: which score threshold
-suits each class.
+Writes COCO JSON with scores, to train on or to correct by hand. After an interruption, the same
+call continues where it stopped. Images that cannot be read are skipped and reported at the end.
+--sweep labels nothing: it tries score thresholds on the validation images, to find the best one
+for each class.
 
 Examples:
     python tools/pseudo_label.py configs/stac_fasterrcnn_coco10pct.py \\
@@ -30,21 +30,24 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of a run with the same detector')
     parser.add_argument(
-        'folder', nargs='?', type=Path, help="images, in sub-folders too; default: the config's own"
+        'folder',
+        nargs='?',
+        type=Path,
+        help="images, sub-folders included; default: the config's own",
     )
-    parser.add_argument('--out', help=f'default: work_dirs/<config name>/{NAME}')
+    parser.add_argument('--out', help=f'output file; default: work_dirs/<config name>/{NAME}')
     parser.add_argument(
-        '--model', choices=['teacher', 'student'], default='teacher', help='who predicts'
+        '--model', choices=['teacher', 'student'], default='teacher', help='which model predicts'
     )
     parser.add_argument(
-        '--score-thr', type=float, default=0.2, help='least score of a box, in [0, 1]; %(default)s'
+        '--score-thr', type=float, default=0.2, help='lowest score of a box; default: %(default)s'
     )
     parser.add_argument(
         '--sweep',
         action='store_true',
-        help='label nothing, but try score thresholds on the validation images',
+        help='label nothing; try score thresholds on the validation images',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace the file if it is there')
+    parser.add_argument('--overwrite', action='store_true', help='replace the file if it exists')
     add_cfg_options(parser)
     args = parser.parse_args()
     has_threshold = args.score_thr != parser.get_default('score_thr')

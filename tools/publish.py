@@ -1,7 +1,7 @@
 """Write a trained teacher as a plain mmdet detector: a checkpoint and a config.
 
-mmdet's DetInferencer, init_detector and tools take both where ssod is not installed, if mmcv has
-its compiled operators; where it has none, import ssod first.
+mmdet's DetInferencer, init_detector and tools load them without ssod if mmcv has its compiled
+operators; if it has none, import ssod first.
 
 Examples:
     python tools/publish.py configs/mt_fasterrcnn_coco10pct.py work_dirs/.../iter_180000.pth
@@ -21,12 +21,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file of the run')
     parser.add_argument('checkpoint', help='checkpoint of the run')
     parser.add_argument(
-        '--out', help='folder for both files; default: published/ beside the checkpoint'
+        '--out', help='folder for both files; default: published/ next to the checkpoint'
     )
     parser.add_argument(
-        '--model', choices=['teacher', 'student'], default='teacher', help='whose detector'
+        '--model',
+        choices=['teacher', 'student'],
+        default='teacher',
+        help='whose detector to publish',
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace files that are there')
+    parser.add_argument('--overwrite', action='store_true', help='replace existing files')
     return parser.parse_args()
 
 
@@ -37,7 +40,7 @@ def main() -> None:
         print(written.config)
         print(written.checkpoint)
         if written.needs:
-            print(f'mmdet alone has no {", ".join(written.needs)}; the config imports it')
+            print(f'mmdet does not have {", ".join(written.needs)}; the config imports it')
 
 
 if __name__ == '__main__':

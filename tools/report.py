@@ -1,6 +1,6 @@
 """Write a page that shows a run: curves, alarms, pseudo-labels, pictures, mistakes, settings.
 
-Works at any time, during a run as well. One file of HTML that needs nothing else.
+Works at any time, also during a run. The page is a single, self-contained HTML file.
 
 Examples:
     python tools/report.py work_dirs/mt_fasterrcnn_digits10pct

@@ -9,7 +9,7 @@ if [ $# -lt 3 ]; then
 fi
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-$((gpus < 8 ? gpus : 8))}
-# Jobs that share a node must not meet at one port.
+# Jobs that share a node must not use the same port.
 export MASTER_PORT=${MASTER_PORT:-$((20000 + RANDOM % 10000))}
 # SRUN_ARGS is a list of words.
 # shellcheck disable=SC2086

@@ -1,8 +1,8 @@
-"""Train for long at a small size, and watch memory, file handles and logs.
+"""Train many steps at a small size, and watch memory, file handles and logs.
 
-Prints a table of the main process's and the data worker's resident memory, of their open files and
-of the size of the logs; exits with code 1 if memory or open files grew after the first fifth. The
-scenes are small and every part runs: burn-in, pseudo-boxes, validation, checkpoints, logs.
+Prints resident memory and open files of the main process and the data worker, and the size of the
+logs; exits with code 1 if memory or open files grew after the first fifth. The scenes are small,
+but every part runs: burn-in, pseudo-boxes, validation, checkpoints, logs.
 """
 
 import argparse
@@ -25,7 +25,7 @@ CONFIG = 'configs/mt_fasterrcnn_digits10pct.py'
 SCENES = dict(image_size=48, digits_per_image=(1, 2), digit_height=(12, 20), val_images=10)
 NAMES = ('iteration', 'main_MB', 'worker_MB', 'files', 'worker_files', 'logs_kB')
 MAY_GROW_MB = 28.0
-"""Allocators and caches breathe; a leak of 2 kB in each of the last 16,000 steps is 32 MB."""
+"""Allocators and caches vary; a leak of 2 kB in each of the last 16,000 steps is 32 MB."""
 
 
 class Meter(Hook):
@@ -72,7 +72,7 @@ def open_files(process: int | str) -> int:
 
 
 def small_config(iters: int, work_dir: str) -> Config:
-    """The main example at the size of a stamp."""
+    """The main example with tiny images."""
     cfg = load_config(CONFIG, work_dir)
     data_root = f'{work_dir}/data/'
     for dataset in (*cfg.train_dataloader.dataset.datasets, cfg.val_dataloader.dataset):
@@ -88,7 +88,7 @@ def small_config(iters: int, work_dir: str) -> Config:
 
 
 def grown(rows: list[dict[str, float]]) -> list[str]:
-    """What is larger at the end than after the first fifth, when all has been used once."""
+    """What is larger at the end than after the first fifth, by when everything has run once."""
     first, last = rows[max(len(rows) // 5, 1) - 1], rows[-1]
     allowed = dict(main_MB=MAY_GROW_MB, worker_MB=MAY_GROW_MB, files=0, worker_files=0)
     return [name for name, more in allowed.items() if last[name] > first[name] + more]

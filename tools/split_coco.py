@@ -18,28 +18,34 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--data-root', type=Path, default=Path('data/coco'), help='%(default)s')
+    parser.add_argument(
+        '--data-root', type=Path, default=Path('data/coco'), help='default: %(default)s'
+    )
     parser.add_argument(
         '--ann-file',
         default='annotations/instances_train2017.json',
-        help='COCO JSON of the labelled images, from the data root; %(default)s',
+        help='COCO JSON of the labelled images, relative to the data root; default: %(default)s',
     )
     parser.add_argument(
         '--out-dir',
         default='annotations/semi_supervised',
-        help='where the parts go, from the data root; %(default)s',
+        help='output folder, relative to the data root; default: %(default)s',
     )
     parser.add_argument(
-        '--percent', type=float, nargs='+', default=[1, 2, 5, 10], help='labelled; 1 2 5 10'
+        '--percent',
+        type=float,
+        nargs='+',
+        default=[1, 2, 5, 10],
+        help='labelled shares; default: 1 2 5 10',
     )
     parser.add_argument(
-        '--fold', type=int, nargs='+', default=[1, 2, 3, 4, 5], help='draws; 1 2 3 4 5'
+        '--fold', type=int, nargs='+', default=[1, 2, 3, 4, 5], help='draws; default: 1 2 3 4 5'
     )
     parser.add_argument(
         '--unlabeled',
         metavar='FILE',
-        help='split nothing: give these images, such as annotations/image_info_unlabeled2017.json, '
-        'the categories of --ann-file',
+        help='split nothing; add the categories of --ann-file to this file, such as '
+        'annotations/image_info_unlabeled2017.json',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace files that differ')
     args = parser.parse_args()

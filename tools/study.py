@@ -1,7 +1,7 @@
-"""Train methods on data sets with some label budgets, and say what the unlabelled images brought.
+"""Train methods on data sets with several label budgets, and show what unlabelled images gain.
 
-A study is a small file, see studies/. Each finished run is one line of a file beside it, and what
-is done is not done again; an interrupted run goes on from its last checkpoint.
+A study is a small file, see studies/. Each finished run becomes a line in a file next to it, and
+is not repeated; an interrupted run continues from its last checkpoint.
 
 Examples:
     python tools/study.py studies/photographs.py --data-root data
@@ -31,26 +31,35 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('study', type=Path, help='the file of the study')
+    parser.add_argument('study', type=Path, help='the study file')
     parser.add_argument(
-        '--data-root', type=Path, default=Path('data'), help='folder of the data sets; %(default)s'
+        '--data-root',
+        type=Path,
+        default=Path('data'),
+        help='folder of the data sets; default: %(default)s',
     )
-    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/<name of the study>')
-    parser.add_argument('--jobs', type=count, default=1, help='trainings at once; %(default)s')
-    parser.add_argument('--table', action='store_true', help='only sum up what there is')
     parser.add_argument(
-        '--held-out', action='store_true', help='score the images that are kept aside; at the end'
+        '--work-dir', type=Path, help='where runs go; default: work_dirs/<study name>'
+    )
+    parser.add_argument(
+        '--jobs', type=count, default=1, help='parallel trainings; default: %(default)s'
+    )
+    parser.add_argument(
+        '--table', action='store_true', help='train nothing; only sum up the finished runs'
+    )
+    parser.add_argument(
+        '--held-out', action='store_true', help='score on the held-out images; do this last'
     )
     add_cfg_options(
-        parser, 'what differs on this machine: where weights are, and numbers of data workers'
+        parser, 'config overrides for this machine only: where weights are, numbers of data workers'
     )
     return parser.parse_args()
 
 
 def train(composer: Composer, results: Results, jobs: int) -> int:
-    """Train what is left, and tell of each run; returns how many failed."""
+    """Train the remaining runs and print each result; return how many failed."""
     total, todo = len(composer.study.runs()), len(left(composer, results))
-    print(f'{composer.study.file}: {total} runs, {todo} of them to do', flush=True)
+    print(f'{composer.study.file}: {total} runs, {todo} left to do', flush=True)
     began, failed = time.monotonic(), 0
     tool = Path(__file__).with_name('train.py')
     with contextlib.closing(train_all(composer, results, tool, jobs)) as ended:
@@ -67,7 +76,7 @@ def train(composer: Composer, results: Results, jobs: int) -> int:
 
 
 def sum_up(composer: Composer, results: Results) -> None:
-    """Print the table, and keep it and the picture beside the results."""
+    """Print the table, and write it and the plot next to the results."""
     study = composer.study
     tried = [results.find(run, composer.digest(run)) for run in study.runs()]
     found = [result for result in tried if result is not None]
@@ -81,7 +90,7 @@ def sum_up(composer: Composer, results: Results) -> None:
 
 def main() -> None:
     args = parse_args()
-    # As Ctrl-C does, it is to end the trainings too.
+    # Like Ctrl-C, it must end the trainings too.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with errors_in_one_line():
         study = read_study(args.study)

@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
         '--model',
         nargs='+',
         choices=['teacher', 'student'],
-        help='what to score; default: the teacher; a published config is of one alone',
+        help='which to score; default: the teacher. Leave out for a plain detector',
     )
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
     add_cfg_options(parser)

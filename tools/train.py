@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--detector',
         metavar='CONFIG',
-        help="take the detector of another config, mmdet's own as mmdet::FOLDER/FILE.py",
+        help="use the detector of another config; mmdet's own are mmdet::FOLDER/FILE.py",
     )
     add_own_data(parser)
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
@@ -35,14 +35,16 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from a checkpoint; without a file, from the last one in the work directory',
+        help='continue from a checkpoint; without a file, from the last one in the work directory',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision (bfloat16)')
     parser.add_argument(
-        '--auto-scale-lr', action='store_true', help='scale the learning rate with the real batch'
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the actual batch size',
     )
     for name in runs.BACKENDS:
-        parser.add_argument(f'--{name}', action='store_true', help=f'log to {name} too')
+        parser.add_argument(f'--{name}', action='store_true', help=f'also log to {name}')
     add_cfg_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     parser.add_argument(

@@ -20,11 +20,11 @@ Scores = dict[str, Any]
 
 
 class Comparison:
-    """Trainings of recipes in directories below one, each done once.
+    """Trains recipes, each once, in sub-folders of one directory.
 
     Args:
         root: The directory.
-        options: What else tools/train.py is told.
+        options: Config overrides for tools/train.py.
     """
 
     def __init__(self, root: Path, options: list[str]) -> None:
@@ -32,7 +32,7 @@ class Comparison:
         self.options = options
 
     def row(self, recipe: str, seed: int) -> Scores:
-        """One recipe's scores and those of its baseline; mAP in points."""
+        """The scores of one recipe and its baseline; mAP in points."""
         baseline = f'supervised_{recipe.rsplit("_", 1)[1]}'
         supervised = self._train(baseline, seed)['student_mAP']
         if recipe.startswith('stac_'):
@@ -50,7 +50,7 @@ class Comparison:
         }
 
     def _train(self, recipe: str, seed: int) -> Scores:
-        """Run tools/train.py, or what an interruption left of it to run, for its summary."""
+        """Run tools/train.py, or the rest of it after an interruption, and return its summary."""
         place = self.root / f'{recipe}_{seed}'
         summary = place / 'summary.json'
         if not summary.exists():
@@ -78,11 +78,11 @@ def _run(tool: str, recipe: str, *arguments: str | Path, options: list[str]) -> 
 
 
 def options_of(root: Path, given: list[str]) -> list[str]:
-    """With which options a folder's runs were trained; what is given if it has none yet.
+    """The options that a folder's runs were trained with; those given if it has no runs yet.
 
     Args:
-        root: The folder; the options are noted there.
-        given: Those of this call.
+        root: The folder, where the options are recorded.
+        given: The options of this call.
     """
     note = root / 'options.json'
     if any(next(root.glob(made), None) for made in ('*/*.pth', '*/summary.json')):

@@ -40,9 +40,9 @@ def test_a_benchmark(bench):
 @pytest.mark.parametrize(
     ('options', 'told'),
     [
-        (['--pictures', '320'], "--pictures: '320' is no size such as 320x256"),
-        (['--rounds', '0'], "--rounds: '0' is no integer of at least 1"),
-        (['--pictures', '64x31'], '--pictures: sides must have 32 pixels at least'),
+        (['--pictures', '320'], "--pictures: '320' is not a size such as 320x256"),
+        (['--rounds', '0'], "--rounds: '0' is not an integer of at least 1"),
+        (['--pictures', '64x31'], '--pictures: sides must have at least 32 pixels'),
         (['--out', 'none/x.json'], 'error: --out: none does not exist; make it first'),
     ],
 )

@@ -119,11 +119,11 @@ def test_all_is_told_at_once(data, monkeypatch, capsys):
     code, lines, _ = check(monkeypatch, capsys, CONFIG, '--workers', 1)
     assert code == 1
     assert [line.split('; ')[0] for line in lines[:-1]] == [
-        "warning: data/custom/train.json: 'bbox' of annotations[3] (id 4) leaves its image of "
-        '40 x 30: [30, 6, 12, 12]',
+        "warning: data/custom/train.json: 'bbox' of annotations[3] (id 4) extends beyond its image "
+        'of 40 x 30: [30, 6, 12, 12]',
         'warning: data/custom/unlabeled: notes.txt is not named like an image',
         'error: data/custom/train/0.png: is empty: 0 bytes',
-        'warning: data/custom/train.json: 1 of its images are, as copies, also in '
+        'warning: data/custom/train.json: 1 of its images have copies in '
         'data/custom/val.json, such as data/custom/train/1.png',
     ]
     assert lines[-1] == 'errors: 1, warnings: 3, data sets: 4, images: 11'
@@ -159,7 +159,7 @@ def test_data_that_are_not_made_yet(tmp_path, monkeypatch, capsys):
     code, lines, _ = check(monkeypatch, capsys, ROOT / 'configs/mt_fasterrcnn_digits10pct.py')
     assert code == 0
     assert lines[0] == (
-        'not checked: train_dataloader.dataset.datasets[0], of its own kind or made on first use'
+        'not checked: train_dataloader.dataset.datasets[0], a custom data set or made on first use'
     )
     assert lines[-1] == 'errors: 0, warnings: 0, data sets: 4, images: 0'
 
@@ -187,10 +187,13 @@ def test_data_that_were_made(digits, tmp_path, monkeypatch, capsys):
     ('arguments', 'message'),
     [
         (['missing.py'], 'error: config missing.py does not exist; see configs/ for those that do'),
-        ([CONFIG, '--workers', '0'], "error: argument --workers: '0' is no integer of at least 1"),
+        (
+            [CONFIG, '--workers', '0'],
+            "error: argument --workers: '0' is not an integer of at least 1",
+        ),
         (
             [CONFIG, '--cfg-options', 'trian_cfg.max_iters=2'],
-            "nobody reads the option 'trian_cfg.max_iters'; did you mean train_cfg.max_iters?",
+            "unknown option 'trian_cfg.max_iters'; did you mean train_cfg.max_iters?",
         ),
     ],
 )

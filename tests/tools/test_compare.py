@@ -95,7 +95,7 @@ def test_an_unknown_recipe_is_refused(compared, call, monkeypatch, capfd):
 def test_a_seed_that_is_there_twice_is_refused(call, capfd):
     with pytest.raises(SystemExit, match='2'):
         call('compare', '--seeds', '0', '1', '0')
-    assert '--seeds 0 1 0 has a seed twice; remove one' in capfd.readouterr().err
+    assert '--seeds 0 1 0 repeats a seed; remove one' in capfd.readouterr().err
 
 
 def test_options_that_trained_nothing_may_be_corrected(compared):
@@ -120,4 +120,4 @@ def test_runs_of_other_options_are_not_taken_over(compared, call, monkeypatch, c
         with pytest.raises(SystemExit, match='2'):
             call('compare', '--work-dir', place, '--cfg-options', 'train_cfg.max_iters=7')
         told = capfd.readouterr().err
-        assert f'{place} has runs without --cfg-options; give the same, or another' in told
+        assert f'{place} has runs without --cfg-options; give the same options, or another' in told

@@ -55,7 +55,7 @@ def test_what_is_no_size(call, capsys, size):
     with pytest.raises(SystemExit) as left:
         call('export_onnx', CONFIG, 'x.pth', '--size', size)
     assert left.value.code == 2
-    assert f"'{size}' is no size such as 320x256" in capsys.readouterr().err
+    assert f"'{size}' is not a size such as 320x256" in capsys.readouterr().err
 
 
 def test_a_mistake_is_told_in_one_line(call, capsys, tmp_path):

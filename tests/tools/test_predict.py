@@ -53,7 +53,7 @@ def test_what_is_passed_over(files, digits, tmp_path, monkeypatch, capsys):
     call(monkeypatch, *files, good, tmp_path / 'broken.png', '--out', tmp_path / 'out')
     printed = capsys.readouterr()
     assert 'broken.png is empty: 0 bytes' in printed.err
-    assert printed.out.splitlines()[-1] == 'passed over: 1, told above'
+    assert printed.out.splitlines()[-1] == 'skipped: 1, see above'
 
 
 def test_an_error_in_one_line(files, tmp_path, monkeypatch, capsys):

@@ -67,4 +67,4 @@ def test_what_mmdet_has_not_is_told(monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['publish', 'x.py', 'x.pth'])
     runpy.run_path(str(TOOL), run_name='__main__')
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1] == 'mmdet alone has no ssod.a.B, own.c.D; the config imports it'
+    assert printed[-1] == 'mmdet does not have ssod.a.B, own.c.D; the config imports it'

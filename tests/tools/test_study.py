@@ -98,7 +98,7 @@ def test_what_is_done_is_not_done_again(studied, call, monkeypatch, capfd):
     monkeypatch.chdir(bench.place)
     lines = (bench.place / 'cells.jsonl').read_text()
     call('study', *OPTIONS)
-    assert '3 runs, 0 of them to do' in capfd.readouterr().out
+    assert '3 runs, 0 left to do' in capfd.readouterr().out
     assert (bench.place / 'cells.jsonl').read_text() == lines
     call('study', '--table', *OPTIONS)
     assert (bench.place / 'cells.md').read_text() in capfd.readouterr().out

@@ -181,8 +181,8 @@ def test_own_data_from_the_command_line(bench, digits):
         *settings,
         log='own.txt',
     )
-    assert '1 of the 4 labelled images are scored on' in printed
-    assert 'with so few, mAP changes by points' in printed
+    assert '1 of the 4 labelled images are set aside' in printed
+    assert 'with so few, mAP varies by points' in printed
     # The config is fitted to them: what the user gives stays, and the burn-in too.
     assert ' - image size 96×96: 95% of the labelled images are no larger\n' in printed
     assert " - iterations 2: the config's schedule for 1,500 is scaled to that\n" in printed

@@ -88,7 +88,7 @@ def test_a_data_set_around_the_labelled_one(monkeypatch, data, fetched):
     monkeypatch.setattr(runs, 'use_data', wrapped)
     assert load(monkeypatch, 'mt_fasterrcnn_custom.py', data, options).fitted == plain
     cfg = load(monkeypatch, 'mt_fasterrcnn_custom.py', data)
-    assert any('one of 6 unlabelled ones' in line for line in cfg.fitted)
+    assert any('each of 6 unlabelled ones' in line for line in cfg.fitted)
 
 
 def test_the_users_values_win(monkeypatch, data, fetched):

@@ -1,12 +1,12 @@
 """ssod: semi-supervised object detection on MMEngine and MMDetection.
 
-Importing the package registers everything that its configs name. What the tools do are functions
-here, see :mod:`ssod.api`.
+Importing the package registers everything that its configs name. What the tools do is also
+available as functions, see :mod:`ssod.api`.
 """
 
 from typing import TYPE_CHECKING, Any
 
-# First of all: mmdet needs operators that mmcv may have been installed without.
+# First: mmdet needs operators that mmcv may have been installed without.
 from ssod import ops  # isort: skip
 from ssod import upstream  # isort: skip # noqa: F401
 from ssod import (
@@ -69,12 +69,12 @@ _VERBS = (
 
 
 def __dir__() -> list[str]:
-    """All that is here, the verbs that are not imported yet among it."""
+    """All names, including the functions that are not imported yet."""
     return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:
-    """Import a verb when it is asked for, because it may need all of the package."""
+    """Import a function when it is first used, because it may need the whole package."""
     if name not in _VERBS:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     from ssod import api

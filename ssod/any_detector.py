@@ -1,4 +1,4 @@
-"""A mean teacher of any mmdet config: its detector and optimizer in the place of a config's own."""
+"""A mean teacher of any mmdet config: its detector and optimizer replace a config's own."""
 
 import inspect
 import logging
@@ -28,56 +28,57 @@ SIGMOID_THRESHOLD = 0.4
 PAD_SIZE_DIVISOR = 32
 """The coarsest stride of detectors whose maps are merged."""
 GPUS = 8
-"""What mmdet's configs are meant for where their names do not say so, as 4xb4."""
+"""What mmdet's configs are meant for if their names do not say so, as 4xb4 does."""
 QUICKER = {
     'RPNHead': 'BatchedRPNHead',
     'Shared2FCBBoxHead': 'BatchedShared2FCBBoxHead',
     'SingleRoIExtractor': 'PyramidRoIExtractor',
 }
-"""Parts that we have with the same numbers in less time."""
+"""Parts for which we have a faster one with the same results."""
 
 
 def use_detector(cfg: Config, name: str) -> None:
     """Put another config's detector into a semi-supervised config.
 
-    What goes with the detector comes along: its preprocessor, and its optimizer with the learning
-    rate for the labelled images of a step, scaled in proportion (Adam and its kin: by the square
-    root, Malladi et al. 2022). Another Faster R-CNN with the same kind of optimizer learns at the
-    config's own rate, and from its own loss of classes if it is one of ours, for both are a
-    recipe's. The number of classes is the data set's. Images are made as small as the detector's
-    own, but never larger than the config's. The selector stays if the scores are of the same kind,
-    of a softmax or of sigmoids, and else becomes a threshold for the other. A head that changes its
-    way of assigning after some epochs (TOOD) does so at once, for a semi-supervised run has no
-    epochs. Factors of single pseudo-label losses stay for another Faster R-CNN alone. The weights
-    that the detector's config names, for all of it or its backbone, are the start.
+    The detector brings its preprocessor, and its optimizer with the learning rate scaled to the
+    labelled images of a step, in proportion (Adam and its kin: by the square root, Malladi et al.
+    2022). Another Faster R-CNN keeps the config's classification loss if that is one of ours and,
+    with the same type of optimizer, the config's learning rate, because both belong to a recipe.
+    The number of classes is the data set's. Images become as small as for the detector's own
+    config, but never larger than the config's. The selector stays if scores are of the same kind
+    (softmax or sigmoid), and is otherwise replaced by a threshold for the other kind. A head that
+    changes how it assigns after some epochs (TOOD) does so from the start, because a
+    semi-supervised run has no epochs. Factors of single pseudo-label losses stay only for another
+    Faster R-CNN. Training starts from the weights that the detector's config names, for the whole
+    detector or its backbone.
 
     Args:
         cfg: The semi-supervised config; it is changed.
-        name: A config file, or ``mmdet::`` and the name of one of mmdet's own, such as
+        name: A config file, or ``mmdet::`` and the name of one of mmdet's configs, such as
             ``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``.
 
     Raises:
         FileNotFoundError: If there is no such config.
-        ValueError: If it is not a detector's that boxes alone can teach.
+        ValueError: If boxes alone cannot teach its detector.
     """
     theirs = _load(name)
     require_parts(theirs, name, ('model', 'train_dataloader', 'optim_wrapper', 'test_dataloader'))
     detector = theirs.model
     _check(detector, name)
     preprocessor = detector.pop('data_preprocessor')
-    # Where none is given, their images are all of one size; ours are not.
+    # Configs without one have images of one size; ours differ.
     preprocessor.setdefault('pad_size_divisor', PAD_SIZE_DIVISOR)
-    # The views are resized at random already, and YOLOX's way remembers what no checkpoint holds.
+    # The views are resized at random already, and YOLOX's resizing has a state not in checkpoints.
     preprocessor.pop('batch_augments', None)
     cfg.model.data_preprocessor.data_preprocessor = preprocessor
     own, cfg.model.detector = cfg.model.detector, detector
-    # Factors are of losses by their names, which other detectors do not have or mean otherwise.
+    # Factors belong to losses by name; other detectors lack these or mean others by them.
     if not _is_faster_rcnn(detector):
         cfg.model.pop('pseudo_factors', None)
-    # What the config itself begins with is of another detector.
+    # The config's own start weights are of another detector.
     cfg.load_from = theirs.get('load_from')
     if theirs.get('find_unused_parameters'):
-        # There are some that take no part, and several processes would wait for their gradients.
+        # Some take no part in a step, and several processes would wait for their gradients.
         cfg.find_unused_parameters = True
     classes = _number_of_classes(cfg)
     set_number_of_classes(detector, classes)
@@ -98,7 +99,7 @@ def use_detector(cfg: Config, name: str) -> None:
 
 
 def _fit_selector(cfg: Config, own: ConfigDict) -> str:
-    """Choose pseudo-boxes by their score, if that is of another kind; returns what chooses.
+    """Select by a score threshold if scores are of another kind; return what selects.
 
     Args:
         cfg: The semi-supervised config, which has the other detector already; it is changed.
@@ -106,20 +107,20 @@ def _fit_selector(cfg: Config, own: ConfigDict) -> str:
     """
     is_sigmoid = _has_sigmoid(cfg.model.detector)
     if is_sigmoid == _has_sigmoid(own):
-        return "pseudo-boxes by the config's own selector"
+        return "the config's own selector"
     threshold = SIGMOID_THRESHOLD if is_sigmoid else SOFTMAX_THRESHOLD
     cfg.default_hooks.teacher.selector = dict(type='ScoreSelector', threshold=threshold)
-    return f'pseudo-boxes from score {threshold}'
+    return f'score threshold {threshold}'
 
 
 def _load(name: str) -> Config:
     package, _, path = name.partition('::')
     if not path:
-        return read_config(name, "mmdet's own begin with mmdet::")
-    # mmengine would install a package of OpenMMLab's that is not there.
+        return read_config(name, "mmdet's own start with mmdet::")
+    # mmengine would install a missing package of OpenMMLab's.
     if not package.isidentifier() or find_spec(package) is None:
         raise FileNotFoundError(
-            f"config {name} does not exist, for {package!r} is not installed; mmdet's own begin "
+            f"config {name} does not exist: {package!r} is not installed; mmdet's own start "
             f'with mmdet::'
         )
     try:
@@ -131,17 +132,18 @@ def _load(name: str) -> Config:
 def _check(detector: ConfigDict, name: str) -> None:
     if not isinstance(detector.get('type'), str):
         raise ValueError(
-            f'{name}: its types are classes, as in configs with read_base; take one that has their '
-            f'names'
+            f'{name}: its types are classes, as in configs with read_base; use one with their names'
         )
     if 'detector' in detector:
-        raise ValueError(f'{name}: {detector.type} has a detector inside; name the config of that')
+        raise ValueError(
+            f'{name}: {detector.type} wraps another detector; give the config of that one'
+        )
     check_detector(detector, name)
     kind = detector.get('data_preprocessor', {}).get('type')
     if kind != 'DetDataPreprocessor':
         raise ValueError(f'{name}: {detector.type} does not detect objects in images')
     if 'bbox_head' not in detector.get('roi_head', detector):
-        raise ValueError(f'{name}: {detector.type} tells no classes; take a whole detector')
+        raise ValueError(f'{name}: {detector.type} predicts no classes; use a complete detector')
 
 
 def _number_of_classes(cfg: Config) -> int:
@@ -156,13 +158,13 @@ def _is_faster_rcnn(detector: ConfigDict) -> bool:
 
 
 def _use_lessons(cfg: Config, own: ConfigDict, theirs: Config, name: str) -> str:
-    """Take the loss of classes and the optimizer from where they belong; returns the rate's name.
+    """Choose where classification loss and optimizer come from; return a text with the rate.
 
     Args:
         cfg: The semi-supervised config, which has the other's detector already; it is changed.
         own: The detector that it had.
         theirs: The other config.
-        name: Of that.
+        name: The name of the other config.
     """
     optimizer = cfg.optim_wrapper.optimizer
     if all(map(_is_faster_rcnn, (own, cfg.model.detector))):
@@ -175,22 +177,22 @@ def _use_lessons(cfg: Config, own: ConfigDict, theirs: Config, name: str) -> str
 
 
 def _images_at_once(theirs: Config, name: str) -> int:
-    """For how many images in a step a config's learning rate is meant."""
+    """How many images per step a config's learning rate is meant for."""
     told = re.search(r'(\d+)xb(\d+)', name.rpartition('/')[2])
     if told:
         return int(told[1]) * int(told[2])
     batch = theirs.train_dataloader.batch_size * (GPUS if '::' in name else 1)
-    # Of the two the larger: mmdet's defaults are also in configs of larger batches.
+    # The larger of the two: configs with larger batches also contain mmdet's defaults.
     return max(theirs.get('auto_scale_lr', {}).get('base_batch_size', 0), batch)
 
 
 def _use_optimizer(cfg: Config, theirs: Config, at_once: int) -> str:
-    """Take the other's optimizer; returns what its learning rate is.
+    """Take the other's optimizer; return a text with its learning rate.
 
     Args:
         cfg: The semi-supervised config; it is changed.
-        theirs: The other.
-        at_once: For how many images in a step the other's rate is meant.
+        theirs: The other config.
+        at_once: How many images per step the other's rate is meant for.
     """
     *labeled, _ = ratio = cfg.train_dataloader.sampler.source_ratio
     images = cfg.auto_scale_lr.base_batch_size * sum(labeled) / sum(ratio)
@@ -199,19 +201,19 @@ def _use_optimizer(cfg: Config, theirs: Config, at_once: int) -> str:
     meant = wrapper.optimizer.lr
     wrapper.optimizer.lr = meant * factor
     wrapper.type = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    # Of mixed precision, which --amp is for.
+    # These are of mixed precision, which is left to --amp.
     for setting in ('loss_scale', 'dtype'):
         wrapper.pop(setting, None)
     if 'clip_grad' in cfg.optim_wrapper:
         wrapper.setdefault('clip_grad', cfg.optim_wrapper.clip_grad)
     cfg.optim_wrapper = wrapper
     return (
-        f'learning rate {meant * factor:.3g} for {images:g} labelled ones, {meant:g} for {at_once}'
+        f'learning rate {meant * factor:.3g} for {images:g} labelled ones ({meant:g} for {at_once})'
     )
 
 
 def _fit_images(cfg: Config, theirs: Config) -> tuple[int, int]:
-    """Scale all sizes of images; returns the size for validation."""
+    """Scale all image sizes; return the size for validation."""
     ours = validation_size(cfg)
     wanted = validation_size(theirs) or ours
     if ours is None or wanted is None:
@@ -225,8 +227,8 @@ def _fit_images(cfg: Config, theirs: Config) -> tuple[int, int]:
 def _has_sigmoid(detector: ConfigDict) -> bool:
     """Whether the head that predicts has sigmoids.
 
-    One stage has them and two have a softmax, if the config leaves it to the head; what a loss has
-    that leaves it open, its class says.
+    If the config leaves it to the head, one-stage detectors have sigmoids and two-stage ones a
+    softmax; if the loss leaves it open, its class's default decides.
     """
     head = detector.get('roi_head', detector).bbox_head
     head = head[-1] if isinstance(head, list) else head

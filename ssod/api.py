@@ -50,16 +50,18 @@ def train(
 
     Args:
         config: The config file.
-        data: Data that take the place of the config's.
-        work_dir: Where results go; ``work_dirs/`` and the config's name if ``None``.
+        data: Data that replace the config's.
+        work_dir: Where results go; ``work_dirs/<config's name>`` if ``None``.
         options: Values that replace the config's, with dotted keys.
-        detector: Another config, whose detector takes the place of this one's, such as
+        detector: Another config, whose detector replaces this one's, such as
             ``mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py``.
-        resume: Whether to go on from the last checkpoint in the work directory, if there is one;
-            or the checkpoint to go on from.
-        fit: Whether image size, anchors, batch, learning rate, iterations and start are fitted to
-            ``data`` and the machine, see :func:`ssod.fitting.fit_config`; ``options`` stay.
-        log_to: Where scalars go too, any of ``'tensorboard'``, ``'wandb'`` and ``'mlflow'``.
+        resume: Whether to continue from the last checkpoint in the work directory, if there is one;
+            or the checkpoint to continue from.
+        fit: Whether image size, anchors, batch, learning rate, iterations and start weights are
+            fitted to ``data`` and the machine, see :func:`ssod.fitting.fit_config`; ``options``
+            stay.
+        log_to: Where scalars are logged as well: any of ``'tensorboard'``, ``'wandb'``,
+            ``'mlflow'``.
         amp: Whether to compute in mixed precision (bfloat16).
         auto_scale_lr: Whether the learning rate grows with the batch, see
             :func:`ssod.runs.scale_lr`.
@@ -70,7 +72,7 @@ def train(
     Raises:
         OSError: If data, weights or the config do not exist.
         ValueError: If a setting is wrong, data would crash the run or teach it something wrong, the
-            config has no ``SummaryHook``, or the package of a place in ``log_to`` is not installed.
+            config has no ``SummaryHook``, or a package in ``log_to`` is not installed.
     """
     cfg = runs.load_config(
         config, work_dir, options, detector=detector, data=data, fit=fit, amp=amp
@@ -83,7 +85,7 @@ def train(
     runner = runs.build_runner(cfg)
     if not any(isinstance(hook, SummaryHook) for hook in runner.hooks):
         raise ValueError(
-            f'{cfg.filename}: has no SummaryHook, which sums a training up; give it '
+            f'{cfg.filename}: has no SummaryHook, which sums up a training; set '
             f"default_hooks.summary=dict(type='SummaryHook')"
         )
     runner.train()
@@ -103,26 +105,26 @@ def pseudo_label(
 ) -> Path:
     """Label images with a trained model: COCO JSON with scores, to correct or to train on.
 
-    Shows a progress bar on stderr. What an interrupted call has done is not done again.
+    Shows a progress bar on stderr. After an interruption, the same call continues where it stopped.
 
     Args:
         config: The config file of a run.
         checkpoint: A checkpoint of a run with the same detector.
-        folder: Images, in sub-folders too; the config's own unlabelled images if ``None``.
-        out: The file; ``pseudo_labels.json`` in the config's work directory if ``None``.
-        model: Who predicts, ``'teacher'`` or ``'student'``.
-        score_thr: Boxes of lower scores are left out, in [0, 1].
-        overwrite: Whether the file may be replaced if it is there.
+        folder: Images, sub-folders included; the config's own unlabelled images if ``None``.
+        out: The output file; ``pseudo_labels.json`` in the config's work directory if ``None``.
+        model: Which model predicts, ``'teacher'`` or ``'student'``.
+        score_thr: Boxes with lower scores are left out, in [0, 1].
+        overwrite: Whether the file may be replaced if it exists.
         options: Values that replace the config's, with dotted keys.
 
     Returns:
         The file.
 
     Raises:
-        FileExistsError: If the file is there and may not be replaced.
+        FileExistsError: If the file exists and may not be replaced.
         FileNotFoundError: If the config, the checkpoint or the folder does not exist.
-        ValueError: If config and checkpoint do not go together, a setting is out of its range, or
-            no image can be read; single ones that cannot are passed over.
+        ValueError: If config and checkpoint do not go together, a setting is out of range, or no
+            image can be read; single unreadable images are skipped.
     """
     cfg = runs.load_config(config, options=options)
     file = Path(out or Path(cfg.work_dir, NAME))
@@ -145,11 +147,11 @@ def sweep_thresholds(
     Args:
         config: The config file of a run.
         checkpoint: A checkpoint of a run with the same detector.
-        model: Who predicts, ``'teacher'`` or ``'student'``.
+        model: Which model predicts, ``'teacher'`` or ``'student'``.
         options: Values that replace the config's, with dotted keys.
 
     Returns:
-        For each class, how many boxes are right from each threshold on, and the best threshold.
+        For each class, how many boxes are right at each threshold, and the best threshold.
 
     Raises:
         FileNotFoundError: If the config or the checkpoint does not exist.
@@ -181,32 +183,33 @@ def predict(
 ) -> Predictions:
     """Detect objects in images and videos, and write pictures and a COCO JSON.
 
-    Works on the GPU if there is one, and shows a progress bar on stderr. An image or video that
-    cannot be read is told there and passed over.
+    Works on the GPU if there is one, and shows a progress bar on stderr. Images and videos that
+    cannot be read are skipped and reported there.
 
     Args:
-        config: The config file of a run, of what :func:`publish` wrote, or any of mmdet.
-        checkpoint: A checkpoint of it.
-        inputs: Images, videos, and folders whose images are meant, in sub-folders too.
+        config: The config file of a run, one that :func:`publish` wrote, or any mmdet config.
+        checkpoint: A checkpoint for it.
+        inputs: Images, videos, and folders of images, sub-folders included.
         out: The folder for ``predictions.json`` and for ``pictures``, which keeps the inputs'
-            folders and names; ``predictions`` beside the checkpoint if ``None``.
-        model: Who predicts, ``'teacher'`` or ``'student'``; a plain detector has no student.
-        score_thr: Boxes of lower scores are left out, in [0, 1].
-        batch_size: Images at once, at least 1; those of different sizes are padded to the largest,
-            which can change what is found a little.
-        overwrite: Whether a ``predictions.json`` that is there may be replaced, and pictures; those
-            that it names are removed.
+            folders and names; ``predictions`` next to the checkpoint if ``None``.
+        model: Which model predicts, ``'teacher'`` or ``'student'``; a plain detector has no
+            student.
+        score_thr: Boxes with lower scores are left out, in [0, 1].
+        batch_size: Images per batch, at least 1; those of different sizes are padded to the
+            largest, which can change results slightly.
+        overwrite: Whether an existing ``predictions.json`` and pictures may be replaced; the
+            pictures that it names are removed.
 
     Returns:
-        What was found, as it is in ``predictions.json``, and what was passed over.
+        What was found, as in ``predictions.json``, and what was skipped.
 
     Raises:
         FileExistsError: If there is a ``predictions.json`` and it may not be replaced, or there are
-            pictures that none tells of.
+            pictures but no ``predictions.json``.
         FileNotFoundError: If the config, the checkpoint or an input does not exist, or a folder
             has no image.
-        ValueError: If a setting is out of its range, config and checkpoint do not go together,
-            nothing at all could be read, or a picture would take the place of an input.
+        ValueError: If a setting is out of range, config and checkpoint do not go together, nothing
+            could be read, or a picture would replace an input.
     """
     cfg = runs.load_config(config)
     return predict_on_inputs(cfg, checkpoint, inputs, out, model, score_thr, batch_size, overwrite)
@@ -221,22 +224,22 @@ def publish(
 ) -> Published:
     """Write a trained teacher as a plain mmdet detector, which predicts the same.
 
-    mmdet's ``DetInferencer`` and ``init_detector`` take the two files where this package is not
-    installed; see :class:`~ssod.publishing.Published` for the exceptions.
+    mmdet's ``DetInferencer`` and ``init_detector`` load the two files without this package; see
+    :class:`~ssod.publishing.Published` for the exceptions.
 
     Args:
         config: The config file of the run.
-        checkpoint: A checkpoint of it.
-        out: The folder for ``<config's name>.py`` and ``.pth``; ``published`` beside the
+        checkpoint: A checkpoint for it.
+        out: The folder for ``<config's name>.py`` and ``.pth``; ``published`` next to the
             checkpoint if ``None``.
         model: Whose detector, ``'teacher'`` or ``'student'``.
         overwrite: Whether files with other content may be replaced.
 
     Raises:
-        FileExistsError: If such a file is there and may not.
+        FileExistsError: If such a file exists and may not be replaced.
         FileNotFoundError: If the config or the checkpoint does not exist.
-        ValueError: If they are of a plain detector already, do not go together, or one of them
-            would be replaced.
+        ValueError: If they are of a plain detector already, do not go together, or would be
+            overwritten themselves.
     """
     return publish_detector(runs.load_config(config), checkpoint, out, model, overwrite)
 
@@ -250,27 +253,27 @@ def export_onnx(
     images: str | Path | Iterable[str | Path] = (),
     overwrite: bool = False,
 ) -> export.Exported:
-    """Write a trained teacher as one ONNX file, from the pixels of an image to its boxes.
+    """Write a trained teacher as one ONNX file that goes from the pixels of an image to its boxes.
 
     Its input ``image`` is (1, 3, H, W), float32, RGB from 0 to 255, resized; its outputs are
     ``boxes`` (N, 4) as (x1, y1, x2, y2) in pixels of the input, ``scores`` (N,) and ``labels``
-    (N,), best first. It is written only if onnxruntime finds the same boxes as mmdet does; where
-    both find none, as in noise, boxes of lower scores are compared than those that the file finds.
+    (N,), best first. It is written only if onnxruntime finds the same boxes as mmdet does; if both
+    find none, as in noise, boxes with lower scores are compared.
 
     Args:
         config: The config file of a run, or of a plain detector.
-        checkpoint: A checkpoint of it.
-        out: The file; named after the config, beside the checkpoint, if ``None``.
-        size: Height and width of the input, fixed; if ``None``, both are free.
+        checkpoint: A checkpoint for it.
+        out: The file; named after the config, next to the checkpoint, if ``None``.
+        size: Fixed height and width of the input; if ``None``, both are free.
         model: Whose detector, ``'teacher'`` or ``'student'``.
-        images: Images to compare on; if there is none, noise.
-        overwrite: Whether the file may be replaced if it is there.
+        images: Images to compare on; noise if there are none.
+        overwrite: Whether the file may be replaced if it exists.
 
     Raises:
-        FileExistsError: If the file is there and may not be replaced.
+        FileExistsError: If the file exists and may not be replaced.
         FileNotFoundError: If the config, the checkpoint or an image does not exist.
-        ValueError: If the detector cannot be exported, an image cannot be read, what was exported
-            finds other boxes, there are none to compare, or a package that this needs is not
+        ValueError: If the detector cannot be exported, an image cannot be read, the exported file
+            finds other boxes, there are no boxes to compare, or a package that this needs is not
             installed.
     """
     cfg = runs.load_config(config)

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole, that outlive a full disk, and that execute nothing when read."""
+"""Checkpoints that are complete, survive a full disk, and execute nothing when read."""
 
 import importlib
 import logging
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ssod.files import remove_unfinished, write_whole
 from ssod.models.pretrained import fetch_weights
 
-# Where NumPy 2 and NumPy 1 have it.
+# Where NumPy 2 and NumPy 1 keep it.
 _numpy_core = 'numpy._core' if np.lib.NumpyVersion(np.__version__) >= '2.0.0' else 'numpy.core'
 _multiarray = importlib.import_module(f'{_numpy_core}.multiarray')
 
@@ -36,18 +36,18 @@ DOWNLOADED = (
     *('http://', 'https://', 'torchvision://', 'modelzoo://'),
     *('open-mmlab://', 'openmmlab://'),
 )
-"""How names of checkpoints begin that are downloaded."""
+"""Prefixes of checkpoints that are downloaded."""
 NOT_READ = ('mmcls://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
-"""The other beginnings that mmengine knows, as it writes them: regular expressions."""
+"""The other prefixes that mmengine knows, as regular expressions."""
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
-    """Read a local checkpoint without executing anything of it.
+    """Read a local checkpoint without executing anything in it.
 
-    It takes the place of mmengine's own loader, which executes what it cannot read otherwise. A
-    checkpoint may hold tensors, plain values, NumPy arrays and mmengine's logged histories; a class
-    of your own is let in by ``torch.serialization.add_safe_globals``.
+    It replaces mmengine's own loader, which executes what it cannot read otherwise. A checkpoint
+    may hold tensors, plain values, NumPy arrays and mmengine's logged histories; allow a class of
+    your own with ``torch.serialization.add_safe_globals``.
 
     Args:
         filename: The file.
@@ -55,7 +55,7 @@ def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
 
     Raises:
         FileNotFoundError: If it does not exist.
-        ValueError: If it is damaged, no checkpoint, or holds anything else.
+        ValueError: If it is damaged, not a checkpoint, or holds anything else.
     """
     path = Path(filename).expanduser()
     if not path.is_file():
@@ -65,27 +65,27 @@ def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
             checkpoint: Checkpoint = torch.load(path, map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f'checkpoint {path} is damaged, or holds more than weights and is not executed '
-            f'({_reason(error)}); take another one'
+            f'checkpoint {path} is damaged, or holds more than weights, which is not executed '
+            f'({_reason(error)}); use another one'
         ) from None
     except Exception as error:
-        # What is no checkpoint breaks what reads it in many ways; a file that cannot be read has
-        # been named by the system.
+        # A file that is not a checkpoint can fail in many ways; if a file cannot be read, the
+        # system's error names it.
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise ValueError(
-            f'checkpoint {path} is damaged or none at all ({_reason(error)}); take another one'
+            f'checkpoint {path} is damaged or not a checkpoint ({_reason(error)}); use another one'
         ) from None
     if not isinstance(checkpoint, dict):
         raise ValueError(
-            f'checkpoint {path} is none at all (a {type(checkpoint).__name__}); take another one'
+            f'checkpoint {path} is not one, but a {type(checkpoint).__name__}; use another one'
         )
     return checkpoint
 
 
 @CheckpointLoader.register_scheme(prefixes=DOWNLOADED, force=True)
 def load_download(filename: str, map_location: Any = None) -> Checkpoint:
-    """Download a checkpoint, if it is not there, and read it.
+    """Download a checkpoint, unless it was downloaded before, and read it.
 
     Args:
         filename: As for :func:`~ssod.models.pretrained.fetch_weights`.
@@ -100,22 +100,22 @@ def load_download(filename: str, map_location: Any = None) -> Checkpoint:
 
 @CheckpointLoader.register_scheme(prefixes=NOT_READ, force=True)
 def refuse_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
-    """Refuse what mmengine would read from elsewhere, and execute.
+    """Refuse what mmengine would read from remote storage, and execute.
 
     Args:
-        filename: What is asked for.
+        filename: The checkpoint.
         map_location: Not used.
 
     Raises:
         ValueError: Always.
     """
     raise ValueError(
-        f'checkpoint {filename}: what lies there would be executed; download it, and give the file'
+        f'checkpoint {filename} would be executed if read from there; download it, give the file'
     )
 
 
 def _method_of_history(owner: Any, name: str) -> Any:
-    """What stands for ``getattr``, by which mmengine's histories name their methods."""
+    """Replaces ``getattr``, by which mmengine's histories name their methods."""
     if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(owner, name)
     raise pickle.UnpicklingError(f'it asks for the attribute {name!r}')
@@ -132,23 +132,23 @@ _HARMLESS: list[Any] = [
     (_multiarray.scalar, 'numpy._core.multiarray.scalar'),
     (_multiarray.scalar, 'numpy.core.multiarray.scalar'),
 ]
-"""What else a checkpoint may name."""
+"""What a checkpoint may contain besides tensors and plain values."""
 
 
 def _reason(error: BaseException) -> str:
-    """The one part of PyTorch's long messages that says what is wrong."""
+    """The part of PyTorch's long messages that says what is wrong."""
     text = ' '.join(str(error).split())
     found = re.search(r'GLOBAL \S+|it asks for the attribute \S+|[^.]*', text)
     return found[0] if found and found[0] else type(error).__name__
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Give a model all of its weights.
+    """Load all weights of a model.
 
     Args:
         model: The model.
         state: The weights.
-        path: Where they are from, for the message.
+        path: The file they are from, for the message.
 
     Raises:
         ValueError: If they are of another detector.
@@ -158,22 +158,22 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], path: str | Path
     except RuntimeError as error:
         reason = shorten(str(error).split('\n')[1], 200, placeholder=' …')
         raise ValueError(
-            f'{path} is of another detector: {reason}; take the config that it was trained with'
+            f'{path} is of another detector: {reason}; use the config that it was trained with'
         ) from None
 
 
 def save_initialized(detector: Mapping[str, Any], seed: int, path: Path) -> None:
-    """Save a detector that was initialized but not trained, as a plain checkpoint.
+    """Save a detector that is initialized but not trained, as a plain checkpoint.
 
     Args:
-        detector: Config of a detector.
-        seed: Of what its ``init_cfg`` draws.
+        detector: The detector's config.
+        seed: Seed of the random values that its ``init_cfg`` draws.
         path: The file.
     """
     init_default_scope('mmdet')
     set_random_seed(seed)
     model = MODELS.build(deepcopy(dict(detector)))
-    # mmengine tells of every single parameter.
+    # mmengine logs every single parameter.
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('WARNING')
@@ -185,9 +185,9 @@ def save_initialized(detector: Mapping[str, Any], seed: int, path: Path) -> None
 
 
 NOTE = 'last_checkpoint'
-"""The file of a work directory in which mmengine notes its last checkpoint."""
+"""The file in a work directory in which mmengine records its last checkpoint."""
 NONE_YET = 'none yet'
-"""What a new run notes there, in a folder with an earlier run's checkpoints: none is its own."""
+"""What a new run records there if the folder has an earlier run's checkpoints: none of its own."""
 
 
 def latest_checkpoint(directory: str | Path) -> Path | None:
@@ -197,9 +197,9 @@ def latest_checkpoint(directory: str | Path) -> Path | None:
         directory: Its work directory.
 
     Returns:
-        The one that ``last_checkpoint`` names, which a kill may have left empty: here if there is
-        one of that name, for a directory may be a copy of another; else the one with the highest
-        number; ``None`` if there is none, or all are of a run before this one.
+        The one that ``last_checkpoint`` names, preferably the one of that name in this directory,
+        which may be a copy of another. If it names none that exists (a kill may leave it empty):
+        the one with the highest number. ``None`` if there is none, or all are of an earlier run.
     """
     directory = Path(directory)
     note = directory / NOTE
@@ -220,7 +220,7 @@ def latest_checkpoint(directory: str | Path) -> Path | None:
 
 @register_backend('WholeFileBackend')
 class WholeFileBackend(LocalBackend):
-    """Local files that appear whole or not at all, the old ones removed when told to."""
+    """Local files that appear whole or not at all; old ones are removed on request."""
 
     def __init__(self) -> None:
         self._outdated: list[str] = []
@@ -229,15 +229,15 @@ class WholeFileBackend(LocalBackend):
         """Write a file; see :func:`~ssod.files.write_whole`."""
         Path(filepath).parent.mkdir(parents=True, exist_ok=True)
         write_whole(filepath, obj)
-        # It may replace one of its own name.
+        # It may replace one with the same name.
         self._outdated = [path for path in self._outdated if path != str(filepath)]
 
     def remove(self, filepath: str | Path) -> None:
-        """Note that a file is outdated."""
+        """Mark a file as outdated."""
         self._outdated.append(str(filepath))
 
     def remove_outdated(self) -> None:
-        """Remove what is outdated."""
+        """Remove the outdated files."""
         for path in self._outdated:
             Path(path).unlink(missing_ok=True)
         self._outdated.clear()
@@ -247,12 +247,12 @@ class WholeFileBackend(LocalBackend):
 class WholeCheckpointHook(CheckpointHook):
     """mmengine's checkpoints, safe from kills and full disks.
 
-    A checkpoint is written aside, flushed and renamed, and only then are outdated ones removed,
-    which mmengine does before.
+    A checkpoint is written to a temporary file, flushed and renamed; only then are outdated ones
+    removed (mmengine removes them first).
 
     Args:
-        **kwargs: As for mmengine's ``CheckpointHook``; with a ``backend_args`` of your own, files
-            are that backend's affair.
+        **kwargs: As for mmengine's ``CheckpointHook``; if you set ``backend_args``, that backend
+            handles the files instead.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -260,35 +260,35 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(**kwargs)
 
     def before_train(self, runner: Runner) -> None:
-        """Clear away what a killed run left unfinished; one that begins has no checkpoint yet."""
+        """Remove what a killed run left unfinished; record that a new run has no checkpoint yet."""
         super().before_train(runner)
         if not isinstance(self.file_backend, WholeFileBackend):
             return
         remove_unfinished(self.out_dir)
-        # mmengine notes it there, wherever the checkpoints are.
+        # mmengine records it there, wherever the checkpoints are.
         note = Path(runner.work_dir) / NOTE
         if runner.iter == 0 and is_main_process() and note.is_file():
             print_log(
-                f'{self.out_dir} has checkpoints of an earlier run; this one replaces those of its '
-                f'own names',
+                f'{self.out_dir} has checkpoints of an earlier run; this one overwrites those with '
+                f'the same names',
                 'current',
                 logging.WARNING,
             )
             note.write_text(NONE_YET)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Checkpoint) -> None:
-        """Refuse to go on from weights alone, as the best ones are.
+        """Refuse to resume from weights alone, such as the best checkpoints.
 
-        mmengine would, with a fresh optimizer and a learning rate that begins once more.
+        mmengine would, with a fresh optimizer and a learning rate that starts over.
 
         Raises:
-            ValueError: If a run is to go on, but the checkpoint has no optimizer's state.
+            ValueError: If a run is resumed, but the checkpoint has no optimizer state.
         """
         if getattr(runner, '_resume', False) and 'optimizer' not in checkpoint:
             raise ValueError(
-                f"checkpoint {runner._load_from or ''} has no optimizer's state, as the best ones "
-                f'have none, and a run cannot go on from it; resume from one like '
-                f'{self.filename_tmpl.format("1000")}, or begin anew with load_from'
+                f'checkpoint {runner._load_from or ""} has no optimizer state, like all best ones, '
+                f'so a run cannot be resumed from it; resume from one like '
+                f'{self.filename_tmpl.format("1000")}, or start anew with load_from'
             )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
@@ -301,17 +301,17 @@ class WholeCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _replacing(self) -> Iterator[None]:
-        """Remove what is outdated after all went well; say what is left if not."""
+        """Remove outdated files if all went well; if not, say which checkpoint is left."""
         try:
             yield
         except OSError as error:
-            if error.filename is None:  # Told already.
+            if error.filename is None:  # Reported already.
                 raise
             last = latest_checkpoint(self.out_dir)
-            kept = f'the last good checkpoint is {last}' if last else 'there is none yet'
+            kept = f'the last good checkpoint is {last}' if last else 'there is no checkpoint yet'
             raise OSError(
-                f'cannot write a checkpoint: {error.filename}: {error.strerror}; {kept}; make '
-                f'room and go on with --resume'
+                f'cannot write a checkpoint: {error.filename}: {error.strerror}; {kept}; free '
+                f'some space and continue with --resume'
             ) from error
         # A runner that only validates has none.
         backend = getattr(self, 'file_backend', None)

@@ -1,4 +1,4 @@
-"""What is inside a config, and its parts that go together."""
+"""Find and change parts of a config that belong together."""
 
 import math
 import os
@@ -10,33 +10,33 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 CONFIGS = ('.json', '.py', '.yaml', '.yml')
-"""What the names of configs end with."""
+"""Suffixes of config files."""
 RESIZES = {'Resize': 'scale', 'RandomResize': 'scale', 'RandomChoiceResize': 'scales'}
-"""Transforms that say how large images are made, and in which setting: width and height."""
+"""Transforms that resize images, and their setting with the size: width and height."""
 
 
 def read_config(path: str | Path, hint: str) -> Config:
-    """A config's file as it is.
+    """Read a config file as it is.
 
     Args:
         path: The file.
-        hint: What to do if it is not there.
+        hint: What to do if it does not exist.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        ValueError: If it is none by its name, or cannot be read: no Python, JSON or YAML, what
-            raises an error, or asks for a module that cannot be imported.
+        FileNotFoundError: If it does not exist.
+        ValueError: If its name is not a config's, or it cannot be read: it is not Python, JSON or
+            YAML, raises an error, or imports a module that cannot be imported.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'config {path} does not exist; {hint}')
     if Path(path).suffix not in CONFIGS:
         raise ValueError(
-            f'config {path} is none by its name, which should end with one of '
-            f'{", ".join(CONFIGS)}; where a checkpoint is asked for too, it comes second'
+            f'config {path} is not a config by its name, which must end with one of '
+            f'{", ".join(CONFIGS)}; if you also give a checkpoint, put it second'
         )
     try:
         cfg: Config = Config.fromfile(path)
-        # Some configs import what they name when they are read.
+        # Some configs import what they name only when they are read.
         list(dicts_in(cfg._cfg_dict))
     except OSError as error:
         if error.filename is not None:
@@ -50,50 +50,50 @@ def read_config(path: str | Path, hint: str) -> Config:
 
 
 def _what_is_wrong(error: Exception) -> str:
-    """Why a config cannot be read, and the remedy; it may do whatever Python can."""
+    """Why a config cannot be read, and the remedy; any Python error is possible."""
     if isinstance(error, SyntaxError):
         return f'{error.msg} in line {error.lineno}, {(error.text or "").strip()!r}; correct it'
     if isinstance(error, ImportError):
-        # The innermost one: mmengine's own message lists all of the path.
+        # The innermost one: mmengine's own message lists the whole path.
         while isinstance(cause := error.__cause__ or error.__context__, ImportError):
             error = cause
-        return f'{error}; install it, or give its folder in PYTHONPATH'
+        return f'{error}; install it, or add its folder to PYTHONPATH'
     told = ' '.join(str(error).split())
     return f'{type(error).__name__}: {shorten(told, 200, placeholder=" …")}; correct it'
 
 
 def require_parts(cfg: Config, name: str, parts: Sequence[str]) -> None:
-    """Refuse a config that is not the whole one of a training.
+    """Refuse a config that is not the complete config of a training.
 
     Args:
         cfg: The config.
         name: What the user calls it.
-        parts: Names at its outermost that are read.
+        parts: Top-level names that are read.
 
     Raises:
         ValueError: Names the first that is missing.
     """
     for part in parts:
         if cfg.get(part) is None:
-            raise ValueError(f'{name}: has no {part}; name the whole config of a training')
+            raise ValueError(f'{name}: has no {part}; give the complete config of a training')
 
 
 def innermost(source: ConfigDict) -> ConfigDict:
-    """The data set that holds the images, without others that are around it."""
+    """The data set that holds the images, without any that wrap it."""
     while 'dataset' in source:
         source = source.dataset
     return source
 
 
 def use_own_folder(cfg: Config, file: Path) -> None:
-    """Let the config that lies in a run's folder name its files there.
+    """Make the paths in a run's config point into the folder where the config is now.
 
-    The folder may have been renamed, moved or copied since, or is looked at from another place.
-    What was not taken along is named where it still is.
+    The folder may have been renamed, moved or copied since, or the current directory may differ.
+    Files that were not moved along keep their old paths.
 
     Args:
         cfg: The config; it is changed.
-        file: Where it was read; in the folder itself, or beside the log.
+        file: The file it was read from; in the folder itself, or next to the log.
     """
     here, before = file.parent, cfg.get('work_dir')
     if here.name == 'vis_data':
@@ -108,7 +108,7 @@ def use_own_folder(cfg: Config, file: Path) -> None:
 
 
 def _moved(value: Any, before: str, here: str) -> Any:
-    """A value with another folder in all paths in the one before, but for what is there alone."""
+    """A value with its paths moved to another folder, except what exists only in the old one."""
     if isinstance(value, dict):
         return {key: _moved(inner, before, here) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -132,7 +132,7 @@ def dicts_in(value: Any) -> Iterator[ConfigDict]:
 
 
 def transforms_in(value: Any) -> Iterator[list[ConfigDict]]:
-    """All lists of transforms inside a config, those inside of transforms too."""
+    """All lists of transforms inside a config, including those inside transforms."""
     for part in dicts_in(value):
         for inner in part.values():
             steps = inner if isinstance(inner, list) else []
@@ -141,7 +141,7 @@ def transforms_in(value: Any) -> Iterator[list[ConfigDict]]:
 
 
 def set_number_of_classes(model: Any, number: int) -> None:
-    """Give all heads of a model's config as many classes.
+    """Set the number of classes in all heads of a model's config.
 
     Args:
         model: The config; it is changed.
@@ -153,7 +153,7 @@ def set_number_of_classes(model: Any, number: int) -> None:
 
 
 def validation_size(cfg: Config) -> tuple[int, int] | None:
-    """The size that images are made for scoring; ``None`` if the config makes them no size."""
+    """The size that images are resized to for scoring; ``None`` if they are not resized."""
     for part in dicts_in(cfg.test_dataloader):
         if part.get('type') == 'Resize' and 'scale' in part:
             return made_sizes(part)[0]
@@ -163,15 +163,15 @@ def validation_size(cfg: Config) -> tuple[int, int] | None:
 def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
     """Make the images of all data sets larger or smaller, in training and scoring alike.
 
-    The mosaics of MixPL's hook too; the verifier's images stay as large as they are, unless the
-    teacher's come to be larger.
+    MixPL's mosaics are scaled too; the verifier's images keep their size, unless the teacher's
+    become larger.
 
     Args:
         cfg: The config; it is changed.
-        factors: Of the first number of each size, and of the second.
+        factors: One for the first number of each size, and one for the second.
     """
     loaders = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader]
-    # Each once, though two loaders may share a pipeline.
+    # Each part once, because two loaders may share a pipeline.
     for part in {id(part): part for part in dicts_in(loaders)}.values():
         sizes = [_scaled(size, factors) for size in made_sizes(part)]
         if sizes:
@@ -182,7 +182,7 @@ def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
             part.crop_size = _scaled(crop, factors[::-1])
     for part in dicts_in(cfg.get('default_hooks') or {}):
         if 'mosaic_sides' in part:
-            # Of height and width alike.
+            # For height and width alike.
             part.mosaic_sides = _scaled(part.mosaic_sides, [math.sqrt(math.prod(factors))] * 2)
     verifier = cfg.get('model', {}).get('verifier')
     if verifier:
@@ -191,7 +191,7 @@ def scale_sizes(cfg: Config, factors: tuple[float, float]) -> None:
 
 
 def made_sizes(part: ConfigDict) -> list[tuple[int, int]]:
-    """Sizes that a transform may make an image, width and height; none if it makes it no size."""
+    """Sizes (width, height) that a transform may resize an image to; empty if it does not."""
     key = RESIZES.get(part.get('type'))
     if part.get(key) is None:
         return []
@@ -203,7 +203,7 @@ def made_sizes(part: ConfigDict) -> list[tuple[int, int]]:
 
 
 def absolute_crop(part: ConfigDict) -> tuple[int, int] | None:
-    """Height and width in pixels that a transform cuts out of images; ``None`` if it does not."""
+    """Height and width in pixels that a transform crops images to; ``None`` if it does not crop."""
     if part.get('type') != 'RandomCrop' or part.get('crop_type', 'absolute') != 'absolute':
         return None
     height, width = part.crop_size

@@ -1,4 +1,4 @@
-"""Errors of the command line, told in one line."""
+"""Show errors on the command line in one line."""
 
 import difflib
 import inspect
@@ -20,15 +20,15 @@ PACKAGE = Path(__file__).resolve().parent
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Print what a user can mend as ``error: ...`` on stderr and exit with code 1.
+    """Print errors that a user can fix as ``error: ...`` on stderr and exit with code 1.
 
-    That is a ``ValueError`` or ``OSError`` that this package raises, in a data worker too, any
+    These are a ``ValueError`` or ``OSError`` that this package raises, also in a data worker, any
     ``OSError`` that names a file, an unknown name or setting in a config, and a data worker that
-    was killed. An interruption (Ctrl-C) ends with code 130. Everything else is a bug and keeps its
-    traceback; so do all of them if the environment says ``SSOD_TRACEBACK=1``.
+    was killed. An interruption (Ctrl-C) exits with code 130. Everything else is a bug and keeps its
+    traceback; with ``SSOD_TRACEBACK=1`` in the environment, so do all errors.
 
     Raises:
-        SystemExit: With code 1 or 130, in the place of such an error.
+        SystemExit: With code 1 or 130, instead of such an error.
     """
     try:
         yield
@@ -36,7 +36,7 @@ def errors_in_one_line() -> Iterator[None]:
         if os.environ.get('SSOD_TRACEBACK') == '1':
             raise
         if _is_interruption(error):
-            told = 'interrupted; what was saved stays, and a training goes on with --resume'
+            told = 'interrupted; saved files are kept, and a training continues with --resume'
             print(told, file=sys.stderr)
             sys.exit(130)
         line = _line(error) if isinstance(error, _TOLD) else None
@@ -50,7 +50,7 @@ _TOLD = (ValueError, OSError, TypeError, KeyError, RuntimeError)
 
 
 def _is_interruption(error: BaseException | None) -> bool:
-    """Whether an error is Ctrl-C or came of it, as what it breaks in mmengine's own handlers."""
+    """Whether an error is Ctrl-C or was caused by it, such as errors in mmengine's handlers."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -59,11 +59,11 @@ def _is_interruption(error: BaseException | None) -> bool:
 
 
 def _line(error: Exception) -> str | None:
-    """What a user can mend; ``None`` if it is a bug."""
+    """What to tell the user; ``None`` if the error is a bug."""
     if re.search(r'DataLoader worker .*(killed|exited unexpectedly)', str(error)):
         return (
-            'a data worker was killed, most likely for want of memory; lower '
-            'train_dataloader.num_workers, and go on with --resume'
+            'a data worker was killed, most likely out of memory; lower '
+            'train_dataloader.num_workers, and continue with --resume'
         )
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, ValueError | OSError):
@@ -79,7 +79,7 @@ def _line(error: Exception) -> str | None:
 
 
 def _line_of_a_worker(text: str) -> str | None:
-    """An error in a data worker arrives as the text of its traceback."""
+    """The message of an error in a data worker, which arrives as the text of its traceback."""
     if not text.startswith('Caught ') or 'Original Traceback' not in text:
         return None
     files = re.findall(r'^  File "(.+)", line \d+', text, re.MULTILINE)
@@ -87,7 +87,7 @@ def _line_of_a_worker(text: str) -> str | None:
 
 
 def _line_of_a_config(error: Exception, names: dict[str, Any]) -> str | None:
-    """A class that does not exist, or has no such setting.
+    """The message for a class that does not exist, or that has no such setting.
 
     Args:
         error: What building it raised.
@@ -97,7 +97,7 @@ def _line_of_a_config(error: Exception, names: dict[str, Any]) -> str | None:
     cls = names.get('obj_cls')
     if isinstance(error, KeyError) and cls is None and isinstance(registry, Registry):
         near = difflib.get_close_matches(str(kind), registry.module_dict, n=1)
-        hint = f'did you mean {near[0]!r}?' if near else 'see custom_imports'
+        hint = f'did you mean {near[0]!r}?' if near else 'import it with custom_imports'
         return f'config: there is no {registry.name} called {kind!r}; {hint}'
     key = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if isinstance(error, TypeError) and inspect.isclass(cls) and key:
@@ -111,5 +111,5 @@ def _line_of_a_config(error: Exception, names: dict[str, Any]) -> str | None:
 
 
 def _is_ours(files: list[str]) -> bool:
-    """Whether the ``raise`` stands in this package, given the files that an error passed."""
+    """Whether this package raised the error, given the files of its traceback."""
     return bool(files) and PACKAGE in Path(files[-1]).parents

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are either complete or absent."""
 
 import errno
 import os
@@ -6,23 +6,23 @@ import uuid
 from pathlib import Path
 
 UNFINISHED = '.unfinished'
-"""What the name of a file ends with until it is whole."""
+"""Suffix of a file that is not complete yet."""
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file aside, flush it to the disk, and move it to its place.
+    """Write to a temporary file, flush it to the disk, and move it to its place.
 
-    Whoever interrupts, ``path`` holds all of the old content or all of the new one.
+    Whenever this is interrupted, ``path`` holds either the old or the new content, complete.
 
     Args:
         path: The file; its directory must exist.
-        content: All of it.
+        content: The whole content.
 
     Raises:
-        OSError: If it cannot be written; names ``path``, which stays as it was.
+        OSError: If it cannot be written; names ``path``, which stays unchanged.
     """
     path = Path(path)
-    # Two processes may write the same file at once, of two machines too.
+    # Two processes may write the same file at once, even on two machines.
     aside = path.with_name(f'.{path.name}.{uuid.uuid4().hex}{UNFINISHED}')
     try:
         with open(aside, 'wb') as file:
@@ -38,18 +38,18 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 
 def remove_unfinished(directory: str | Path) -> None:
-    """Remove what killed processes left of their files."""
+    """Remove unfinished files of killed processes."""
     for path in Path(directory).glob(f'.*{UNFINISHED}'):
         path.unlink(missing_ok=True)
 
 
 def _flush_directory(directory: Path) -> None:
-    """Make a change of name last through a power cut, where the file system knows how to."""
+    """Make a renaming survive a power cut, if the file system supports that."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network and FUSE mounts flush files alone.
+        # Some network and FUSE mounts flush only files.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -57,15 +57,15 @@ def _flush_directory(directory: Path) -> None:
 
 
 def check_new(file: Path, overwrite: bool, remedy: str) -> None:
-    """Refuse to write over something.
+    """Refuse to overwrite something.
 
     Args:
-        file: What is to be written.
+        file: The file to write.
         overwrite: Whether a file may be replaced.
-        remedy: What to do where it may not.
+        remedy: What to do if it may not.
 
     Raises:
-        FileExistsError: If the file is there and may not be replaced.
+        FileExistsError: If the file exists and may not be replaced.
         ValueError: If it is a folder.
     """
     if file.is_dir():

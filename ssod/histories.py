@@ -1,4 +1,4 @@
-"""The memory of logged values, kept short."""
+"""Keeps the history of logged values short."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from mmengine.runner import Runner
 from ssod.strict import check_ranges, strict_settings
 
 EVERY = 100
-"""Iterations between two looks for values that are new."""
+"""Iterations between two checks for new values."""
 
 
 @HOOKS.register_module()
 @strict_settings
 class ShortHistoriesHook(Hook):
-    """Let mmengine remember no more of each logged value than its log needs.
+    """Limits the history that mmengine keeps of each logged value to what the log needs.
 
-    By default it remembers a million, copies all of them at each iteration and saves them with each
-    checkpoint. After 180,000 iterations that takes 1.1 ms for each value in each iteration.
+    By default mmengine keeps a million entries, copies all of them in each iteration and saves them
+    in each checkpoint. After 180,000 iterations that takes 1.1 ms per value and iteration.
 
     Args:
-        length: Iterations that are remembered, at least 1; no window of the log may be longer.
+        length: Iterations that are kept, at least 1; no window of the log may be longer.
 
     Raises:
-        ValueError: If ``length`` is out of its range.
+        ValueError: If ``length`` is out of range.
     """
 
     priority = 'LOW'
@@ -40,7 +40,7 @@ class ShortHistoriesHook(Hook):
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Shorten the memory of values that were logged for the first time."""
+        """Shorten the history of values that were logged for the first time."""
         if self.every_n_train_iters(runner, EVERY):
             for history in runner.message_hub.log_scalars.values():
                 history.max_length = self.length

@@ -22,14 +22,14 @@ Pixels = NDArray[np.uint8]
 class Detector:
     """A trained detector that takes images as they are.
 
-    It works on the GPU if there is one, and prepares images as the config does for its test.
+    It works on the GPU if there is one, and prepares images as the config's test does.
 
     Args:
         cfg: A run's config, or a plain detector's.
-        checkpoint: A checkpoint of it.
-        whose: Who of the two predicts; a plain detector counts as the teacher.
-        score_thr: From which score on boxes are wanted, whatever the config's own threshold is; if
-            that is lower, there are more.
+        checkpoint: A checkpoint for it.
+        whose: Which of the two predicts; a plain detector counts as the teacher.
+        score_thr: Lowest score of boxes that are wanted; the config's own threshold is lowered to
+            this, but not raised.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
@@ -66,16 +66,16 @@ class Detector:
 def predict_each(
     model: Any, loaded: Iterable[dict[str, Any]], whose: str = 'teacher'
 ) -> list[DetDataSample]:
-    """Predict one image at a time, and leave the model in the mode in which it was.
+    """Predict one image at a time, and leave the model in the mode it was in.
 
     Args:
         model: A :class:`~ssod.models.semi_supervised_detector.SemiSupervisedDetector`, or any
             detector of mmdet's.
-        loaded: The images as a data set gives them.
-        whose: ``'teacher'`` or ``'student'``; any other detector has no choice.
+        loaded: The images as a data set returns them.
+        whose: ``'teacher'`` or ``'student'``; ignored for any other detector.
 
     Returns:
-        For each image its sample on the CPU, the boxes in pixels of its file.
+        For each image its sample on the CPU, with boxes in pixels of its file.
     """
     training = model.training
     model.eval()
@@ -87,7 +87,7 @@ def predict_each(
 
 
 def _steps(cfg: Config) -> list[ConfigDict]:
-    """The config's preparation of images for a test, from where they are loaded."""
+    """The config's preparation of images for a test, after they are loaded."""
     where, loader = scored_loader(cfg)
     steps = loader.dataset.pipeline
     names = [str(step['type']).rpartition('.')[2] for step in steps]

@@ -1,4 +1,4 @@
-"""Data sets put into a semi-supervised config by their paths."""
+"""Puts a user's data sets into a config, by their paths."""
 
 import contextlib
 import logging
@@ -20,35 +20,35 @@ from ssod.data.data_sets import DataSet
 from ssod.data.splits import draw_labeled, part_coco
 
 VAL_SHARE = 0.2
-"""Share of the labelled images that detections are scored on, where there are no others."""
+"""Share of the labelled images set aside for validation if there are no validation images."""
 
 FEW = 50
 """Validation images below which mAP says little."""
 
 LEAST = 3
-"""Fewest labelled images that can be parted; a fifth of fewer rounds to none."""
+"""Fewest labelled images that can be split; a fifth of fewer rounds to none."""
 
 KEPT = ('pipeline', 'filter_cfg', 'test_mode', 'lazy_init')
-"""What a config says of a data set that does not depend on where its files are."""
+"""Settings of a data set that do not depend on where its files are."""
 
 
 @dataclass(frozen=True)
 class OwnData:
-    """Where data are.
+    """The paths of a user's data.
 
     Args:
         labeled: COCO JSON of the labelled images; its categories are the classes. Or a folder with
             Pascal VOC's XML files, or a YOLO data.yaml; see :func:`ssod.data.convert.read_labels`.
-        images: Folder of the images that a JSON ``labeled`` names; VOC and YOLO know their own.
-        unlabeled: A folder of images, in sub-folders too; or a COCO JSON whose annotations, if
-            any, are not read. Not needed by a config that trains on labels alone.
-        val: Images that detections are scored on, in any format that ``labeled`` may have; if not
-            given, the validation images of a VOC or YOLO ``labeled``, or else a fifth of the
-            labelled images, which are then not learnt from.
-        val_images: The folder of what a JSON ``val`` names; ``images`` if not given.
-        unlabeled_images: The folder of what a JSON ``unlabeled`` names; ``images`` if not given.
-        truth: COCO JSON with the boxes of the unlabelled images, for the precision and recall of
-            pseudo-boxes; nothing learns from it.
+        images: Folder of the images in a JSON ``labeled``; VOC and YOLO know their own.
+        unlabeled: A folder of images, sub-folders included; or a COCO JSON, whose annotations are
+            ignored. Not needed by a config that trains on labels alone.
+        val: Validation images, in any format that ``labeled`` may have. If not given: the
+            validation images of a VOC or YOLO ``labeled``, or else a fifth of the labelled images,
+            which are then not trained on.
+        val_images: Folder of the images in a JSON ``val``; ``images`` if not given.
+        unlabeled_images: Folder of the images in a JSON ``unlabeled``; ``images`` if not given.
+        truth: COCO JSON with the true boxes of the unlabelled images, used only to measure the
+            precision and recall of pseudo-boxes, never to train.
     """
 
     labeled: Path
@@ -60,7 +60,7 @@ class OwnData:
     truth: Path | None = None
 
     def __post_init__(self) -> None:
-        # Called from Python they are often texts.
+        # Callers from Python often pass strings.
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None:
@@ -68,23 +68,22 @@ class OwnData:
 
 
 def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
-    """Put data in the place of a config's own; pipelines, batches and samplers stay.
+    """Replace a config's data; pipelines, batches and samplers stay.
 
     The heads get as many classes as the labelled images have, and a ``FrequencySelector`` counts
     their boxes.
 
     Args:
         cfg: A config that trains on labelled sources and an unlabelled one, which is the last, or
-            on labelled ones alone; it is changed. Without ``out_dir`` it must have its
-            ``work_dir``.
+            only on labelled ones; it is changed. Without ``out_dir`` it must have a ``work_dir``.
         data: Where the data are.
-        out_dir: Where files that are made of the data go, without validation images and with VOC
-            or YOLO; the config's ``work_dir`` if ``None``.
+        out_dir: Where generated files go (a validation split, or converted VOC or YOLO labels);
+            the config's ``work_dir`` if ``None``.
 
     Raises:
         FileNotFoundError: If labels or validation labels do not exist.
-        ValueError: If they are in no known format or wrong, have no categories, or are a part that
-            an earlier call made; or the folder of images is missing, or the unlabelled ones are.
+        ValueError: If they are in no known format or wrong, have no categories, or are a split that
+            an earlier call made; or if the image folder or the unlabelled images are not given.
     """
     scoring = [f'{part}_{of}' for part in ('val', 'test') for of in ('dataloader', 'evaluator')]
     parts = ('model', 'default_hooks', 'train_dataloader', *scoring)
@@ -96,13 +95,13 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
         labeled, val = part_validation(labeled, out_dir)
     classes = class_names(data.labeled)
     sources = _sources(cfg)
-    # The unlabelled images come last; the labelled ones may be there in several views.
+    # The unlabelled images come last; the labelled ones may appear in several views.
     for number in range(max(1, len(sources) - 1)):
         sources[number] = _coco(sources[number], labeled, data.images, classes)
     if len(sources) > 1:
         if data.unlabeled is None:
             raise ValueError(
-                f'{cfg.filename} learns from unlabelled images, too, but OwnData.unlabeled '
+                f'{cfg.filename} also learns from unlabelled images, but OwnData.unlabeled '
                 f'(--unlabeled) is None; give their folder'
             )
         sources[-1] = _unlabeled(sources[-1], data.unlabeled, data, classes)
@@ -124,7 +123,7 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
 
 
 def in_coco(data: OwnData, work_dir: Path) -> OwnData:
-    """The same data, where Pascal VOC and YOLO have become COCO JSON.
+    """The same data, with Pascal VOC and YOLO labels converted to COCO JSON.
 
     Args:
         data: Where the data are.
@@ -141,7 +140,7 @@ def in_coco(data: OwnData, work_dir: Path) -> OwnData:
             data,
             labeled=train.file,
             images=train.images,
-            # What is given is the folder of other JSONs alone.
+            # The given folder is only that of the other JSONs.
             val_images=data.val_images or (data.images if data.val else None),
             unlabeled_images=data.unlabeled_images or data.images,
         )
@@ -155,18 +154,18 @@ def in_coco(data: OwnData, work_dir: Path) -> OwnData:
 
 
 def as_given(text: str, data: OwnData | None, made: str) -> str:
-    """A line that names what the user gave and not a file that was made of it and is removed.
+    """A line that names the user's file instead of a temporary one made from it.
 
     Args:
         text: The line.
         data: What the user gave.
-        made: The folder of what was made, ``out_dir`` of :func:`use_data`.
+        made: The folder of the files made from it, ``out_dir`` of :func:`use_data`.
     """
     if data is None:
         return text
 
     def given(match: re.Match[str]) -> str:
-        """The user's file, and what it is read as."""
+        """The user's file, and what it was read as."""
         of_val = match[1].startswith('val_labels')
         return f'{data.val if of_val else data.labeled} (as {match[1]})'
 
@@ -175,7 +174,7 @@ def as_given(text: str, data: OwnData | None, made: str) -> str:
 
 @contextlib.contextmanager
 def errors_as_given(data: OwnData | None, made: str) -> Iterator[None]:
-    """Let errors say :func:`as_given` what is wrong."""
+    """Pass the messages of errors through :func:`as_given`."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -184,71 +183,71 @@ def errors_as_given(data: OwnData | None, made: str) -> Iterator[None]:
 
 
 def use_folder(cfg: Config, folder: Path) -> None:
-    """Put a folder in the place of a config's unlabelled images.
+    """Replace a config's unlabelled images with a folder.
 
     Args:
         cfg: A config whose last source is unlabelled; it is changed.
-        folder: Images, in sub-folders too.
+        folder: Images, sub-folders included.
 
     Raises:
-        ValueError: If the config has no unlabelled source, as that of a plain detector.
+        ValueError: If the config has no unlabelled source, like that of a plain detector.
     """
     if not cfg.get('train_dataloader'):
         raise ValueError(
-            f'{cfg.filename}: it has no train_dataloader, as the config of a plain detector; give '
-            f"the run's own config and checkpoint, or predict with tools/predict.py, which takes "
-            f'the plain one'
+            f'{cfg.filename}: it has no train_dataloader, like a plain detector; give the '
+            f"run's own config and checkpoint, or use tools/predict.py, which accepts plain ones"
         )
     sources = cfg.train_dataloader.dataset.get('datasets') or []
     if len(sources) < 2:
         raise ValueError(
             f'{cfg.filename}: it has no unlabelled images that {folder} could '
-            f'replace; give the config of a mean teacher of the same detector with the checkpoint'
+            f'replace; for this checkpoint, give the config of a mean teacher of the same detector'
         )
-    # A data set of a kind of its own may name its classes itself.
+    # A custom data set may name its classes itself.
     classes = DataSet('train_dataloader.dataset.datasets[0]', 'labeled', sources[0]).classes
     sources[-1] = _folder(sources[-1], folder, classes)
 
 
 def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
-    """Take a fifth of the labelled images for validation; the same file is parted alike.
+    """Set a fifth of the labelled images aside for validation; the same file always splits alike.
 
-    Of the images with an object it is a fifth, at least one, and of those without.
+    It is a fifth of the images with an object, at least one, and a fifth of those without.
 
     Args:
         labeled: COCO JSON of the labelled images.
-        out_dir: Where the JSON files of both parts go, ``labeled.json`` and ``val.json``, or beside
-            those of an earlier run, see :func:`ssod.data.coco_json.write_beside`; made if missing.
+        out_dir: Where the JSON files of both parts go, ``labeled.json`` and ``val.json``, or next
+            to those of an earlier run, see :func:`ssod.data.coco_json.write_beside`; created if
+            missing.
 
     Returns:
-        The file of what is learnt from, and that of what is scored on.
+        The file to train on, and the file to validate on.
 
     Raises:
-        ValueError: If there are too few images to part, one alone has an object, their entries lack
-            fields, or ``labeled`` is such a part.
+        ValueError: If there are too few images to split, only one has an object, their entries lack
+            fields, or ``labeled`` is such a part itself.
     """
     made = re.fullmatch(r'(?:labeled|val)(_\d+)?\.json', labeled.resolve().name)
     if made and labeled.resolve().parent == out_dir.resolve():
         val_file = out_dir / f'val{made[1] or ""}.json'
         raise ValueError(
-            f'{labeled} is a part that an earlier call made, and would be parted again; give the '
-            f'labels that it was made of, or --val {val_file} too, or another --work-dir'
+            f'{labeled} was split off by an earlier call, and would be split again; give the '
+            f'original labels, or also --val {val_file}, or another --work-dir'
         )
     content = read_coco(labeled)
     refuse_wrong_coco(content, str(labeled), 'labeled')
     if len(content['images']) < LEAST:
         raise ValueError(
-            f'{labeled}: {len(content["images"])} labelled images are too few to keep some for '
-            f'validation; give --val'
+            f'{labeled}: {len(content["images"])} labelled images are too few to set aside some '
+            f'for validation; give --val'
         )
     val, _, train = part_coco(content, _drawn_for_validation(content, labeled))
     out_dir.mkdir(parents=True, exist_ok=True)
     labeled, scored = write_beside({out_dir / 'labeled.json': train, out_dir / 'val.json': val})
     counts = len(val['images']), len(val['images']) + len(train['images'])
-    doubt = '; with so few, mAP changes by points for no reason' if counts[0] < FEW else ''
+    doubt = '; with so few, mAP varies by points by chance' if counts[0] < FEW else ''
     print_log(
-        f'no validation images given: {counts[0]} of the {counts[1]} labelled images are scored on '
-        f'and not learnt from, see {scored}{doubt}',
+        f'no validation images given: {counts[0]} of the {counts[1]} labelled images are set aside '
+        f'for validation, see {scored}{doubt}',
         'current',
         logging.WARNING,
     )
@@ -263,8 +262,8 @@ def _drawn_for_validation(content: dict[str, Any], labeled: Path) -> set[int | s
     empty = [known for known in ids if known not in counted]
     if len(full) == 1:
         raise ValueError(
-            f'{labeled}: one labelled image with an object is too few to keep one for validation; '
-            f'label more, or give --val'
+            f'{labeled}: only one labelled image has an object, so none can be set aside for '
+            f'validation; label more, or give --val'
         )
     drawn: set[int | str] = set()
     for group, least in ((full, min(1, len(full))), (empty, 0)):
@@ -278,7 +277,7 @@ def class_names(ann_file: Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If it is no COCO JSON, has no categories, or has one without a name.
+        ValueError: If it is not a COCO JSON, has no categories, or has one without a name.
     """
     categories = read_coco(ann_file)['categories']
     refuse_wrong_fields({'images': [], 'annotations': [], 'categories': categories}, ann_file)
@@ -294,7 +293,7 @@ def _sources(cfg: Config) -> list[ConfigDict]:
     if not sources:
         raise ValueError(
             f'{cfg.filename}: train_dataloader.dataset has no datasets, labelled and unlabelled; '
-            f'give a config of ssod, and that of a plain detector to --detector'
+            f'give a config of ssod, and pass that of a plain detector with --detector'
         )
     return sources
 
@@ -332,12 +331,12 @@ def _folder(old: ConfigDict, folder: Path, classes: Sequence[str] | str | None) 
 
 
 def _data_set(old: ConfigDict, kept: Sequence[str], **settings: Any) -> ConfigDict:
-    """A data set in the place of an old one, of which some settings stay, and what is around it."""
+    """A data set that replaces an old one, keeping some of its settings and what wraps it."""
     if isinstance(old.get('dataset'), Mapping):
         return ConfigDict({**old, 'dataset': _data_set(old.dataset, kept, **settings)})
     if 'datasets' in old:
         raise ValueError(
-            f'{old.type} holds several data sets, in the place of which own data cannot be put; '
+            f'{old.type} holds several data sets, which your own data cannot replace; '
             f'leave one of them in the config'
         )
     return ConfigDict({**{key: old[key] for key in kept if key in old}, **settings})

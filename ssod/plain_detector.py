@@ -1,4 +1,4 @@
-"""One detector taken out of a student and its teacher: a plain one of mmdet."""
+"""Extract one plain mmdet detector from a student and its teacher."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -21,16 +21,16 @@ from ssod.config_parts import dicts_in
 from ssod.data.data_sets import DataSet
 
 Whose = Literal['teacher', 'student']
-"""Whose detector."""
+"""Which of the two detectors."""
 
 
 def detector_cfg(cfg: Config) -> ConfigDict:
     """The config of one detector, with the preprocessor that it is used with.
 
-    It starts from a checkpoint, so whatever names pretrained weights is left out.
+    It will load a checkpoint, so all settings that name pretrained weights are removed.
 
     Args:
-        cfg: Of a student and a teacher, of this package or mmdet's own, or of a plain detector.
+        cfg: The config of a student and a teacher, ours or mmdet's, or of a plain detector.
     """
     model = deepcopy(cfg.model)
     if 'detector' in model:
@@ -61,7 +61,7 @@ def is_pair(state: Mapping[str, Tensor]) -> bool:
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights in a checkpoint, but for a preprocessor's, which its config says."""
+    """The weights in a checkpoint, except the preprocessor's, which come from its config."""
     given: Mapping[str, Tensor] = checkpoint.get('state_dict', checkpoint)
     names = {key: key.removeprefix('module.') for key in given}
     return {
@@ -72,12 +72,12 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 def weights_of_one(
     state: Mapping[str, Tensor], whose: Whose, path: str | Path
 ) -> dict[str, Tensor]:
-    """The weights of the student or the teacher, under the names that a plain detector has.
+    """The weights of the student or the teacher, with the names that a plain detector uses.
 
     Args:
-        state: Those of both.
-        whose: Whose.
-        path: Where they are from, for the message.
+        state: The weights of both.
+        whose: Which of the two.
+        path: The file they are from, for the message.
 
     Raises:
         ValueError: If there are none.
@@ -85,7 +85,7 @@ def weights_of_one(
     prefix = f'{whose}.'
     one = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     if not one:
-        raise ValueError(f'{path} has no {whose}; take a checkpoint of a run that has one')
+        raise ValueError(f'{path} has no {whose}; use a checkpoint of a run that has one')
     return one
 
 
@@ -95,7 +95,7 @@ def build_detector(cfg: ConfigDict, state: Mapping[str, Tensor], path: str | Pat
     Args:
         cfg: See :func:`detector_cfg`.
         state: All of its weights.
-        path: Where they are from, for the message.
+        path: The file they are from, for the message.
 
     Raises:
         ValueError: If they are of another detector.
@@ -108,14 +108,14 @@ def build_detector(cfg: ConfigDict, state: Mapping[str, Tensor], path: str | Pat
 def load_detector(
     cfg: Config, checkpoint: str | Path, whose: Whose = 'teacher', score_thr: float = 1.0
 ) -> tuple[BaseDetector, dict[str, Any]]:
-    """A trained detector, on the CPU and in eval mode.
+    """Load a trained detector, on the CPU and in eval mode.
 
     Args:
         cfg: A run's config, or a plain detector's.
-        checkpoint: A checkpoint of it.
-        whose: Whose of the two; a plain detector counts as the teacher.
-        score_thr: From which score on boxes are wanted; a ``score_thr`` of the config's that is
-            higher becomes this one.
+        checkpoint: A checkpoint for it.
+        whose: Which of the two; a plain detector counts as the teacher.
+        score_thr: Lowest score of boxes that are wanted; a higher ``score_thr`` in the config is
+            lowered to this.
 
     Returns:
         The detector, and what its labels stand for; see :func:`classes_and_palette`.
@@ -138,23 +138,23 @@ def load_detector(
 
 
 def _lower_threshold(test_cfg: ConfigDict, score_thr: float) -> None:
-    """Let a detector itself keep the boxes from a score on; some keep all and have no threshold."""
+    """Lower a detector's own threshold to a score; some keep all boxes and have no threshold."""
     for part in (test_cfg, test_cfg.get('rcnn') or {}):
         if 'score_thr' in part:
             part['score_thr'] = min(part['score_thr'], score_thr)
 
 
 def load_for_test(runner: Runner, checkpoint: str | Path) -> dict[str, Any]:
-    """Give the model of a test all of its weights.
+    """Load all weights of the model of a test.
 
-    mmengine would leave at random what a checkpoint does not have, and score that.
+    mmengine would leave random whatever a checkpoint does not have, and score that.
 
     Args:
         runner: Its hooks see the checkpoint first.
         checkpoint: The file.
 
     Returns:
-        What is in it.
+        The checkpoint's content.
 
     Raises:
         FileNotFoundError: If it does not exist.
@@ -167,7 +167,7 @@ def load_for_test(runner: Runner, checkpoint: str | Path) -> dict[str, Any]:
     if not hasattr(model, 'student'):
         if is_pair(weights):
             raise ValueError(
-                f'{checkpoint} is of a student and a teacher, but {file} of one detector; take the '
+                f'{checkpoint} is of a student and a teacher, but {file} of one detector; use the '
                 f"run's own config, or the checkpoint that was published with this one"
             )
         scored = runner.test_loop.dataloader.dataset.metainfo.get('classes')
@@ -177,7 +177,7 @@ def load_for_test(runner: Runner, checkpoint: str | Path) -> dict[str, Any]:
 
 
 def scored_loader(cfg: Config) -> tuple[str, ConfigDict]:
-    """The loader that says how images are prepared for predictions, and its name in the config.
+    """The loader that defines how images are prepared for predictions, and its key in the config.
 
     Raises:
         ValueError: If there is none with a pipeline of its own.
@@ -188,7 +188,7 @@ def scored_loader(cfg: Config) -> tuple[str, ConfigDict]:
             return name, loader
     raise ValueError(
         f'{cfg.filename}: neither test_dataloader nor val_dataloader has a dataset with a '
-        f'pipeline, which says how images are prepared; add one'
+        f'pipeline, which defines how images are prepared; add one'
     )
 
 
@@ -199,7 +199,7 @@ def classes_and_palette(
 
     Args:
         cfg: Its config.
-        checkpoint: What was trained, which may say it too.
+        checkpoint: The checkpoint's content, which may name them too.
         path: The checkpoint's file, for the message.
 
     Returns:
@@ -207,7 +207,7 @@ def classes_and_palette(
 
     Raises:
         ValueError: If config and checkpoint name different classes, neither names any, or the
-            config's head has another number of them.
+            config's head has a different number of them.
     """
     where, loader = scored_loader(cfg)
     data = DataSet(f'{where}.dataset', 'test', loader.dataset)
@@ -226,16 +226,16 @@ def classes_and_palette(
 
 
 def _trained_on(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of the data that it was trained on, in mmdet's present spelling."""
+    """What a checkpoint says about the data it was trained on, in mmdet's current spelling."""
     meta = checkpoint.get('meta') or {}
     return {key.lower(): value for key, value in (meta.get('dataset_meta') or meta).items()}
 
 
 def _check_same(ours: Any, theirs: Any, where: str, path: str | Path) -> None:
-    """Refuse a checkpoint of other classes than a config's, if both name theirs."""
+    """Refuse a checkpoint with other classes than a config's, if both name theirs."""
     if ours and theirs and list(ours) != list(theirs):
         trained, named = (some([str(name) for name in names]) for names in (theirs, ours))
         raise ValueError(
-            f'{path} was trained on {trained}, but {where} has {named}; take the config that it '
+            f'{path} was trained on {trained}, but {where} has {named}; use the config that it '
             f'was trained with'
         )

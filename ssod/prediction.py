@@ -42,7 +42,7 @@ class Predictions:
             ``width``), ``annotations`` (``id``, ``image_id``, ``category_id``, ``bbox`` as
             (x, y, width, height) in pixels, ``area``, ``iscrowd`` 0, ``score``) and ``categories``.
             A video's frames are images called ``<video>/<number from 000000>``.
-        passed_over: Why something was not predicted on, one line for each image, video or folder.
+        passed_over: Why something was skipped, one line for each image, video or folder.
     """
 
     file: Path
@@ -63,34 +63,34 @@ def predict(
 ) -> Predictions:
     """Detect objects in images and videos, and write pictures and a COCO JSON.
 
-    ``pictures`` has the folders and names of the inputs, from the folder that all are in; of a
-    video, an mp4. A progress bar on stderr tells rate and time left. What cannot be read is told
-    there and passed over.
+    ``pictures`` keeps the folders and names of the inputs, relative to their common folder; videos
+    become mp4. A progress bar on stderr shows rate and time left. Inputs that cannot be read are
+    skipped and reported there.
 
     Args:
         cfg: A run's config, or a plain detector's.
-        checkpoint: A checkpoint of it.
-        inputs: Images, videos, and folders whose images are meant, in sub-folders too.
-        out: The folder for ``pictures`` and ``predictions.json``; ``predictions`` beside the
+        checkpoint: A checkpoint for it.
+        inputs: Images, videos, and folders of images, sub-folders included.
+        out: The folder for ``pictures`` and ``predictions.json``; ``predictions`` next to the
             checkpoint if ``None``.
-        whose: Who predicts, ``'teacher'`` or ``'student'``.
-        score_thr: Boxes of lower scores are left out, in [0, 1].
-        batch_size: Images at once, at least 1; those of different sizes are padded to the largest,
-            which can change what is found a little.
-        overwrite: Whether a ``predictions.json`` that is there may be replaced, and pictures; old
-            pictures that it names and that are not drawn anew are removed.
+        whose: Which model predicts, ``'teacher'`` or ``'student'``.
+        score_thr: Boxes with lower scores are left out, in [0, 1].
+        batch_size: Images per batch, at least 1; those of different sizes are padded to the
+            largest, which can change results slightly.
+        overwrite: Whether an existing ``predictions.json`` and pictures may be replaced; old
+            pictures that it names and that are not drawn again are removed.
 
     Raises:
-        FileExistsError: If there is one and it may not, or ``pictures`` has files that no
-            ``predictions.json`` tells of.
+        FileExistsError: If there is a ``predictions.json`` and it may not be replaced, or there are
+            files in ``pictures`` but no ``predictions.json``.
         FileNotFoundError: If the checkpoint or an input does not exist, or a folder has no image.
-        ValueError: If a setting is out of its range, config and checkpoint do not go together,
-            nothing at all could be read, or a picture would take an input's place or another's.
+        ValueError: If a setting is out of range, config and checkpoint do not go together, nothing
+            could be read, or a picture would replace an input or another picture.
     """
     _check_settings(score_thr, batch_size)
     out = Path(checkpoint).parent / 'predictions' if out is None else Path(out)
     file, pictures = out / NAME, out / 'pictures'
-    # While it is there, the pictures are those of a call that was interrupted.
+    # While it exists, the pictures are those of a call that was interrupted.
     begun = out / f'.{NAME}.begun'
     if not overwrite:
         _check_nothing_is_lost(file, pictures, begun)
@@ -121,38 +121,38 @@ def _check_settings(score_thr: float, batch_size: int) -> None:
 
 
 def _leave_nothing(begun: Path) -> None:
-    """Remove what a call that found nothing has made."""
+    """Remove what a call created that could read nothing."""
     begun.unlink()
     with suppress(OSError):  # The folder is not empty if it was there before.
         begun.parent.rmdir()
 
 
 def _check_nothing_is_lost(file: Path, pictures: Path, begun: Path) -> None:
-    """Refuse to write over an earlier call's results, or among pictures of another origin."""
+    """Refuse to overwrite an earlier call's results, or to write among unrelated pictures."""
     check_new(file, False, 'remove it, or pass --overwrite or another --out')
     if not begun.exists() and pictures.is_dir() and any(pictures.iterdir()):
         raise FileExistsError(
-            f'{pictures} has files and no {NAME} beside it, so they may be of another origin; '
+            f'{pictures} has files and no {NAME} next to it, so they may not be ours; '
             f'pass another --out, or --overwrite to write among them'
         )
 
 
 def _picture_of(name: str) -> str:
-    """What the picture of an image in the COCO JSON is called; of a video's frame, the video's."""
+    """The name of the picture for an image in the COCO JSON; for a video's frame, the video's."""
     path = PurePosixPath(name)
     return name if path.suffix.lower() in EXTENSIONS else _picture_of_video(str(path.parent))
 
 
 def _picture_of_video(name: str) -> str:
-    # Its own name stays, for there may be clip.avi and clip.mov.
+    # The whole name stays, because there may be clip.avi and clip.mov.
     return name if name.lower().endswith('.mp4') else f'{name}.mp4'
 
 
 def _check_places(found: Inputs, pictures: Path) -> None:
-    """Refuse to write through a link onto an input, two onto one file, or where OpenCV crashes."""
+    """Refuse to overwrite an input through a link, to draw two inputs to one file, or bad names."""
     if found.videos and not is_named_for_opencv(pictures):
         raise ValueError(
-            f'{printable(str(pictures))} is no UTF-8, so no video can be written there; pass '
+            f'{printable(str(pictures))} is not UTF-8, so no video can be written there; pass '
             f'another --out'
         )
     given = [*found.images, *found.videos]
@@ -175,7 +175,7 @@ def _check_places(found: Inputs, pictures: Path) -> None:
 
 
 def _remove_old(file: Path, pictures: Path, entries: Iterable[Entry]) -> None:
-    """Remove the pictures of an earlier call that this one has not drawn anew.
+    """Remove the pictures of an earlier call that this one has not drawn again.
 
     Args:
         file: The COCO JSON of the earlier call, if there was one.
@@ -183,7 +183,7 @@ def _remove_old(file: Path, pictures: Path, entries: Iterable[Entry]) -> None:
         entries: What this call has found.
     """
     old: set[str] = set()
-    # Without a list of them, or with one of another origin, all stay.
+    # Without a list of them, or with an unrelated one, all stay.
     with suppress(OSError, ValueError, KeyError, TypeError):
         old = {_picture_of(image['file_name']) for image in read_coco(file)['images']}
     root = Path(os.path.realpath(pictures))
@@ -197,12 +197,12 @@ def _remove_old(file: Path, pictures: Path, entries: Iterable[Entry]) -> None:
 def _save(picture: Image.Image, path: Path) -> None:
     try:
         picture.save(path, quality=95)
-    except (OSError, ValueError) as error:  # Of a full disk, or too large for its format.
+    except (OSError, ValueError) as error:  # The disk is full, or the picture too large.
         raise OSError(f'{path} cannot be written: {error}') from error
 
 
 class _Work:
-    """What one call of :func:`predict` does, and what it has done."""
+    """The work and the results of one call of :func:`predict`."""
 
     def __init__(
         self, detector: Detector, pictures: Path, score_thr: float, batch_size: int, bar: Progress
@@ -218,14 +218,14 @@ class _Work:
     def do(self, found: Inputs) -> None:
         """Predict on all images, then on all videos."""
         for folder in found.unreadable:
-            self._pass_over(f'{printable(str(folder))} cannot be looked into; see its permissions')
+            self._pass_over(f'{printable(str(folder))} cannot be read; check its permissions')
         told = {}
         for path in found.videos:
             if is_named_for_opencv(path):
                 told[path] = count_frames(path)
             else:
                 self._pass_over(
-                    f'{printable(str(path))} is no UTF-8, so no video can be opened; rename it'
+                    f'{printable(str(path))} is not UTF-8, so the video cannot be opened; rename it'
                 )
         total = len(found.images) + sum(told.values())
         self.task = self.bar.add_task('predicting', total=total)
@@ -241,7 +241,7 @@ class _Work:
         for path in found.images:
             name = found.name(path)
             if not is_text(name):
-                self._pass_over(f'{printable(str(path))}: its name is no UTF-8; rename it')
+                self._pass_over(f'{printable(str(path))}: its name is not UTF-8; rename it')
                 self.bar.advance(self.task)
                 continue
             try:
@@ -253,7 +253,7 @@ class _Work:
                 yield name, image
 
     def _video(self, path: Path, name: str, count: int) -> None:
-        # One at a time is open, for each keeps its last frames.
+        # Only one is open at a time, because each keeps its last frames in memory.
         video = mmcv.VideoReader(str(path))
         frames = ((f'{name}/{number:06d}', frame) for number, frame in enumerate(video))
         with VideoFile(self.pictures / _picture_of_video(name), video.fps) as file:
@@ -261,13 +261,13 @@ class _Work:
                 frame = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)
                 file.write(np.asarray(frame, np.uint8))
         if file.frames == 0:
-            self._pass_over(f'{printable(str(path))} is no video that can be read; save it anew')
+            self._pass_over(f'{printable(str(path))} is not a readable video; save it again')
         elif file.frames < count:
             told = f'{file.frames} of {count} frames could be read'
             self._pass_over(f'{printable(str(path))} ends early: {told}')
 
     def _drawn(self, images: Iterator[tuple[str, Pixels]]) -> Iterator[tuple[str, Image.Image]]:
-        """Predict on images; what was found is noted and drawn."""
+        """Predict on images, and record and draw what was found."""
         while batch := list(islice(images, self.batch_size)):
             samples = self.detector([image for _, image in batch])
             for (name, image), sample in zip(batch, samples, strict=True):
@@ -279,5 +279,5 @@ class _Work:
 
     def _pass_over(self, why: str) -> None:
         self.passed_over.append(why)
-        told = f'passed over: {why}'
+        told = f'skipped: {why}'
         self.bar.console.print(told, markup=False, highlight=False, soft_wrap=True)

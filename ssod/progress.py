@@ -1,4 +1,4 @@
-"""A progress bar on stderr that tells rate and time left."""
+"""A progress bar on stderr with rate and time left."""
 
 from rich.console import Console
 from rich.progress import (
@@ -14,7 +14,7 @@ from rich.text import Text
 
 
 class RateColumn(ProgressColumn):
-    """How many are done in a second."""
+    """How many are done per second."""
 
     def render(self, task: Task) -> Text:
         """The rate, once it is known."""
@@ -25,9 +25,9 @@ class RateColumn(ProgressColumn):
 
 
 def progress_bar() -> Progress:
-    """A bar with what is done of all, the rate and the time left.
+    """A bar with the number done, the total, the rate and the time left.
 
-    Where stderr is no terminal, it shows its last state alone.
+    If stderr is not a terminal, only its last state is shown.
     """
     return Progress(
         TextColumn('{task.description}'),

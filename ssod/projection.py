@@ -1,11 +1,11 @@
-"""Boxes carried from one view of an image into another.
+"""Projects boxes from one view of an image into another.
 
-A box that is rotated or sheared is no box any more. Its axis-aligned hull, which mmdet takes, is
-larger than the object: 1.5 times the area of a square at 15 degrees. A student that is taught hulls
-learns boxes that are too large. An object seldom fills the corners of its box, so here the box is
-taken for the ellipse inside it, and what is carried over is the ellipse's bounding box (Kalra et
-al., Towards Rotation Invariance in Object Detection, ICCV 2021, section 3.2). Without rotation and
-shear the two are the same.
+A rotated or sheared box is no longer a box. Its axis-aligned hull, which mmdet uses, is larger than
+the object: 1.5 times the area of a square at 15 degrees. A student that learns from hulls learns
+boxes that are too large. An object seldom fills the corners of its box, so here the box stands for
+the ellipse inside it, and the result is that ellipse's bounding box (Kalra et al., Towards Rotation
+Invariance in Object Detection, ICCV 2021, section 3.2). Without rotation and shear the two are the
+same.
 """
 
 from collections.abc import Sequence
@@ -37,10 +37,9 @@ def project_boxes(
 ) -> Tensor:
     """Project boxes by a homography.
 
-    The new box bounds the ellipse that the old one bounds. Where the homography has perspective,
-    the ellipse is carried by the linear part at its centre.
-    The arithmetic is float32 whatever the surrounding autocast says: bfloat16 would move a box by
-    up to 12 pixels.
+    The new box bounds the projection of the ellipse that the old one bounds. If the homography has
+    perspective, its linear part at the box's centre is used. Computes in float32 even under
+    autocast: bfloat16 would move a box by up to 12 pixels.
 
     Args:
         boxes: (N, 4) as x1, y1, x2, y2 in pixels.
@@ -67,14 +66,14 @@ def project_boxes(
 
 
 def clip_boxes(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
-    """Boxes (N, 4) cut at the borders of an image of ``img_shape`` (height, width)."""
+    """Clip boxes (N, 4) to an image of ``img_shape`` (height, width)."""
     height, width = img_shape[:2]
     limit = torch.tensor([width, height, width, height], dtype=boxes.dtype)
     return boxes.clamp(min=0).minimum(limit.to(boxes.device, non_blocking=True))
 
 
 def share_inside(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
-    """Share (N,) of the area of boxes (N, 4) that is inside an image of some height and width."""
+    """Share (N,) of the area of boxes (N, 4) that is inside an image of ``img_shape``."""
     inside = clip_boxes(boxes, img_shape)
     visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
     return visible / (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6)
@@ -83,7 +82,7 @@ def share_inside(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
 def clip_boxes_of_images(
     boxes: Tensor, img_shapes: Sequence[tuple[int, int]], images: Tensor
 ) -> Tensor:
-    """Boxes (N, 4) cut at the borders of the images whose numbers (N,) ``images`` holds.
+    """Clip boxes (N, 4) to several images; ``images`` (N,) holds the number of each box's image.
 
     Args:
         boxes: (N, 4).
@@ -101,16 +100,16 @@ def project_instances(
     img_shapes: Sequence[tuple[int, int]],
     min_size: float,
 ) -> list[InstanceData]:
-    """Pseudo-boxes of some images in other views: projected, clipped, tiny ones dropped.
+    """Project the pseudo-boxes of some images into other views, clip them, and drop tiny ones.
 
     Args:
-        instances: Of each image, with ``bboxes`` (N, 4) in the view they were found in.
-        matrices: Of each image the (3, 3) homography between the views, see :func:`view_to_view`.
-        img_shapes: Height and width of each wanted view.
-        min_size: Least width and height in pixels of what remains.
+        instances: For each image, with ``bboxes`` (N, 4) in the view they were found in.
+        matrices: For each image the (3, 3) homography between the views, see :func:`view_to_view`.
+        img_shapes: Height and width of each target view.
+        min_size: Least width and height in pixels of the boxes that remain.
 
     Returns:
-        New ``InstanceData`` with float32 boxes; ``instances`` stay as they were.
+        New ``InstanceData`` with float32 boxes; ``instances`` are unchanged.
     """
     boxes = torch.cat([of_image.bboxes for of_image in instances])
     counts = torch.tensor([len(of_image) for of_image in instances])

@@ -38,8 +38,7 @@ EQUIVALENTS = {
     'SoftmaxFocalLoss': ('CrossEntropyLoss', ('gamma',)),
     'TwoHeadBBoxHead': ('Shared2FCBBoxHead', ('logit_distance',)),
 }
-"""What mmdet has in the place of a class of ours where nothing is learnt, and the settings that it
-does not have."""
+"""mmdet's equivalents of our classes, for prediction, and the settings that they do not have."""
 
 _BACKBONE = 'backbone.'
 _HEAD = 'roi_head.bbox_head.fc_cls.'
@@ -58,8 +57,8 @@ class Published:
     Args:
         config: The config.
         checkpoint: The checkpoint.
-        needs: Classes of the detector or its data that mmdet does not have, with their modules:
-            where it is used these must be importable. Empty where mmdet is enough.
+        needs: Classes of the detector or its data that mmdet does not have, with their modules,
+            which must be importable wherever it is used. Empty if mmdet is enough.
     """
 
     config: Path
@@ -76,23 +75,23 @@ def publish(
 ) -> Published:
     """Write a trained teacher as a plain mmdet detector.
 
-    The detector, its preprocessor and the preparation of images stay as they are, so that it
-    predicts the same. See ``EQUIVALENTS`` for what takes the place of our own classes, and
-    :mod:`ssod.models.mmdet_backbones` for backbones of torchvision.
+    The detector, its preprocessor and the preparation of images stay the same, and so do its
+    predictions. See ``EQUIVALENTS`` for what replaces our own classes, and
+    :mod:`ssod.models.mmdet_backbones` for torchvision's backbones.
 
     Args:
         cfg: The config of the run.
-        checkpoint: A checkpoint of it.
-        out: The folder for both files, which are named after the config; ``published`` beside the
+        checkpoint: A checkpoint for it.
+        out: The folder for both files, which are named after the config; ``published`` next to the
             checkpoint if ``None``.
-        whose: Whose detector.
+        whose: Which of the two detectors.
         overwrite: Whether files with other content may be replaced.
 
     Raises:
-        FileExistsError: If such a file is there and may not.
+        FileExistsError: If such a file exists and may not be replaced.
         FileNotFoundError: If the checkpoint does not exist.
         ValueError: If the config or the checkpoint is of a plain detector already, the two do not
-            go together, or one of them would be replaced.
+            go together, or one of them would be overwritten.
     """
     place = Path(checkpoint).parent / 'published' if out is None else Path(out)
     files = (place / f'{Path(cfg.filename).stem}.py', place / f'{Path(cfg.filename).stem}.pth')
@@ -100,7 +99,7 @@ def publish(
     init_default_scope('mmdet')
     if 'detector' not in cfg.model:
         raise ValueError(
-            f'{cfg.filename}: {cfg.model.get("type")} is a plain detector already; take a config '
+            f'{cfg.filename}: {cfg.model.get("type")} is a plain detector already; use a config '
             f'of a student and its teacher'
         )
     loaded = load_checkpoint(str(checkpoint), 'cpu')
@@ -115,7 +114,7 @@ def publish(
     needs = _foreign_classes(plain)
     if needs:
         plain.custom_imports = {'imports': _imports(cfg, needs), 'allow_failed_imports': False}
-    # What is written is what is tried, so as not to find out elsewhere.
+    # Build exactly what is written, so that errors show up here and not elsewhere.
     text = f'# The {whose} of {Path(checkpoint).name}.\n{Config(plain).pretty_text}'
     build_detector(Config.fromstring(text, '.py').model, state, checkpoint)
     content = (text.encode(), _as_bytes({'meta': {'dataset_meta': meta}, 'state_dict': state}))
@@ -124,9 +123,9 @@ def publish(
 
 
 def _plain_config(cfg: Config, meta: Mapping[str, Any]) -> ConfigDict:
-    """The config for mmdet, our own classes replaced as far as they can be."""
+    """The config for mmdet, with our own classes replaced where possible."""
     model = detector_cfg(cfg)
-    # Augmentations of whole batches, and how our own heads are taught, belong to the training.
+    # Batch augmentations, and how our own heads are trained, belong to the training.
     model.data_preprocessor.pop('batch_augments', None)
     plain = ConfigDict(default_scope='mmdet', model=model)
     for part, other in (('val', 'test'), ('test', 'val')):
@@ -155,14 +154,14 @@ def _use_equivalent(part: ConfigDict) -> None:
 
 
 def _use_mmdet_backbone(model: ConfigDict, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name mmdet's class of a torchvision network, if it has one.
+    """Use mmdet's class for a torchvision network, if it has one.
 
     Args:
         model: The detector's config; it is changed.
         state: Its weights.
 
     Returns:
-        The weights under the names that go with the config.
+        The weights, with the names that the config needs.
     """
     backbone = model.get('backbone') or {}
     if backbone.get('type') != 'TorchvisionBackbone':
@@ -178,23 +177,23 @@ def _use_mmdet_backbone(model: ConfigDict, state: Mapping[str, Tensor]) -> dict[
 
 
 def _say_classes(data_set: ConfigDict, meta: Mapping[str, Any]) -> None:
-    """Name the classes where the class of the data set does not."""
+    """Add the classes to a data set's config unless its type has the same."""
     known = getattr(DATASETS.get(data_set.type), 'METAINFO', {})
     if tuple(known.get('classes', ())) != meta['classes']:
         data_set.metainfo = {**data_set.get('metainfo', {}), **meta}
 
 
 def _first_classifier(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a region head with one classifier, the one that predicts."""
+    """The weights with only one classifier in the region head, the one that predicts."""
     return {
-        # A copy, because a part of a tensor is saved with all of it.
+        # A copy, because saving a part of a tensor saves all of it.
         key: value.chunk(2)[0].clone() if key.startswith(_HEAD) else value
         for key, value in state.items()
     }
 
 
 def _foreign_classes(cfg: Any) -> list[str]:
-    """The classes of a config that are neither mmdet's nor of what it is built on."""
+    """The classes of a config that are neither in mmdet nor in what it is built on."""
     return sorted({name for name in _classes(cfg) if name.split('.')[0] not in _UPSTREAM})
 
 
@@ -213,9 +212,10 @@ def _classes(cfg: Any) -> Iterator[str]:
 
 
 def _imports(cfg: Config, needs: list[str]) -> list[str]:
-    """What has to be imported so that some classes are known.
+    """The imports that register some classes.
 
-    All that the config imports, if one of them is in no module of these: another registers it.
+    If one of them is in none of the modules that the config imports, another module registers it;
+    then all the config's imports are kept.
     """
     given = cfg.get('custom_imports', {}).get('imports', [])
     named = [given] if isinstance(given, str) else list(given)
@@ -228,12 +228,12 @@ def _imports(cfg: Config, needs: list[str]) -> list[str]:
 
 
 def _check_run_stays(files: Iterable[Path], run: Iterable[str | Path]) -> None:
-    """Refuse to overwrite the run's own config or checkpoint, without which it cannot go on."""
+    """Refuse to overwrite the run's own config or checkpoint, which it needs to continue."""
     real = {os.path.realpath(path) for path in run}
     for path in files:
         if os.path.realpath(path) in real:
             raise ValueError(
-                f'{path} is of the run itself and would be replaced; pass another --out'
+                f'{path} belongs to the run itself and would be overwritten; pass another --out'
             )
 
 
@@ -244,13 +244,13 @@ def _as_bytes(checkpoint: Mapping[str, Any]) -> bytes:
 
 
 def _write(files: Mapping[Path, bytes], overwrite: bool) -> None:
-    """Write both files, or none if one may not be replaced."""
+    """Write both files, or neither if one may not be replaced."""
     for path, content in files.items():
         if path.exists() and not overwrite and path.read_bytes() != content:
             raise FileExistsError(
                 f'{path} exists with other content; remove it, or pass --overwrite'
             )
-    # The checkpoint first: where a disk has no room for it, both stay as they were.
+    # The checkpoint first: if the disk has no room for it, both files stay as they were.
     for path, content in sorted(files.items(), key=lambda file: len(file[1]), reverse=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)

@@ -1,4 +1,4 @@
-"""From a config file and a few choices of the command line to a runner."""
+"""From a config file and command-line options to a runner."""
 
 import atexit
 import copy
@@ -36,13 +36,13 @@ BACKENDS = {
     'wandb': 'WandbVisBackend',
     'mlflow': 'MLflowVisBackend',
 }
-"""Where a run's scalars can go beside its own folder: the package, and mmengine's class for it."""
+"""Where else a run's scalars can be logged: the package, and mmengine's class for it."""
 
 MMENGINES = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
-"""Default hooks that MMEngine leaves out itself where a config has ``None``."""
+"""Default hooks that MMEngine itself leaves out if a config has ``None``."""
 TIMEOUT = 3600
-"""Seconds that ranks wait for the first one, which checks data, downloads and scores; NCCL's own
-ten minutes are too few."""
+"""Seconds that ranks wait for rank 0, which checks data, downloads and scores; NCCL's default of
+ten minutes is too short."""
 
 
 def load_config(
@@ -60,28 +60,29 @@ def load_config(
 
     Args:
         path: The config file.
-        work_dir: Where results go; ``work_dirs/`` and the config's name if neither says.
-        options: Values that replace the config's, with dotted keys; paths become texts.
+        work_dir: Where results go; by default what the config says, or ``work_dirs/<its name>``.
+        options: Values that replace the config's, with dotted keys; paths become strings.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
-        detector: Another config, whose detector takes the place of this one's, see
-            :func:`ssod.any_detector.use_detector`; its name becomes a part of the work directory's.
-        data: Data that take the place of the config's, see :func:`ssod.own_data.use_data`.
-        fit: Whether the config is fitted to such data and the machine, see
+        detector: Another config, whose detector replaces this one's, see
+            :func:`ssod.any_detector.use_detector`; its name is added to the work directory's.
+        data: Data that replace the config's, see :func:`ssod.own_data.use_data`.
+        fit: Whether the config is fitted to ``data`` and the machine, see
             :func:`ssod.fitting.fit_config`; the values of ``options`` stay.
-        data_dir: Where files that are made of ``data`` go; the work directory if ``None``. Given by
-            those who only look: they leave the files of a run alone and fetch no weights.
-        amp: Whether it is to compute in mixed precision, by which it is also fitted.
+        data_dir: Where files made from ``data`` go; the work directory if ``None``. Tools that only
+            inspect give it, to leave the files of a run alone and download no weights.
+        amp: Whether to compute in mixed precision; the batch is fitted accordingly.
 
     Raises:
         FileNotFoundError: If a config or data that it is fitted to do not exist.
-        ValueError: If it is no config by its name or no Python, a part of it is no dict, the other
-            config's detector is none that boxes can teach, or the labelled images have no classes.
+        ValueError: If it is not a config by its name, or cannot be read; a part that should be a
+            dict is not; boxes cannot teach the other config's detector; or the labelled images have
+            no classes.
     """
     cfg = read_config(path, 'see configs/ for those that do')
     use_own_folder(cfg, Path(path))
     check_dicts_of(cfg)
     if 'begun_from' in cfg:
-        # A resumed run wrote it; who reads it does not go on with that run.
+        # A resumed run wrote it; reading it does not resume that run.
         cfg.resume, cfg.load_from = False, cfg.pop('begun_from')
     name = Path(path).stem
     if detector is not None:
@@ -110,29 +111,29 @@ def load_config(
 
 
 def _normal(place: str | Path) -> str:
-    """A work directory's name as those of files in it begin, by which they are told from others."""
+    """A work directory's normalized path, which the paths of files in it start with."""
     place = os.path.normpath(place)
     return os.getcwd() if place == os.curdir else place
 
 
 def _check_asked(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Refuse values that a config is to be fitted by and that make no sense."""
+    """Refuse options that make no sense before the config is fitted to them."""
     asked = copy.deepcopy(cfg)
     merge_options(asked, options)
     check_settings_of(asked)
 
 
 def _refuse_useless_truth(cfg: Config, data: OwnData | None) -> None:
-    """Refuse the truth of unlabelled images where nothing looks at it."""
+    """Refuse the truth of unlabelled images if nothing uses it."""
     if data is not None and data.truth is not None and not cfg.default_hooks.get('quality'):
         raise ValueError(
-            f'{cfg.filename}: default_hooks.quality is None, so that nothing looks at the truth '
-            f'{data.truth}; give one of them alone'
+            f'{cfg.filename}: default_hooks.quality is None, so nothing uses the truth '
+            f'{data.truth}; leave out one of the two'
         )
 
 
 def _keep_no_workers(cfg: Config) -> None:
-    """Keep no workers where there are none, which PyTorch refuses and configs with some ask for."""
+    """Turn off persistent workers if there are no workers, because PyTorch refuses that."""
     for loader in (cfg.get(name) or {} for name in LOADERS):
         if loader.get('persistent_workers') and loader.get('num_workers', 0) == 0:
             loader['persistent_workers'] = False
@@ -146,21 +147,21 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
         options: The values, with dotted keys.
 
     Raises:
-        ValueError: If nothing reads a key, or it leads into a list that is not as long, or into
-            what is no dict.
+        ValueError: If nothing reads a key, or it leads beyond the end of a list, or into something
+            that is not a dict.
     """
     check_options(cfg, options)
     try:
         cfg.merge_from_dict(dict(options))
     except (KeyError, TypeError) as error:
-        # The first sentence: what follows may be a whole list of the config.
+        # Only the first sentence: what follows may be a whole list of the config.
         why = str(error.args[0]).partition(' [')[0].partition('. ')[0]
         keys = ', '.join(options)
         raise ValueError(f'{cfg.filename}: cannot set {keys}: {why}; correct the key') from None
 
 
 def _without_paths(value: Any) -> Any:
-    """A value with texts for paths, with which a config that was written could not be read."""
+    """A value with strings for paths: a config written with paths could not be read."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, dict):
@@ -171,12 +172,12 @@ def _without_paths(value: Any) -> Any:
 
 
 def log_to(cfg: Config, backends: Sequence[str]) -> None:
-    """Send a run's scalars and its config to other places too.
+    """Also log a run's scalars and its config elsewhere.
 
-    TensorBoard's files lie in the run's ``vis_data``. Weights & Biases go by their own environment
-    (``WANDB_PROJECT``, ``WANDB_MODE``), MLflow by ``MLFLOW_TRACKING_URI``, or else it keeps
-    ``mlflow.db`` in the current directory, where ``mlflow ui`` looks. One that the config has
-    already stays as it is.
+    TensorBoard's files are in the run's ``vis_data``. Weights & Biases reads its own environment
+    variables (``WANDB_PROJECT``, ``WANDB_MODE``), MLflow reads ``MLFLOW_TRACKING_URI``, or else
+    writes ``mlflow.db`` in the current directory, where ``mlflow ui`` looks. A backend that the
+    config already has stays as it is.
 
     Args:
         cfg: The run's config; it is changed.
@@ -189,7 +190,7 @@ def log_to(cfg: Config, backends: Sequence[str]) -> None:
         cfg.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
     for name in backends:
         if name not in BACKENDS:
-            raise ValueError(f'no logging to {name!r}; known: {", ".join(BACKENDS)}')
+            raise ValueError(f'cannot log to {name!r}; known: {", ".join(BACKENDS)}')
         if find_spec(name) is None:
             raise ValueError(f'{name} is not installed; pip install {name}, or leave out --{name}')
         places = cfg.visualizer.get('vis_backends') or []
@@ -204,35 +205,35 @@ def _backend_settings(name: str, run: str) -> dict[str, Any]:
     if name == 'mlflow':
         return dict(
             run_name=run,
-            # MMEngine's own choice, files, MLflow has given up.
+            # MMEngine's default, files, is no longer supported by MLflow.
             tracking_uri=os.environ.get('MLFLOW_TRACKING_URI', 'sqlite:///mlflow.db'),
-            # The whole config goes there as a text; some of its values are too long for parameters.
+            # The whole config is logged as text; some of its values are too long for parameters.
             tracked_config_keys=['work_dir', 'train_cfg', 'optim_wrapper'],
         )
     return {}
 
 
 def scale_lr(cfg: Config) -> None:
-    """Scale the learning rate with the images of an optimizer's step.
+    """Scale the learning rate with the number of images per optimizer step.
 
     Raises:
-        ValueError: If the config does not say for which batch its learning rate is.
+        ValueError: If the config does not say which batch its learning rate is meant for.
     """
     if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
         raise ValueError(
-            f'{cfg.filename}: auto_scale_lr.base_batch_size is missing; say for which number of '
-            f'images in a step, over all GPUs, the learning rate is meant'
+            f'{cfg.filename}: auto_scale_lr.base_batch_size is missing; set it to the number of '
+            f'images per step, over all GPUs, that the learning rate is meant for'
         )
     cfg.auto_scale_lr.enable = True
 
 
 def set_resume(cfg: Config, checkpoint: str) -> None:
-    """Go on from a checkpoint.
+    """Continue from a checkpoint.
 
     Args:
         cfg: The run's config.
-        checkpoint: A file, or ``'auto'`` for the last one of the work directory; a run that has
-            none begins as it would have begun.
+        checkpoint: A file, or ``'auto'`` for the last one in the work directory; without any, the
+            run starts as usual.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -240,9 +241,9 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
     if checkpoint == 'auto':
         latest = latest_checkpoint(cfg.work_dir)
         if latest is None:
-            told = f'{cfg.work_dir} has no checkpoint to resume from: the run begins anew'
+            told = f'{cfg.work_dir} has no checkpoint to resume from: the run starts anew'
             if list(Path(cfg.work_dir).glob('*.pth')):
-                told += '; what is there is of an earlier run, name the file to go on with that'
+                told += '; the ones there are of an earlier run: to continue that, name the file'
             print_log(told, 'current', logging.WARNING)
             return
         checkpoint = str(latest)
@@ -253,7 +254,7 @@ def set_resume(cfg: Config, checkpoint: str) -> None:
 
 
 def set_scored(cfg: Config, models: Sequence[str] | None) -> None:
-    """Choose what a test scores.
+    """Choose which models a test scores.
 
     Args:
         cfg: The run's config; it is changed.
@@ -267,13 +268,13 @@ def set_scored(cfg: Config, models: Sequence[str] | None) -> None:
         cfg.test_cfg.models = list(models or ['teacher'])
     elif models:
         raise ValueError(
-            f'{cfg.filename}: is the config of one detector, which has no {models[0]}; leave out '
-            f'--model'
+            f'{cfg.filename}: is the config of a plain detector, which has no {models[0]}; leave '
+            f'out --model'
         )
 
 
 def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runner:
-    """A runner for a config, its pretrained weights fetched first and its data checked.
+    """Build the runner of a config; downloads pretrained weights and checks the data.
 
     Args:
         cfg: The config.
@@ -281,19 +282,19 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
 
     Raises:
         OSError: If weights do not exist or cannot be downloaded, or data do not exist.
-        ValueError: If the config is not for this, or data would crash the run or teach it something
-            wrong.
+        ValueError: If the config is not meant for this, or data would crash the run or teach it
+            something wrong.
     """
     if cfg.get(f'{parts[0]}_cfg') is None:
         raise ValueError(
-            f'{cfg.filename}: has no {parts[0]}_cfg; name a config that does, as those of configs/ '
-            f'do'
+            f'{cfg.filename}: has no {parts[0]}_cfg; use a config that has one, like those '
+            f'in configs/'
         )
     check_settings_of(cfg)
     if 'test' in parts:
         _load_as_in_training(cfg.get('test_dataloader'))
     if cfg.get('resume') and cfg.get('load_from') is None:
-        # MMEngine would take whatever the work directory's note says for a file.
+        # MMEngine would take any text in last_checkpoint for a file.
         cfg.resume = False
         set_resume(cfg, 'auto')
     if cfg.get('load_from'):
@@ -303,14 +304,14 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
     if not torch.cuda.is_available():
         print_log('no GPU found: running on the CPU', 'current', logging.INFO)
         if cfg.get('launcher') == 'pytorch' and not is_initialized():
-            # MMEngine would choose a GPU for each rank; a group that exists it leaves alone.
+            # MMEngine would choose a GPU for each rank; it leaves an existing group alone.
             init_process_group('gloo', timeout=timedelta(seconds=cfg.env_cfg.dist_cfg.timeout))
-            # A rank that leaves without a word makes the others abort.
+            # A rank that just exits makes the others abort.
             atexit.register(_leave_group)
     hooks = cfg.get('default_hooks') or {}
     for name in [name for name, hook in hooks.items() if hook is None and name not in MMENGINES]:
         del hooks[name]
-    # One name is one object, and a second run in a process would write where the first one did.
+    # Objects are shared by name: a second run in a process would write where the first one did.
     (cfg.get('visualizer') or {}).pop('name', None)
     runner = _Runner.from_cfg(cfg)
     check_data_of(cfg, parts)
@@ -319,15 +320,15 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
 
 
 def _leave_group() -> None:
-    """End the group with all that still holds it: Gloo's threads must not outlive Python."""
+    """End the group and everything that still uses it: Gloo's threads must not outlive Python."""
     destroy_process_group()
     gc.collect()
 
 
 def _load_as_in_training(loader: Any) -> None:
-    """Let a test refuse the images that a training would refuse.
+    """Make a test refuse the same images as a training.
 
-    Configs name mmdet's ``LoadImageFromFile`` for it, which mmdet's own tools look for.
+    Configs name mmdet's ``LoadImageFromFile`` instead, because mmdet's own tools look for it.
     """
     plain = {'type', 'backend_args', '_scope_'}
     for step in (step for steps in transforms_in(loader) for step in steps):
@@ -336,12 +337,12 @@ def _load_as_in_training(loader: Any) -> None:
 
 
 class _Runner(Runner):
-    """A runner that does not replace a run's config before anything is known to be right."""
+    """A runner that does not replace a run's config before everything is known to be right."""
 
     trains = False
 
     def dump_config(self) -> None:
-        """Left to :meth:`load_or_resume`."""
+        """Do nothing; :meth:`load_or_resume` writes the config."""
 
     def resume(
         self,
@@ -350,20 +351,20 @@ class _Runner(Runner):
         resume_param_scheduler: bool = True,
         map_location: Any = 'cpu',
     ) -> None:
-        """Go on from a checkpoint, read into the CPU's memory; an optimizer's counts stay there."""
+        """Continue from a checkpoint, read into CPU memory; an optimizer's counts stay there."""
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
 
     def load_checkpoint(self, filename: str, *args: Any, **settings: Any) -> dict[str, Any]:
-        """Load weights: a training those that fit, a test all that its model has."""
+        """Load weights: for training those that fit, for a test all that its model has."""
         if not self.trains:
             return load_for_test(self, filename)
         loaded: dict[str, Any] = super().load_checkpoint(filename, *args, **settings)
         return loaded
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
-        """Scale the learning rate, if it is asked for, with the images of an optimizer's step.
+        """Scale the learning rate, if asked to, with the number of images per optimizer step.
 
-        MMEngine counts those of one batch, of which the gradients of several may be added up.
+        MMEngine counts the images of one batch, but a step may accumulate several.
         """
         if auto_scale_lr and auto_scale_lr.get('base_batch_size'):
             batches = self.cfg.optim_wrapper.get('accumulative_counts', 1)
@@ -375,15 +376,15 @@ class _Runner(Runner):
         """Load weights; if they fit, a training writes its config.
 
         Raises:
-            ValueError: If processes go on at different iterations.
+            ValueError: If processes would resume at different iterations.
         """
         super().load_or_resume()
         if self.trains:
             begun = all_gather_object(self.iter)
             if len(set(begun)) > 1:
                 raise ValueError(
-                    f'{self.work_dir}: ranks would go on at different iterations, {begun}; give '
-                    f'each machine the checkpoint, and name it with --resume FILE'
+                    f'{self.work_dir}: ranks would resume at different iterations, {begun}; copy '
+                    f'the checkpoint to each machine, and name it with --resume FILE'
                 )
             super().dump_config()
 

@@ -1,7 +1,7 @@
 """Values that change over training: pure functions of the step.
 
 The loss weights λ(t) and α(t), the EMA decay and the confidence threshold all take a number or one
-of these. A schedule knows nothing of the run; whoever calls it says what a step is.
+of these. A schedule knows nothing about the run; the caller defines what a step is.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any
 from ssod.strict import check_keys, check_ranges, settings_of
 
 Schedule = Callable[[int], float]
-"""``step`` (0 is the first one) to a value."""
+"""Maps ``step`` (the first is 0) to a value."""
 
 
 def constant(value: float) -> Schedule:
@@ -28,7 +28,7 @@ def linear(end: float, steps: int, start: float = 0.0) -> Schedule:
 def sigmoid(end: float, steps: int, start: float = 0.0) -> Schedule:
     """The ramp-up exp(-5 (1 - t)²) of Mean Teacher (Tarvainen & Valpola 2017, appendix B.1).
 
-    It begins at ``start`` + 0.0067 (``end`` - ``start``) and stays at ``end`` from ``steps`` on.
+    It starts at ``start`` + 0.0067 (``end`` - ``start``) and stays at ``end`` from ``steps`` on.
     """
     return lambda step: start + (end - start) * math.exp(-5 * (1 - _progress(step, steps)) ** 2)
 
@@ -42,7 +42,7 @@ def stepwise(values: Sequence[float], milestones: Sequence[int]) -> Schedule:
     """``values[i]`` from milestone ``i - 1`` on; ``values[0]`` before the first milestone.
 
     Raises:
-        ValueError: If there is not one value more than milestones, or they do not increase.
+        ValueError: If there is not one value more than milestones, or milestones do not increase.
     """
     if len(values) != len(milestones) + 1:
         raise ValueError(
@@ -57,9 +57,9 @@ def stepwise(values: Sequence[float], milestones: Sequence[int]) -> Schedule:
 def warm_up(decay: 'float | Mapping[str, Any]', gamma: float = 1.0) -> Schedule:
     """min(``decay``, 1 - ``gamma`` / (t + ``gamma``)): an EMA that forgets its start.
 
-    With 1 the teacher of step t is the plain mean of the student's last t + 1 weights until the
-    decay is reached (the reference implementation of Mean Teacher). With more, as in MixPL, later
-    weights count more.
+    With ``gamma`` 1, until the decay is reached, the teacher at step t is the plain mean of the
+    student's last t + 1 weights (as in Mean Teacher's reference implementation). With a larger
+    ``gamma``, as in MixPL, later weights count more.
 
     Raises:
         ValueError: If ``gamma`` is not above 0.
@@ -75,15 +75,15 @@ _KINDS: dict[str, Callable[..., Schedule]] = {
 
 
 def build_schedule(setting: 'float | Mapping[str, Any]') -> Schedule:
-    """Make a schedule of what a config says.
+    """Build a schedule from a config's setting.
 
     Args:
         setting: A number, or a dict such as ``dict(type='sigmoid', end=1.0, steps=2000)``. Types:
             ``constant``, ``linear``, ``sigmoid``, ``cosine``, ``stepwise``, ``warm_up``.
 
     Raises:
-        ValueError: If it is neither, the type or a key is unknown or missing, or a value makes no
-            sense.
+        ValueError: If it is neither, the type or a key is unknown or missing, or a value is
+            invalid.
     """
     if isinstance(setting, int | float):
         return constant(setting)
@@ -107,10 +107,10 @@ def build_schedule(setting: 'float | Mapping[str, Any]') -> Schedule:
 
 
 def weight_schedule(name: str, setting: 'float | Mapping[str, Any]') -> Schedule:
-    """Make the schedule of a weight of losses, λ or α.
+    """Build the schedule of a loss weight, λ or α.
 
     Args:
-        name: What the setting is called, for the message.
+        name: The name of the setting, for the message.
         setting: As for :func:`build_schedule`.
 
     Raises:
@@ -118,15 +118,15 @@ def weight_schedule(name: str, setting: 'float | Mapping[str, Any]') -> Schedule
     """
     for value in values_of(setting):
         if not value >= 0:
-            raise ValueError(f'{name} is {value:g}, but what a loss counts must be at least 0')
+            raise ValueError(f'{name} is {value:g}, but a loss weight must be at least 0')
     return build_schedule(setting)
 
 
 def values_of(setting: 'float | Mapping[str, Any]') -> list[float]:
-    """The values between which a schedule stays, in the order in which they come.
+    """The values that bound a schedule, in the order of the steps.
 
-    Those of the first step and the last one, or all of ``stepwise``; of ``warm_up``, which begins
-    at 0, those that it leads to.
+    These are the values at the first and last step, or all of ``stepwise``; for ``warm_up``, which
+    starts at 0, those of its ``decay``.
 
     Args:
         setting: As for :func:`build_schedule`.
@@ -144,7 +144,7 @@ def values_of(setting: 'float | Mapping[str, Any]') -> list[float]:
 
 
 def _check_numbers(kind: str, settings: Mapping[str, Any]) -> None:
-    """Refuse what is no number where one belongs; a ``decay`` is a schedule itself."""
+    """Refuse settings that are not numbers but must be; a ``decay`` is a schedule itself."""
     for key, value in settings.items():
         if key in ('values', 'milestones'):
             wanted = 'a list of numbers'

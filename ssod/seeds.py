@@ -1,8 +1,8 @@
-"""Randomness as a function of what is being done, so that nothing of it has to be remembered.
+"""Randomness as a function of what is being done, so that no random state has to be saved.
 
 A sample's augmentations depend on the seed and the number of its draw, a step's random choices on
-the seed and the number of the iteration. A run that was interrupted, or that has another number of
-data workers, then draws what it would have drawn.
+the seed and the iteration. So a run that was interrupted, or has another number of data workers,
+draws the same values.
 """
 
 import random
@@ -21,29 +21,29 @@ def seed_all(*key: int) -> None:
 
     Args:
         key: Whole numbers in [0, 2³²). Different keys of the same length give different seeds;
-            (1,) and (1, 0) give the same.
+            (1,) and (1, 0) give the same one.
     """
     words = np.random.SeedSequence(key).generate_state(6)
     random.seed(words[:2].tobytes())
     np.random.seed(words[2:4])
     seed = int(words[4]) << 32 | int(words[5])
-    # Not torch.manual_seed, which without a GPU takes 0.4 ms to note who asked.
+    # Not torch.manual_seed, which without a GPU takes 0.4 ms to record its caller.
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed)
 
 
 def seed_iteration(runner: Runner) -> None:
-    """Seed what this rank draws in the present iteration."""
+    """Seed what this rank draws in the current iteration."""
     seed_all(runner.seed, get_rank(), runner.iter)
 
 
 @HOOKS.register_module()
 class SeedHook(Hook):
-    """Seed each iteration by its number, and each rank by its own.
+    """Seeds each iteration by the run's seed, the rank and the iteration.
 
-    What the model draws in a step (which regions it samples, dropout) then depends on the run's
-    seed, the rank and the iteration alone. A resumed run keeps the seeds that it began with.
+    What the model draws in a step (which regions it samples, dropout) then depends on nothing else.
+    A resumed run keeps the seeds that it started with.
     """
 
     priority = 'VERY_HIGH'
@@ -52,17 +52,17 @@ class SeedHook(Hook):
         self._sampler_seed: int | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Let the sampler of a resumed run, which was built anew, draw as the first one did."""
+        """Make the sampler of a resumed run draw as the original one did."""
         sampler = runner.train_dataloader.sampler
         if runner.iter > 0 and self._sampler_seed is not None:
             sampler.seed = self._sampler_seed
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed what follows in this iteration; its batch is loaded already."""
+        """Seed the rest of this iteration; its batch is already loaded."""
         seed_iteration(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember the sampler's seed; mmengine remembers the run's."""
+        """Save the sampler's seed; mmengine saves the run's."""
         checkpoint['sampler_seed'] = getattr(runner.train_dataloader.sampler, 'seed', None)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

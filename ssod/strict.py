@@ -1,4 +1,4 @@
-"""Settings that say so when a key is misspelt, or a value makes no sense."""
+"""Clear errors for misspelt settings and invalid values."""
 
 import difflib
 import functools
@@ -36,14 +36,14 @@ def check_keys(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def check_ranges(owner: str, *checks: tuple[str, object, bool, str]) -> None:
-    """Refuse settings whose values make no sense.
+    """Refuse settings with invalid values.
 
     Args:
         owner: What the settings belong to, for the message.
-        checks: Of each setting its name, its value, whether that is valid, and what is.
+        checks: For each setting its name, its value, whether that is valid, and what it must be.
 
     Raises:
-        ValueError: Names the first that is not valid, and what would be.
+        ValueError: Names the first invalid setting, and what it must be.
     """
     for name, value, valid, wanted in checks:
         if not valid:
@@ -51,9 +51,9 @@ def check_ranges(owner: str, *checks: tuple[str, object, bool, str]) -> None:
 
 
 def strict_settings(cls: type[T]) -> type[T]:
-    """Make a class refuse unknown keyword arguments with the nearest known name.
+    """Make a class refuse unknown keyword arguments, and suggest the nearest known name.
 
-    For classes built from a config, whose plain ``TypeError`` would not say what was meant.
+    For classes built from a config, because a plain ``TypeError`` would not suggest anything.
     """
     init = cls.__init__
     known = settings_of(init)

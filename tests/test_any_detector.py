@@ -285,13 +285,13 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
     ('name', 'message'),
     [
         ('mmdet::yolox/none.py', r'config mmdet::yolox/none\.py does not exist'),
-        ('none.py', r"config none\.py does not exist; mmdet's own begin with mmdet::"),
-        ('mmde::yolox/none.py', "for 'mmde' is not installed; mmdet's own begin with mmdet::"),
+        ('none.py', r"config none\.py does not exist; mmdet's own start with mmdet::"),
+        ('mmde::yolox/none.py', ": 'mmde' is not installed; mmdet's own start with mmdet::"),
         ('::none.py', "for '' is not installed"),
         ('torch::none.py', r'config torch::none\.py does not exist: .* package'),
         (
             'mmdet::glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
-            'GLIP wants to be',
+            'GLIP takes a text',
         ),
         ('mmdet::lad/lad_r50-paa-r101_fpn_2xb8_coco_1x.py', 'LAD has a teacher of its own'),
         (
@@ -302,7 +302,7 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
         ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 'MaskRCNN learns masks'),
         (
             'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',
-            'SoftTeacher has a detector inside; name the config of that',
+            'SoftTeacher wraps another detector; give the config of that one',
         ),
         (
             'mmdet::tridentnet/tridentnet_r50-caffe_1x_coco.py',
@@ -314,11 +314,17 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
         ),
         ('mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', 'Mask2Former learns masks'),
         ('mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py', 'RTMDet learns masks'),
-        ('mmdet::rpn/rpn_r50_fpn_1x_coco.py', 'RPN tells no classes; take a whole detector'),
-        ('mmdet::cascade_rpn/cascade-rpn_r50-caffe_fpn_1x_coco.py', 'RPN tells no classes'),
-        ('mmdet::fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'FastRCNN has its proposals from a file'),
+        ('mmdet::rpn/rpn_r50_fpn_1x_coco.py', 'RPN predicts no classes; use a complete detector'),
+        ('mmdet::cascade_rpn/cascade-rpn_r50-caffe_fpn_1x_coco.py', 'RPN predicts no classes'),
+        (
+            'mmdet::fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py',
+            'FastRCNN reads its proposals from a file',
+        ),
         ('mmdet::crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py', 'CrowdDet learns several'),
-        ('mmdet::dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco.py', 'DynamicRoIHead remembers what no'),
+        (
+            'mmdet::dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco.py',
+            'DynamicRoIHead has a state that no',
+        ),
         ('mmdet::ssd/ssd300_coco.py', "SSDHead fails in mmdet's own predictions"),
         ('mmdet::reid/reid_r50_8xb32-6e_mot17train80_test-mot17val20.py', 'does not detect'),
     ],

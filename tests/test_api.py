@@ -70,7 +70,7 @@ def test_a_training_that_is_not_summed_up_is_refused(trained, tmp_path):
     # Another run's, which would be taken for this one's.
     (tmp_path / 'summary.json').write_text('{"teacher_mAP": 99.9}')
     options = {'default_hooks.summary': None, 'experiment_name': 'unsummed'}
-    with pytest.raises(ValueError, match=r'has no SummaryHook, which sums a training up; give it'):
+    with pytest.raises(ValueError, match=r'has no SummaryHook, which sums up a training; set'):
         ssod.train(place / CONFIG.name, work_dir=str(tmp_path), options=options)
 
 
@@ -154,7 +154,7 @@ def test_thresholds_of_other_classes_are_refused(trained, digits, tmp_path):
     content['categories'].reverse()
     (tmp_path / 'turned.json').write_text(json.dumps(content))
     options = {'val_dataloader.dataset.ann_file': str(tmp_path / 'turned.json')}
-    with pytest.raises(ValueError, match=r'turned\.json: its categories come as 9, 8'):
+    with pytest.raises(ValueError, match=r'turned\.json: has the categories in the order 9, 8'):
         ssod.sweep_thresholds(place / CONFIG.name, place / 'iter_2.pth', options=options)
 
 

@@ -110,7 +110,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, content, message):
 
 def test_what_is_no_checkpoint_is_named(tmp_path):
     torch.save([torch.zeros(1)], tmp_path / 'x.pth')
-    with pytest.raises(ValueError, match=r'x\.pth is none at all \(a list\); take another one'):
+    with pytest.raises(ValueError, match=r'x\.pth is not one, but a list; use another one'):
         load_checkpoint(str(tmp_path / 'x.pth'))
 
 
@@ -223,7 +223,7 @@ def test_a_run_does_not_go_on_from_its_best_checkpoint(scored_cfg):
     scored_cfg.train_cfg.max_iters = 3
     begun, resumed = copy.deepcopy(scored_cfg), scored_cfg
     set_resume(resumed, str(path))
-    message = f"{best} has no optimizer's state, .*; resume from one like iter_1000.pth, or begin"
+    message = f'{best} has no optimizer state, .*; resume from one like iter_1000.pth, or start'
     with pytest.raises(ValueError, match=message) as caught:
         Runner.from_cfg(resumed).train()
     assert '\n' not in str(caught.value)

@@ -30,10 +30,10 @@ def config(*steps):
         (
             'a.py',
             '_base_ = []\nimport nopkg',
-            "No module named 'nopkg'; install it, or give its fol",
+            "No module named 'nopkg'; install it, or add its fol",
         ),
         # Both are imported when what they are for is built.
-        ('a.py', 'import nopkg', "No module named 'nopkg'; install it, or .* in PYTHONPATH"),
+        ('a.py', 'import nopkg', "No module named 'nopkg'; install it, or .* to PYTHONPATH"),
         ('a.py', 'from nopkg import X\nm = dict(type=X)', "No module named 'nopkg'; install it"),
         ('a.py', "custom_imports = dict(imports=['nopkg.b'])", "No module named 'nopkg'; install"),
     ],

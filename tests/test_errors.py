@@ -49,7 +49,7 @@ def not_a_number():
         # One that was killed says nothing itself.
         (
             lambda: in_a_worker(lambda: os.kill(os.getpid(), signal.SIGKILL)),
-            'error: a data worker was killed, most likely for want of memory; lower train_data',
+            'error: a data worker was killed, most likely out of memory; lower train_data',
         ),
         # Names and settings of mmdet's, which are as clear as ours.
         (
@@ -58,7 +58,7 @@ def not_a_number():
         ),
         (
             lambda: HOOKS.build(dict(type='Xyz')),
-            "error: config: there is no hook called 'Xyz'; see custom_imports",
+            "error: config: there is no hook called 'Xyz'; import it with custom_imports",
         ),
         # The setting is one of the base class.
         (
@@ -129,7 +129,7 @@ def test_an_interruption_is_one_line(capsys, monkeypatch, interruption):
         interruption()
     assert left.value.code == 130
     told = capsys.readouterr().err
-    assert told == 'interrupted; what was saved stays, and a training goes on with --resume\n'
+    assert told == 'interrupted; saved files are kept, and a training continues with --resume\n'
     monkeypatch.setenv('SSOD_TRACEBACK', '1')
     with pytest.raises((KeyboardInterrupt, SyntaxError)), errors_in_one_line():
         interruption()

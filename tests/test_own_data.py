@@ -188,7 +188,7 @@ def test_the_draw_stays(data, tmp_path):
 
 def test_too_few_objects_to_part(data, tmp_path):
     label_alone(data.labeled, {3})
-    told = r'labeled.json: one labelled image with an object is too few .* --val'
+    told = r'labeled.json: only one labelled image has an object, .* --val'
     with pytest.raises(ValueError, match=told):
         part_validation(data.labeled, tmp_path / 'run')
     # That there is none at all is told later.
@@ -227,7 +227,7 @@ def test_a_part_is_not_parted_again(data, tmp_path, name):
     (tmp_path / 'run/link.json').symlink_to('labeled.json')
     part = tmp_path / f'run/{name}.json'
     before = part.read_text()
-    told = rf'run/{name}\.json is a part that .*/val{"_2" if "2" in name else ""}\.json too, or an'
+    told = rf'run/{name}\.json was split off .*/val{"_2" if "2" in name else ""}\.json, or an'
     with pytest.raises(ValueError, match=told):
         put(replace(given, labeled=part), work_dir=tmp_path / 'run')
     assert part.read_text() == before
@@ -299,7 +299,7 @@ def test_another_folder(tmp_path):
 @pytest.mark.parametrize(
     ('own', 'told'),
     [
-        ({}, r'plain\.py: it has no train_dataloader, as the config of a plain detector; give the'),
+        ({}, r'plain\.py: it has no train_dataloader, like a plain detector; give the run'),
         ({'train_dataloader': {'dataset': {'type': 'CocoDataset'}}}, 'it has no unlabelled images'),
     ],
 )

@@ -56,7 +56,7 @@ def test_several_evaluators(cfg, data):
 
 def test_no_evaluator(cfg, data):
     cfg.test_evaluator = None
-    with pytest.raises(ValueError, match='digits10pct.py: has no test_evaluator; name the whole'):
+    with pytest.raises(ValueError, match='digits10pct.py: has no test_evaluator; give the complete'):
         use_data(cfg, data)
 
 
@@ -73,7 +73,7 @@ def test_truth_that_nothing_looks_at(cfg, data, tmp_path):
     # As a study does, whose methods are not all ours.
     use_data(cfg, truth)
     options = {'default_hooks.quality': None}
-    told = r'default_hooks.quality is None, so that nothing looks at the truth .*truth.json'
+    told = r'default_hooks.quality is None, so nothing uses the truth .*truth.json'
     with pytest.raises(ValueError, match=told):
         load_config(CONFIG, tmp_path, options, data=truth, fit=False)
 
@@ -90,7 +90,7 @@ def test_wrong_labels_are_named_before_they_are_parted(tmp_path):
 def test_what_is_not_given(cfg, data, tmp_path):
     with pytest.raises(ValueError, match='names images, but OwnData.images is None; give their'):
         use_data(cfg, OwnData(data.labeled, unlabeled=tmp_path, val=data.val))
-    with pytest.raises(ValueError, match='digits10pct.py learns from unlabelled images, too, but'):
+    with pytest.raises(ValueError, match='digits10pct.py also learns from unlabelled images, but'):
         use_data(cfg, OwnData(data.labeled, tmp_path, val=data.val))
     alone = Config.fromfile('configs/supervised_fasterrcnn_digits10pct.py')
     alone.work_dir = str(tmp_path)

@@ -168,10 +168,10 @@ def test_what_cannot_be_read_is_told_and_passed_over(run, cfg, photos, tmp_path,
     done = predict(cfg, run[1], given, tmp_path / 'out', score_thr=0.0, batch_size=4)
     names = ['a.png', 'sub/B.JPG', 'sub/deeper/c.bmp', 'z.tiff']
     assert [image['file_name'] for image in done.content['images']] == names
-    told = [f'{tmp_path}/in/b.png is cut off', f'{tmp_path}/in/clip.mp4 is no video that can be']
+    told = [f'{tmp_path}/in/b.png is cut off', f'{tmp_path}/in/clip.mp4 is not a readable video']
     assert all(why.startswith(t) for why, t in zip(done.passed_over, told, strict=True))
     errors = capfd.readouterr().err
-    assert all(f'passed over: {why}' in errors for why in done.passed_over)
+    assert all(f'skipped: {why}' in errors for why in done.passed_over)
     assert '5/5' in errors
     assert not (done.pictures / 'b.png').exists()
     # If there is nothing else it is an error.
@@ -189,8 +189,8 @@ def test_names_that_nobody_could_read(run, cfg, photos, tmp_path):
     done = predict(cfg, run[1], [*given, clip], tmp_path / 'out')
     assert [image['file_name'] for image in done.content['images']] == ['a.png']
     assert done.passed_over == [
-        rf'{tmp_path}/caf\xe9.avi is no UTF-8, so no video can be opened; rename it',
-        rf'{tmp_path}/caf\xe9.png: its name is no UTF-8; rename it',
+        rf'{tmp_path}/caf\xe9.avi is not UTF-8, so the video cannot be opened; rename it',
+        rf'{tmp_path}/caf\xe9.png: its name is not UTF-8; rename it',
     ]
 
 
@@ -199,7 +199,7 @@ def test_a_folder_where_opencv_would_crash(run, cfg, photos, tmp_path):
     out = tmp_path / 'caf\udce9'
     # The detector, which takes long to build, is not.
     with pytest.raises(
-        ValueError, match=r'caf\\xe9/pictures is no UTF-8, so no video can be writt'
+        ValueError, match=r'caf\\xe9/pictures is not UTF-8, so no video can be writt'
     ):
         predict(cfg, 'no.pth', [tmp_path / 'clip.avi'], out)
     assert not out.exists()
@@ -289,7 +289,7 @@ def test_pictures_of_the_user_are_not_replaced(run, cfg, photos, tmp_path):
     (tmp_path / 'predictions.json').unlink()
     own = tmp_path / 'pictures/a.png'
     own.write_bytes(b'mine')
-    with pytest.raises(FileExistsError, match=r'pictures has files and no predictions\.json besid'):
+    with pytest.raises(FileExistsError, match=r'pictures has files and no predictions\.json next'):
         predict(cfg, run[1], [photos / 'a.png'], tmp_path)
     assert own.read_bytes() == b'mine'
     assert not (tmp_path / 'predictions.json').exists()

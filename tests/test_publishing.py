@@ -305,8 +305,8 @@ def test_a_disk_without_room_for_the_checkpoint_changes_nothing(run, monkeypatch
 @pytest.mark.parametrize(
     ('name', 'told'),
     [
-        ('mine', r'mine\.py is of the run itself'),  # the config that the run wrote
-        ('iter_2', r'iter_2\.pth is of the run itself'),  # a checkpoint called as the config
+        ('mine', r'mine\.py belongs to the run itself'),  # the config that the run wrote
+        ('iter_2', r'iter_2\.pth belongs to the run itself'),  # a checkpoint called as the config
     ],
 )
 def test_the_run_itself_is_not_replaced(run, tmp_path, name, told):

@@ -35,7 +35,9 @@ def test_wrong_syntax_of_a_base_is_told(tmp_path):
 
 def test_what_is_no_config_is_told(tmp_path):
     (tmp_path / 'x.pth').touch()
-    with pytest.raises(ValueError, match=r'x\.pth is none by its name.*\.py.*; where a checkp'):
+    with pytest.raises(
+        ValueError, match=r'x\.pth is not a config by its name.*\.py.*; if you also'
+    ):
         runs.load_config(tmp_path / 'x.pth')
 
 
@@ -191,7 +193,7 @@ def test_other_places_to_log_to(monkeypatch):
 def test_a_place_to_log_to_that_is_not_there(monkeypatch):
     cfg = runs.load_config(CONFIG)
     runs.log_to(cfg, [])
-    with pytest.raises(ValueError, match="no logging to 'clearml'; known: tensorboard, wandb"):
+    with pytest.raises(ValueError, match="cannot log to 'clearml'; known: tensorboard, wandb"):
         runs.log_to(cfg, ['clearml'])
     monkeypatch.setattr(runs, 'find_spec', lambda name: None)
     with pytest.raises(ValueError, match='wandb is not installed; pip install wandb'):
@@ -297,7 +299,7 @@ def test_own_data_want_a_whole_config(tmp_path):
     config = tmp_path / 'published.py'
     Config(dict(model=dict(), default_hooks=dict())).dump(config)
     data = OwnData(labeled='a.json', images='images', unlabeled='folder')
-    with pytest.raises(ValueError, match='has no train_dataloader; name the whole config'):
+    with pytest.raises(ValueError, match='has no train_dataloader; give the complete config'):
         runs.load_config(config, data=data)
 
 
@@ -322,13 +324,13 @@ def test_nothing_to_resume_from_is_said(tmp_path, monkeypatch):
     cfg = Config(dict(work_dir=str(tmp_path)))
     runs.set_resume(cfg, 'auto')
     assert 'resume' not in cfg
-    assert told == [f'{tmp_path} has no checkpoint to resume from: the run begins anew']
+    assert told == [f'{tmp_path} has no checkpoint to resume from: the run starts anew']
     told.clear()
     (tmp_path / 'iter_9.pth').touch()
     (tmp_path / 'last_checkpoint').write_text('none yet')
     runs.set_resume(cfg, 'auto')
     assert 'resume' not in cfg
-    assert 'is of an earlier run, name the file to go on with that' in told[0]
+    assert 'are of an earlier run: to continue that, name the file' in told[0]
 
 
 def test_mmengines_own_resume_goes_on_as_ours_does(digits_cfg):
@@ -358,7 +360,7 @@ def test_ranks_that_would_go_on_apart_are_refused(digits_cfg, monkeypatch):
     # As where the work directory is on one machine alone.
     monkeypatch.setattr(runs, 'all_gather_object', lambda iteration: [iteration, 40])
     runner = runs.build_runner(digits_cfg, ['train'])
-    with pytest.raises(ValueError, match=r'different iterations, \[0, 40\]; give each machine'):
+    with pytest.raises(ValueError, match=r'different iterations, \[0, 40\]; copy the checkpoint'):
         runner.train()
     assert not list(Path(digits_cfg.work_dir).glob('*.py'))
 
@@ -379,7 +381,7 @@ def test_what_is_scored():
     published = Config(dict(test_cfg=dict(type='TestLoop')))
     runs.set_scored(published, None)
     assert published.test_cfg == dict(type='TestLoop')
-    with pytest.raises(ValueError, match='of one detector, which has no student; leave out'):
+    with pytest.raises(ValueError, match='of a plain detector, which has no student; leave out'):
         runs.set_scored(published, ['student'])
 
 

@@ -191,11 +191,11 @@ def test_what_is_read_is_not_replaced(tmp_path, link):
         ('', 'is no JSON'),
         ('{"images": [', 'is no JSON'),
         ('\udcff', 'is no JSON'),  # not even text
-        ('[]', "is no COCO JSON: it has no list 'images'"),
-        ('{"images": []}', "is no COCO JSON: it has no list 'annotations'"),
+        ('[]', "is not a COCO JSON: it has no list 'images'"),
+        ('{"images": []}', "is not a COCO JSON: it has no list 'annotations'"),
         (
             '{"images": {}, "annotations": [], "categories": []}',
-            "is no COCO JSON: it has no list 'images'",
+            "is not a COCO JSON: it has no list 'images'",
         ),
     ],
 )

@@ -86,7 +86,11 @@ def truth_file(tmp_path):
     ('part', 'wrong', 'told'),
     [
         ('annotations', {'bbox': []}, r"truth\.json: 'bbox' of annotations\[0\] \(id 1\) is \[\]"),
-        ('annotations', {'image_id': '1'}, 'is of image .1., which is not there; write ids as num'),
+        (
+            'annotations',
+            {'image_id': '1'},
+            'is of image .1., which does not exist; write all ids as n',
+        ),
         ('categories', {'name': 'Cat'}, None),
     ],
 )

@@ -99,8 +99,8 @@ def test_a_score_that_is_null_is_none(tmp_path):
 @pytest.mark.parametrize(
     ('wrong', 'told'),
     [
-        ({'category_id': 7}, r'annotations\[0\] \(id 1\) is of category 7, which is not there'),
-        ({'image_id': 6}, r'annotations\[0\] \(id 1\) is of image 6, which is not there'),
+        ({'category_id': 7}, r'annotations\[0\] \(id 1\) is of category 7, which does not exist'),
+        ({'image_id': 6}, r'annotations\[0\] \(id 1\) is of image 6, which does not exist'),
         ({'bbox': []}, r"labels\.json: 'bbox' of annotations\[0\] \(id 1\) is \[\]"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Teachers: the arithmetic of averaging, the hooks that say when, and the watch on them."""
+"""Teachers: the averaging, the hooks that apply it, and the watch on them."""
 
 from ssod.teachers.ema import EMA
 from ssod.teachers.ema_teacher import EMATeacherHook

@@ -12,7 +12,7 @@ from ssod.teachers.hook import TeacherHook
 
 _THRESHOLD = "the selector's threshold{threshold}"
 _FOLLOW = (
-    "see that the teacher follows the student's weights and its batch norms' statistics, or lower "
+    "check that the teacher follows the student's weights and batch-norm statistics, or lower "
     'decay{decay}'
 )
 _ADVICE = {
@@ -20,8 +20,9 @@ _ADVICE = {
     'few_boxes': f'lower {_THRESHOLD} or lengthen burn_in{{burn_in}}',
     'many_boxes': f'raise {_THRESHOLD}',
     'classes': f'raise {_THRESHOLD}, lower pseudo_weight{{pseudo_weight}}, or label more images of '
-    f'the classes that are too few',
-    'missing': f'lower {_THRESHOLD}, lengthen burn_in{{burn_in}}, or label more images of them',
+    f'the rare classes',
+    'missing': f'lower {_THRESHOLD}, lengthen burn_in{{burn_in}}, or label more images of these '
+    f'classes',
     'scores': 'lower pseudo_weight{pseudo_weight} or the learning rate{lr}, or raise decay{decay}',
     'distance': _FOLLOW,
     'gap': f'{_FOLLOW}, or lengthen burn_in{{burn_in}}',
@@ -29,13 +30,13 @@ _ADVICE = {
     'or set optim_wrapper.clip_grad',
     'pseudo_loss': 'lower pseudo_weight{pseudo_weight}',
     'non_finite': 'lower the learning rate{lr} or pseudo_weight{pseudo_weight}, set '
-    'optim_wrapper.clip_grad, or look at the images',
+    'optim_wrapper.clip_grad, or check the images',
 }
-"""What to change; the braces stand for the present value of a setting."""
+"""What to change; the braces stand for the current value of a setting."""
 
 
 def advice(runner: Runner, name: str) -> str:
-    """What to change about an alarm, with the present values of the settings."""
+    """What to change when an alarm begins, with the current values of the settings."""
     model = unwrap(runner.model)
     step = max(model.step, 0)
     present = {
@@ -53,11 +54,11 @@ def advice(runner: Runner, name: str) -> str:
 
 
 def remedy(name: str, present: Mapping[str, float]) -> str:
-    """What to change about an alarm.
+    """What to change when an alarm begins.
 
     Args:
-        name: The alarm; about one that is not known, as of another version, there is nothing.
-        present: Values of the settings that are known: ``pseudo_weight``, ``lr``, ``burn_in``,
+        name: The alarm; for an unknown one (of another version) the advice is empty.
+        present: Current values of the known settings: ``pseudo_weight``, ``lr``, ``burn_in``,
             ``decay``, ``threshold``.
     """
     known = {setting: f' ({value:g})' for setting, value in present.items()}

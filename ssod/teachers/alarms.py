@@ -1,4 +1,4 @@
-"""What counts as trouble: the condition of each alarm, apart from who measures."""
+"""When each alarm begins: the conditions alone, without the measuring."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,24 +8,24 @@ from ssod.teachers.box_counts import BoxCounts, PseudoCounts
 from ssod.teachers.limits import Limits
 
 EXPECTED = 10
-"""Boxes of a class that must be due before its share, or its absence, is more than chance."""
+"""Expected boxes of a class from which its share, or its absence, is more than chance."""
 JUDGED = 50
-"""Pseudo-boxes that a mean score needs to be judged."""
+"""Fewest pseudo-boxes whose mean score is judged."""
 NOISE = 0.01
-"""Difference of two mAPs (0 to 1) that is never an alarm."""
+"""A difference of two mAPs (0 to 1) up to this is never an alarm."""
 
 
 Seen = dict[str, str | None]
-"""Alarms that were looked at: what is seen, or ``None`` where all is well."""
+"""The alarms that were checked, each with what was found, or ``None`` if all is well."""
 
 
 def figures(pseudo: PseudoCounts, labeled: BoxCounts) -> dict[str, float]:
-    """What the alarms about pseudo-boxes go by, nan where there is nothing to go by.
+    """The figures that the alarms about pseudo-boxes compare; nan where there is no data.
 
     Returns:
         ``images``: share of the unlabelled images with pseudo-boxes; ``boxes``: boxes in an
         unlabelled image over those in a labelled one; ``classes``: see :func:`class_distance`;
-        ``missing``: share of the classes that were due and never came; ``scores``: mean score.
+        ``missing``: share of the expected classes that never appeared; ``scores``: mean score.
     """
     absent, due = missing_classes(pseudo, labeled)
     usual = pseudo.images * labeled.boxes
@@ -70,11 +70,11 @@ def judge_boxes(
     if min(pseudo.boxes, labeled.boxes) >= EXPECTED * sum(map(bool, labeled.classes)):
         seen['classes'] = _judge_classes(pseudo, labeled, names, limits)
     absent, judged = missing_classes(pseudo, labeled)
-    # A single class that is due is no histogram, and its absence from few images is chance.
+    # With a single expected class there is nothing to compare; its absence may be chance.
     if judged > 1 and absent and len(absent) >= limits.missing * judged:
         listed = ', '.join(names[i] for i in absent[:5]) + (', …' if len(absent) > 5 else '')
         seen['missing'] = (
-            f'{len(absent)} of {judged} classes not once among {pseudo.boxes} pseudo-boxes '
+            f'{len(absent)} of {judged} classes never appear among {pseudo.boxes} pseudo-boxes '
             f'({listed})'
         )
     return seen
@@ -89,8 +89,8 @@ def _judge_classes(
     shares = [(p / pseudo.boxes, q / labeled.boxes) for p, q in _pairs(pseudo, labeled)]
     excess = max(range(len(names)), key=lambda i: shares[i][0] - shares[i][1])
     return (
-        f'class histogram of the pseudo-boxes {distance:.2f} away from the labelled one; '
-        f'{names[excess]!r} is {shares[excess][0]:.0%} of them and {shares[excess][1]:.0%} of the '
+        f'the class histogram of the pseudo-boxes is {distance:.2f} away from that of the labels; '
+        f'{names[excess]!r} is {shares[excess][0]:.0%} of them, but {shares[excess][1]:.0%} of the '
         f'labelled boxes'
     )
 
@@ -103,7 +103,7 @@ def class_distance(pseudo: BoxCounts, labeled: BoxCounts) -> float:
 
 
 def missing_classes(pseudo: BoxCounts, labeled: BoxCounts) -> tuple[list[int], int]:
-    """Classes that were due and never came, and how many were due."""
+    """Classes that were expected but never appeared, and how many were expected."""
     if not labeled.boxes:
         return [], 0
     factor = pseudo.boxes / labeled.boxes
@@ -116,9 +116,9 @@ def _pairs(pseudo: BoxCounts, labeled: BoxCounts) -> Iterator[tuple[int, int]]:
 
 
 def standing(pseudo: PseudoCounts) -> float | None:
-    """Where the mean score lies between the lowest one (0) and 1 (1); ``None`` for few boxes.
+    """Where the mean score lies between the lowest score (0) and 1 (1); ``None`` for few boxes.
 
-    The lowest score stands for the selector's threshold, so that a lowered threshold is no alarm.
+    The lowest score stands for the selector's threshold, so lowering that raises no alarm.
     """
     if pseudo.boxes < JUDGED or pseudo.lowest >= 1:
         return None
@@ -137,13 +137,13 @@ def judge_scores(pseudo: PseudoCounts, before: Sequence[float], limit: float) ->
     if now is None or not before or now >= limit * median(before):
         return None
     return (
-        f'mean score of the pseudo-boxes {pseudo.mean:.2f}, {now:.0%} of the way from the lowest '
-        f'one to 1, and {median(before):.0%} before'
+        f'the mean score of the pseudo-boxes is {pseudo.mean:.2f}, {now:.0%} of the way from the '
+        f'lowest to 1; before it was {median(before):.0%}'
     )
 
 
 def judge_gradient(norms: Sequence[float], recent: int, limit: float) -> str | None:
-    """Whether the gradient has grown; a single high norm is nothing unusual.
+    """Whether the gradient has grown; a single high norm is normal.
 
     Args:
         norms: The last norms.
@@ -155,20 +155,18 @@ def judge_gradient(norms: Sequence[float], recent: int, limit: float) -> str | N
     now, before = median(norms[-recent:]), median(norms[:-recent])
     if now <= limit * before:
         return None
-    return (
-        f"median of the gradient's norm {now:.3g} in the last {recent} steps, {before:.3g} before"
-    )
+    return f'the median gradient norm is {now:.3g} in the last {recent} steps, but was {before:.3g}'
 
 
 def judge_losses(pseudo: float, supervised: float, limit: float) -> str | None:
-    """Whether the pseudo losses drown the supervised ones."""
+    """Whether the pseudo losses dwarf the supervised ones."""
     if pseudo <= limit * supervised or supervised <= 0:
         return None
-    return f'pseudo losses {pseudo / supervised:.0f} times the supervised ones'
+    return f'the pseudo losses are {pseudo / supervised:.0f} times the supervised ones'
 
 
 def judge_distance(weights: float, statistics: float, limit: float) -> str | None:
-    """Whether the teacher's weights or running statistics have lost the student.
+    """Whether the teacher's weights or running statistics are too far from the student's.
 
     Args:
         weights: See :func:`~ssod.teachers.distance.relative_distances`.
@@ -177,7 +175,7 @@ def judge_distance(weights: float, statistics: float, limit: float) -> str | Non
     """
     for what, distance in (('weights', weights), ('running statistics', statistics)):
         if not distance <= limit:
-            return f"the teacher's {what} {distance:.0%} away from the student's"
+            return f"the teacher's {what} differ by {distance:.0%} from the student's"
     return None
 
 
@@ -185,11 +183,11 @@ def judge_gap(metrics: Mapping[str, float], limit: float) -> tuple[float, str | 
     """Compare teacher and student by their first mAP.
 
     Args:
-        metrics: Of a validation, as ``teacher/coco/bbox_mAP``.
+        metrics: Of one validation, such as ``teacher/coco/bbox_mAP``.
         limit: See :class:`Limits`.
 
     Returns:
-        The student's mAP less the teacher's, and what is seen; ``None`` without both scores.
+        The student's mAP minus the teacher's, and what was found; ``None`` without both scores.
     """
     pairs = [
         (score, metrics[partner])

@@ -10,7 +10,7 @@ from mmdet.structures import DetDataSample
 from mmengine.dist import all_reduce, get_rank
 
 SAMPLED = 10_000
-"""Labelled images that are looked at: more would change no figure, and take seconds on COCO."""
+"""At most so many labelled images are counted; more only take time (seconds on COCO)."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class PseudoCounts(BoxCounts):
 
 
 def count_labels(dataset: Any, num_classes: int) -> BoxCounts:
-    """Count the boxes of the labelled images; crowds, which are ignored in training, left out.
+    """Count the boxes of the labelled images, without crowds, which training ignores.
 
     Args:
-        dataset: A run's training data: the first of its data sets that has boxes is counted, on
-            at most 10,000 images that are spread evenly over it.
+        dataset: A run's training data. The first of its data sets with boxes is counted, on at
+            most 10,000 images spread evenly over it.
         num_classes: Number of classes.
 
     Returns:
-        The counts, without any box if no data set has one.
+        The counts; all zero boxes if no data set has any.
     """
     counts = BoxCounts(0, 0, [0] * num_classes)
     for source in getattr(dataset, 'datasets', [dataset]):
@@ -79,7 +79,7 @@ def _count_source(source: Any, num_classes: int) -> BoxCounts:
 
 
 class PseudoTally:
-    """Adds pseudo-boxes up where they are; asking for the sums is what waits for a GPU.
+    """Sums over pseudo-boxes, on their own device; only :meth:`counts` waits for a GPU.
 
     Args:
         num_classes: Number of classes.
@@ -87,7 +87,7 @@ class PseudoTally:
 
     def __init__(self, num_classes: int) -> None:
         self._images = self._with_boxes = 0
-        # Of float64, in which whole numbers stay whole. The last one is the sum of the scores.
+        # float64 keeps whole numbers exact. The last entry is the sum of the scores.
         self._sums = torch.zeros(num_classes + 1, dtype=torch.float64)
         self._lowest = torch.full((), torch.inf, dtype=torch.float64)
 
@@ -106,7 +106,7 @@ class PseudoTally:
         self._lowest = self._lowest.to(labels.device).minimum(scores.amin())
 
     def counts(self) -> PseudoCounts:
-        """The counts of all ranks together; every rank must ask."""
+        """The counts of all ranks together; every rank must call this."""
         images = torch.tensor([self._images, self._with_boxes], dtype=torch.float64)
         sums = torch.cat([images, self._sums.cpu()])
         lowest = self._lowest.cpu()
@@ -132,7 +132,7 @@ class PseudoTally:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint, which holds the sums of its first rank alone."""
+        """Go on from a checkpoint, which holds only the first rank's sums."""
         if get_rank() == 0:
             self._images, self._with_boxes = state['images'], state['with_boxes']
             self._sums = torch.tensor(state['sums'], dtype=torch.float64)

@@ -12,10 +12,10 @@ def relative_distances(teacher: nn.Module, student: nn.Module) -> tuple[float, f
     """The distance of the weights, and of the batch norms' running statistics.
 
     A tensor's relative distance is |teacher − student| / |student|. Tensors that are equal in both
-    (frozen ones), or zero in the student, do not enter the median.
+    (frozen ones) or zero in the student do not count.
 
     Returns:
-        The median for the parameters and for the buffers, 0 where none differs.
+        The medians over the parameters and over the buffers; 0 where none differs.
     """
     parameters = _distances(dict(teacher.named_parameters()), dict(student.named_parameters()))
     buffers = _distances(dict(teacher.named_buffers()), dict(student.named_buffers()))

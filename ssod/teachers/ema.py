@@ -1,4 +1,4 @@
-"""The arithmetic of an exponential-moving-average teacher; when to apply it is a hook's affair."""
+"""The arithmetic of an exponential-moving-average teacher; a hook decides when to apply it."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class EMA:
     """teacher ← α · teacher + (1 − α) · student, over parameters and buffers.
 
-    Buffers count: a batch norm's running mean and variance belong to the weights they were measured
-    with, and a teacher without them predicts with stale statistics. Whole-number tensors (batch
-    norm's counter) cannot be averaged and are copied.
+    Buffers are averaged too: a batch norm's running mean and variance belong to the weights they
+    were measured with, and without them a teacher predicts with stale statistics. Integer tensors
+    (batch norm's counter) are copied.
 
     Mean Teacher (Tarvainen & Valpola 2017), equation 2 of section 2.
 
@@ -18,7 +18,7 @@ class EMA:
         student: The module that it follows; both have the same tensors under the same names.
 
     Raises:
-        ValueError: If a tensor exists in only one of the two, or has another shape there.
+        ValueError: If a tensor exists in only one of the two, or their shapes differ.
     """
 
     def __init__(self, teacher: nn.Module, student: nn.Module) -> None:

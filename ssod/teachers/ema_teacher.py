@@ -20,14 +20,13 @@ class EMATeacherHook(TeacherHook):
 
     Args:
         selector: Config of the selector of pseudo-boxes.
-        decay: α, the share of itself that the teacher keeps at each update, or a schedule of the
-            updates since the teacher began. The paper's values: 0.99 while ramping up, 0.999 after.
+        decay: α, the share of itself that the teacher keeps at each update, or a schedule over the
+            updates since the burn-in. The paper's values: 0.99 while ramping up, 0.999 after.
         burn_in: Number of supervised iterations at the start of the run.
         min_size: Least width and height in pixels of a pseudo-box in the strong view.
 
     Raises:
-        ValueError: If a decay is not in [0, 1], or the one that is reached in the end not in
-            [0.5, 1].
+        ValueError: If a decay is not in [0, 1], or the final one not in [0.5, 1].
     """
 
     def __init__(
@@ -43,12 +42,12 @@ class EMATeacherHook(TeacherHook):
         if not 0.5 <= final <= 1:
             raise ValueError(
                 f'EMATeacherHook: decay is {final:g}, but must be in [0.5, 1]: it is the share '
-                f"that the teacher keeps (0.999), the other way round from mmdet's momentum (0.001)"
+                f"that the teacher keeps (such as 0.999), 1 minus mmdet's momentum (0.001)"
             )
         for value in before:
             if not 0 <= value <= 1:
                 raise ValueError(
-                    f'EMATeacherHook: decay is {value:g} before the end, but must be in [0, 1]'
+                    f'EMATeacherHook: decay is {value:g} at first, but must be in [0, 1]'
                 )
 
     def start(self, model: SemiSupervisedDetector) -> None:

@@ -1,4 +1,4 @@
-"""The hook that turns each loaded batch into a lesson and keeps the teacher up to date."""
+"""The hook that puts pseudo-boxes into each batch and keeps the teacher up to date."""
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ from ssod.teachers.verifier import fit_verifier
 
 
 class TeacherHook(Hook, metaclass=ABCMeta):
-    """Everything that a teacher does in one training iteration.
+    """What a teacher does in each training iteration.
 
     ::
 
-        before_train_iter   the teacher predicts on the weak view; the selector keeps the confident
-                            boxes; they are carried into the strong view as its ground truth
-              (train_step)  the student learns from the labelled and the strong view; optimizer step
+        before_train_iter   the teacher predicts on the weak views; the selector keeps confident
+                            boxes; they are projected into the strong views as their ground truth
+              (train_step)  the student learns from labelled images and strong views
         after_train_iter    the teacher is updated, if the optimizer really stepped
 
-    In the first ``burn_in`` iterations there is no lesson: the student sees the labelled images
-    alone and the teacher is its copy. What kind of teacher it is, a subclass says in
+    In the first ``burn_in`` iterations there are no pseudo-boxes: the student learns from the
+    labelled images only, and the teacher is its copy. Subclasses define the kind of teacher in
     :meth:`update_teacher`.
 
     Args:
@@ -65,29 +65,27 @@ class TeacherHook(Hook, metaclass=ABCMeta):
 
         Args:
             model: Holds ``teacher`` and ``student``.
-            teaching: False during the burn-in, when the teacher is to be the student's copy.
+            teaching: False during the burn-in, when the teacher copies the student.
         """
 
     def before_train(self, runner: Runner) -> None:
-        """Check the loop, the batch and the selector, and watch for the optimizer's real steps.
-
-        A verifier of classes, if there is one, learns those of the labelled images.
+        """Check the loop, batch and selector, train the verifier, watch the optimizer's steps.
 
         Raises:
-            ValueError: If one of them does not suit.
+            ValueError: If the loop, the batch size or the selector does not suit.
         """
         sampler = runner.train_dataloader.sampler
         if isinstance(sampler, SourceRatioSampler):
             if not isinstance(runner.train_loop, IterBasedTrainLoop):
                 raise ValueError(
-                    f'train_cfg: {type(runner.train_loop).__name__} waits for the end of the data, '
-                    f'but SourceRatioSampler draws for ever; use IterBasedTrainLoop with max_iters'
+                    f'train_cfg: {type(runner.train_loop).__name__} needs a data loader that ends, '
+                    f'but SourceRatioSampler never does; use IterBasedTrainLoop with max_iters'
                 )
             sampler.check_batch_size(runner.train_dataloader.batch_size)
             if len(sampler.source_ratio) > 1 and self.burn_in >= runner.max_iters:
                 runner.logger.warning(
-                    'burn_in is %d and the run has %d iterations: no teacher begins, and the '
-                    'unlabelled images teach nothing; raise train_cfg.max_iters, or lower '
+                    'burn_in is %d, but the run has only %d iterations: the unlabelled images are '
+                    'never used; raise train_cfg.max_iters, or lower '
                     'default_hooks.teacher.burn_in',
                     self.burn_in,
                     runner.max_iters,
@@ -101,8 +99,8 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         if model.verifier is not None and runner.iter == 0:
             fit_verifier(runner, model, model.verifier)
         self.start(model)
-        # The optimizer itself is asked, for it does not step at every iteration: not while
-        # gradients accumulate, and not where a gradient scaler met an infinite gradient.
+        # Ask the optimizer itself: it does not step while gradients accumulate, nor where a
+        # gradient scaler found an infinite gradient.
         runner.optim_wrapper.optimizer.register_step_post_hook(self._saw_step)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -118,17 +116,17 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         put_branch(data_batch, 'strong', strong)
 
     def predict(self, runner: Runner, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
-        """What the teacher says of the weak views, see ``SemiSupervisedDetector.teach``."""
+        """The teacher's predictions on the weak views; see ``SemiSupervisedDetector.teach``."""
         with runner.optim_wrapper.optim_context(runner.model):
             predictions, notes = unwrap(runner.model).teach(weak)
         return self.revise(weak, predictions), notes
 
     def revise(self, weak: Branch, predictions: list[InstanceData]) -> list[InstanceData]:
-        """What the teacher stands for, given what it has just predicted; the same by default.
+        """Change what the teacher has just predicted; by default it stays as it is.
 
         Args:
             weak: The weak views.
-            predictions: Of each, in its own pixels.
+            predictions: For each view, in its pixels.
         """
         return predictions
 
@@ -140,7 +138,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         predictions: list[InstanceData],
         notes: list[Any] | None,
     ) -> None:
-        """Give the strong views their pseudo-boxes, and what else the teacher has to tell."""
+        """Give the strong views their pseudo-boxes and the teacher's notes."""
         samples = strong['data_samples']
         matrices = [view_to_view(*pair) for pair in zip(weak['data_samples'], samples, strict=True)]
         chosen = [self.selector(of_image, model.step) for of_image in predictions]
@@ -158,7 +156,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Update the teacher, if the student was updated."""
+        """Update the teacher if the student was updated."""
         if not self._stepped:
             return
         self._stepped = False
@@ -169,7 +167,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         self.updates += teaching
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember how often the teacher was updated, and what the selector remembers."""
+        """Save the number of updates and the state of the selector."""
         state = state_of(self.selector)
         checkpoint['teacher'] = {'updates': self.updates, 'selector': state}
 
@@ -180,15 +178,15 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         self._selector_state = state.get('selector')
 
     def _saw_step(self, optimizer: Optimizer, *_: Any) -> None:
-        # A fused optimizer is asked to step by a gradient scaler even where it is to leave it.
+        # A gradient scaler calls a fused optimizer even where that is to skip the step.
         infinite = getattr(optimizer, 'found_inf', None)
         self._stepped = infinite is None or not infinite.item()
 
 
 def share_statistics(student: nn.Module) -> None:
-    """Average the running statistics of all ranks, so that all hold the same student and teacher.
+    """Average the running statistics of all ranks, so all hold the same student and teacher.
 
-    Each rank's batch norms measure its own images, and gradients alone are averaged for us.
+    Each rank's batch norms measure only its own images; DDP averages the gradients alone.
     """
     if get_world_size() == 1:
         return

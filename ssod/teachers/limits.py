@@ -15,26 +15,27 @@ class Limits:
     Attributes:
         images: Least share of the unlabelled images with pseudo-boxes, as a fraction of the
             labelled images' share with boxes. In [0, 1].
-        few_boxes: Least number of pseudo-boxes in an unlabelled image, as a fraction of the boxes
-            in a labelled one. In [0, 1].
-        many_boxes: Greatest number of pseudo-boxes in an unlabelled image, as a multiple of the
-            boxes in a labelled one.
-        classes: Greatest distance of the pseudo-boxes' class histogram from the labelled one:
+        few_boxes: Least number of pseudo-boxes per unlabelled image, as a fraction of the boxes
+            per labelled one. In [0, 1].
+        many_boxes: Greatest number of pseudo-boxes per unlabelled image, as a multiple of the
+            boxes per labelled one.
+        classes: Greatest distance of the pseudo-boxes' class histogram from that of the labels:
             their total variation, the share of the boxes that would have to change their class. In
-            [0, 1], and unlike a divergence finite for a class that is never predicted.
-        missing: Share of the classes from which on too many never appear among the pseudo-boxes.
-            Only classes with at least 10 expected boxes count, and only if there are two of them.
-            In [0, 1].
-        scores: Least height of the mean score between the lowest score and 1, as a fraction of
-            what it was in earlier windows. In [0, 1].
+            [0, 1].
+        missing: Share of the classes that never appear among the pseudo-boxes at which the alarm
+            begins. Only classes with at least 10 expected boxes count, and at least two such
+            classes are needed. In [0, 1].
+        scores: Least position of the mean score between the lowest score (0) and 1 (1), as a
+            fraction of what it was in earlier windows. In [0, 1].
         distance: Greatest relative distance of the teacher's weights, or of its running statistics,
             from the student's; see :func:`~ssod.teachers.distance.relative_distances`.
-        gap: Greatest share of the student's mAP that the teacher's may fall below it. In [0, 1].
-        gradient: Greatest jump of the gradient's norm, as a multiple of its running median.
+        gap: How far the teacher's mAP may fall below the student's, as a share of the student's.
+            In [0, 1].
+        gradient: Greatest gradient norm, as a multiple of its running median.
         pseudo_loss: Greatest multiple of the supervised losses that the pseudo losses (times λ)
             may be.
-        non_finite: Number of steps of a window with losses that are not finite at which the run
-            stops. At least 1.
+        non_finite: The run stops when so many steps of a window had a loss or gradient that was
+            not finite. At least 1.
     """
 
     images: float = 0.1
@@ -51,7 +52,7 @@ class Limits:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> 'Limits':
-        """Limits of which some are set.
+        """The defaults, with some limits set.
 
         Raises:
             ValueError: If a name is unknown or a value is out of its range.

@@ -15,13 +15,13 @@ FILE = 'non_finite.json'
 """Name of the record in the work_dir."""
 
 NAMED = 4
-"""Images that a message names; the record names all."""
+"""Most images that a message names; the record names all."""
 
 Batch = dict[str, Any]
 
 
 class NonFiniteRecord:
-    """Skipped steps of the last iterations, and the batches that they came from.
+    """The skipped steps of the last iterations, and their batches.
 
     The record, a JSON file in the work_dir, lists for each batch its ``iteration``, its ``rank``,
     its ``terms`` (the losses that were not finite, or ``gradient``) and its ``images`` (``branch``,
@@ -50,17 +50,17 @@ class NonFiniteRecord:
         """Look at a batch's losses."""
         terms = {k: v for k, v in losses.items() if not math.isfinite(v)}
         if len(terms) > 1:
-            # The sum of all is no term of its own.
+            # The sum of all terms says nothing more.
             terms.pop('loss', None)
         if terms:
             self._suspects.append(_describe(iteration, terms, data))
 
     def skipped(self, iteration: int, norm: float, data: Mapping[str, Any]) -> None:
-        """Record a step that was skipped; every rank calls.
+        """Record a step that was skipped; every rank must call this.
 
         Args:
-            iteration: The present one.
-            norm: Norm of the gradient, which is to blame if no loss is.
+            iteration: The current one.
+            norm: Norm of the gradient, which is at fault if all losses are finite.
             data: The batch of this iteration.
         """
         ranks = all_gather_object((self._suspects, _describe(iteration, {'gradient': norm}, data)))
@@ -75,19 +75,19 @@ class NonFiniteRecord:
             write_whole(self.path, (json.dumps(record, indent=2) + '\n').encode())
 
     def seen(self) -> str:
-        """What the last skipped step was about, in words."""
+        """The last skipped step, in words."""
         last = [b for b in self._batches if b['iteration'] == self._batches[-1]['iteration']]
         terms = ', '.join(sorted({f'{k} {v}' for batch in last for k, v in batch['terms'].items()}))
         images = [x['img_path'] or str(x['img_id']) for batch in last for x in batch['images']]
         more = f' and {len(images) - NAMED} more' if len(images) > NAMED else ''
         return (
             f'{terms} in iteration {last[0]["iteration"]}, with {", ".join(images[:NAMED])}{more} '
-            f'(all in {self.path}); {len(self.steps)} steps skipped in '
+            f'(all images: {self.path}); {len(self.steps)} steps skipped in '
             f'the last {self.window} iterations'
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint is to hold."""
+        """The state for a checkpoint."""
         return {'total': self.total, 'steps': list(self.steps), 'batches': self._batches}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -13,14 +13,13 @@ from ssod.teachers.hook import TeacherHook
 class PiTeacherHook(TeacherHook):
     """The teacher is the student itself, looking at the weak view (Laine & Aila 2017, section 2.1).
 
-    It holds a copy of the student's latest weights, for it predicts in eval mode: dropout and batch
-    norms are not part of its noise. It is the average with decay 0, which ``EMATeacherHook``
-    refuses.
+    It is a copy of the student's latest weights in eval mode, so dropout and batch norms add no
+    noise. This is a moving average with decay 0, which ``EMATeacherHook`` refuses.
 
     Args:
         selector: Config of the selector of pseudo-boxes.
         burn_in: Number of supervised iterations at the start of the run.
-        min_size: Least width and height in pixels of a pseudo-box in the strong view.
+        min_size: Least width and height of a pseudo-box, in pixels of the strong view.
     """
 
     def start(self, model: SemiSupervisedDetector) -> None:

@@ -1,4 +1,4 @@
-"""Moving averages of what was predicted for each image."""
+"""Moving averages of the predictions for each image."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ class Remembered(NamedTuple):
     """What is remembered of one image.
 
     Args:
-        visits: How often it was predicted.
+        visits: How often it was predicted on.
         boxes: (N, 4) float32, in pixels of the image file.
         masses: (N,) float32, the sums that become scores by :meth:`PredictionMemory.scores`.
         labels: (N,) int64.
@@ -32,16 +32,16 @@ class PredictionMemory:
     """Predictions averaged over the visits of an image.
 
     Temporal Ensembling (Laine & Aila 2017, section 2.2, algorithm 2) averages class probabilities,
-    Z ← α·Z + (1 − α)·z, and corrects the bias of the start, z̃ = Z / (1 − αᵗ). Boxes are no fixed
-    set, so new ones are first matched with remembered ones of their class, best score first, each
-    once. Matched boxes become their mean, weighted by what they add to Z, as in weighted boxes
-    fusion (Solovyev et al. 2021, section 3); a box that is not found again counts as found with
-    score 0, and one that is new as having had score 0 before.
+    Z ← α·Z + (1 − α)·z, and corrects the bias of the start, z̃ = Z / (1 − αᵗ). Boxes are not a
+    fixed set, so new ones are first matched with remembered ones of their class, best score first,
+    each once. Matched boxes become their mean, weighted by what they add to Z, as in weighted boxes
+    fusion (Solovyev et al. 2021, section 3). A box that is not found again counts as found with
+    score 0, a new one as having had score 0 before.
 
     Args:
         decay: α, the share of the past, in [0, 1).
-        iou: Least overlap of two boxes that are the same, in (0, 1].
-        max_boxes: The most boxes that are remembered of an image; the best ones are.
+        iou: Least IoU at which two boxes count as the same, in (0, 1].
+        max_boxes: Most boxes remembered per image; the best ones are kept.
         min_score: Boxes with a lower score are forgotten.
     """
 
@@ -57,7 +57,7 @@ class PredictionMemory:
         return remembered.masses / (1 - self.decay**remembered.visits)
 
     def add(self, key: str, found: InstanceData) -> Remembered:
-        """What there will be to remember of an image, with one more prediction of it.
+        """Average one more prediction of an image with what is remembered of it.
 
         Args:
             key: The image.
@@ -85,7 +85,7 @@ class PredictionMemory:
         return self._best(every)
 
     def _match(self, new: InstanceData, old: Remembered) -> Tensor:
-        """For each new box (N,) the place of the remembered one that it is, or -1."""
+        """For each new box (N,) the index of the remembered box it matches, or -1."""
         partners = torch.full((len(new),), -1)
         overlaps = bbox_overlaps(new.bboxes.float(), old.boxes)
         overlaps[new.labels[:, None] != old.labels] = 0
@@ -127,7 +127,7 @@ class PredictionMemory:
             state['labels'].cpu().long().split(sizes),
             strict=True,
         )
-        # Copies, for a part would keep the whole alive.
+        # Copies: a view would keep the whole tensor alive.
         self.images = {
             key: Remembered(visits, *(part.clone() for part in parts))
             for key, visits, *parts in entries

@@ -1,4 +1,4 @@
-"""Optimizer steps that would ruin the weights, and are left out."""
+"""Skips optimizer steps that would ruin the weights."""
 
 import math
 from functools import partial, update_wrapper
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 PATIENCE = 20
-"""Steps in a row that a gradient scaler may find too large; it halves 2 to the power of 16."""
+"""Steps in a row that a gradient scaler may skip; it starts from 2¹⁶ and halves each time."""
 
 
 class Step(NamedTuple):
     """What became of an optimizer step.
 
     Attributes:
-        skipped: Whether it was left out.
-        norm: Norm of its gradient before any clipping; not finite where a gradient scaler is to
+        skipped: Whether it was skipped.
+        norm: Norm of its gradient before any clipping; not finite where a gradient scaler will
             skip the step.
     """
 
@@ -28,22 +28,22 @@ class Step(NamedTuple):
 
 
 class StepGuard:
-    """Leaves out an optimizer step if a loss or the gradient that it comes from is not finite.
+    """Skips an optimizer step if one of its losses or its gradient is not finite.
 
-    All ranks leave out the same steps. The gradient is dropped, and the student's buffers are put
-    back to what they were, for a batch norm has measured the bad batch. Where gradients accumulate,
-    a step is left out as a whole. What a gradient scaler finds (infinite gradients of finite
-    losses, of which it has some by design) stays its own affair, unless it finds them in more than
-    :data:`PATIENCE` steps in a row, which no scale will mend.
+    All ranks skip the same steps. The gradient is dropped, and the student's buffers are restored,
+    because batch norms have measured the bad batch. Where gradients accumulate, a step is skipped
+    as a whole. Infinite gradients of finite losses are left to a gradient scaler, if there is one,
+    since it causes some by design; unless it finds them in more than :data:`PATIENCE` steps in a
+    row, which no scale will fix.
 
-    One wait for the GPU and one pass over the gradient in each optimizer step are the price.
+    Each optimizer step costs one wait for the GPU and one pass over the gradient.
 
-    It takes the place of the wrapper's ``backward`` and ``step``, so that every kind of wrapper,
-    model and distributed wrapper is guarded alike.
+    It replaces the wrapper's ``backward`` and ``step``, so every kind of optimizer wrapper, model
+    and distributed wrapper is guarded alike.
 
     Args:
-        optim_wrapper: Whose steps are guarded.
-        student: Its buffers are kept.
+        optim_wrapper: The wrapper whose steps are guarded.
+        student: The module whose buffers are restored.
     """
 
     def __init__(self, optim_wrapper: OptimWrapper, student: nn.Module) -> None:
@@ -52,9 +52,9 @@ class StepGuard:
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._backward, self._step = optim_wrapper.backward, optim_wrapper.step
         optim_wrapper.backward = self._guarded_backward
-        # With the marks of the old one, by which mmengine's schedules know that they count steps.
+        # Keeps the attributes by which mmengine's schedules count the steps.
         optim_wrapper.step = update_wrapper(partial(self._guarded_step), self._step)
-        # Two lists, for a kernel copies many tensors at once if they are of one type.
+        # Two lists: one kernel copies many tensors at once if they are of one type.
         buffers = list(student.buffers())
         numbers = [b for b in buffers if b.is_floating_point()]
         counters = [b for b in buffers if not b.is_floating_point()]
@@ -64,14 +64,14 @@ class StepGuard:
         self._in_a_row = 0
 
     def remember(self) -> None:
-        """Keep the student's buffers; to be called before each forward pass."""
+        """Save the student's buffers; call this before each forward pass."""
         if self._losses:
             return  # Gradients accumulate: the step began with an earlier batch.
         for buffers, kept in self._kept:
             torch._foreach_copy_(kept, buffers)
 
     def pop_step(self) -> Step | None:
-        """The step that was due since this was last asked, if any."""
+        """The step that was made or skipped since the last call, if any."""
         last, self._last = self._last, None
         return last
 

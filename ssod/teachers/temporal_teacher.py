@@ -22,26 +22,26 @@ from ssod.teachers.prediction_memory import PredictionMemory, Remembered
 class TemporalTeacherHook(PiTeacherHook):
     """The teacher is the moving average of the student's past predictions for each image.
 
-    Temporal Ensembling (Laine & Aila 2017, section 2.2). The prediction for the present weak view
-    is part of the average, for an image comes seldom and has no other at first. What the average of
-    boxes is, :class:`~ssod.teachers.prediction_memory.PredictionMemory` says. The consistency loss,
-    if there is one, has its regions from the present prediction alone.
+    Temporal Ensembling (Laine & Aila 2017, section 2.2). The prediction for the current weak view
+    is part of the average, because an image comes seldom and has no other prediction at first.
+    :class:`~ssod.teachers.prediction_memory.PredictionMemory` averages the boxes. The consistency
+    loss, if there is one, uses regions of the current prediction only.
 
-    All ranks remember the same, and the memory is in the checkpoint: at most ``max_boxes`` times 22
-    bytes and a path for each unlabelled image.
+    All ranks share one memory. It is saved in the checkpoint and takes at most ``max_boxes`` times
+    22 bytes and a path for each unlabelled image.
 
     Args:
-        selector: Config of the selector of pseudo-boxes, which chooses by the averaged scores.
-        decay: α, the share of the past in the average, in [0, 1); the paper's 0.6.
-        iou: Least overlap of two boxes that are the same, in (0, 1].
-        max_boxes: The most boxes that are remembered of an image, at least 1.
-        min_score: Boxes whose averaged score is lower are forgotten, in [0, 1].
+        selector: Config of the selector of pseudo-boxes; it sees the averaged scores.
+        decay: α, the share of the past in the average, in [0, 1); the paper has 0.6.
+        iou: Least IoU at which two boxes count as the same, in (0, 1].
+        max_boxes: Most boxes remembered per image, at least 1.
+        min_score: Boxes with a lower averaged score are forgotten, in [0, 1].
         burn_in: Number of supervised iterations at the start of the run.
-        min_size: Least width and height in pixels of a pseudo-box in the strong view.
+        min_size: Least width and height of a pseudo-box, in pixels of the strong view.
 
     Raises:
-        ValueError: If a setting is out of its range; before the training, if the model has a
-            ``box_jitter``, for averages are not jittered.
+        ValueError: If a setting is out of its range; before training, if the model has a
+            ``box_jitter``, which averaged boxes cannot use.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class TemporalTeacherHook(PiTeacherHook):
         """Forget what an earlier run remembered; see :class:`~ssod.teachers.hook.TeacherHook`."""
         if unwrap(runner.model).box_jitter is not None:
             raise ValueError(
-                'TemporalTeacherHook: averaged boxes do not tell how sure they are of their place; '
-                'set model.box_jitter=None, and another selector than UncertaintySelector'
+                'TemporalTeacherHook: box_jitter cannot measure the uncertainty of averaged boxes; '
+                'set model.box_jitter=None, and use another selector than UncertaintySelector'
             )
         if runner.iter == 0:
             self.memory.images.clear()
@@ -102,7 +102,7 @@ class TemporalTeacherHook(PiTeacherHook):
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Let all ranks remember what each has seen."""
+        """Share the new entries among all ranks."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         if runner.iter < self.burn_in:
             return
@@ -116,7 +116,7 @@ class TemporalTeacherHook(PiTeacherHook):
         checkpoint['teacher']['memory'] = self.memory.state_dict()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember what was remembered."""
+        """Restore the memory."""
         super().after_load_checkpoint(runner, checkpoint)
         memory = checkpoint.get('teacher', {}).get('memory')
         if memory is not None:

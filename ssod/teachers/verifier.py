@@ -1,4 +1,4 @@
-"""What the verifier of classes learns before the first iteration."""
+"""Training of the class verifier, before the first iteration."""
 
 import time
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ VIEWS = 4
 ENOUGH_VIEWS = 4_000
 """No more views are loaded."""
 SILENCE = 30.0
-"""Seconds between two lines of the log that say how far it is."""
+"""Seconds between two lines of the log about the progress."""
 
 
 def fit_verifier(runner: Runner, model: SemiSupervisedDetector, verifier: ClassVerifier) -> None:
-    """Let the verifier learn the labelled images of a run; rank 0 does, for all.
+    """Train the verifier on the labelled images of a run; rank 0 does it for all.
 
     Args:
         runner: Has the images.
@@ -34,21 +34,21 @@ def fit_verifier(runner: Runner, model: SemiSupervisedDetector, verifier: ClassV
         verifier: The model's.
 
     Raises:
-        ValueError: If the run's data are no :class:`~ssod.data.sources.ImageSources`, or none of
-            their boxes is labelled.
+        ValueError: If the run's data are not :class:`~ssod.data.sources.ImageSources`, or no
+            labelled image has a box.
     """
     sources = runner.train_dataloader.dataset
     if not isinstance(sources, ImageSources):
         raise ValueError(
-            f'model.verifier learns the labelled images of ImageSources, but '
+            f'model.verifier learns from the labelled images of ImageSources, but '
             f'train_dataloader.dataset is {type(sources).__name__}; set model.verifier=None'
         )
     if is_main_process():
-        runner.logger.info('verifier: learns the classes of the labelled boxes')
+        runner.logger.info('verifier: training on the labelled boxes')
         if not verifier.is_pretrained:
             runner.logger.warning(
-                'verifier: its backbone begins with no pretrained weights, and tells classes by '
-                'chance; name some in model.verifier.backbone, or set model.verifier=None'
+                'verifier: its backbone has no pretrained weights, so its features are random; '
+                'name some in model.verifier.backbone, or set model.verifier=None'
             )
         loader = runner.train_dataloader
         with runner.optim_wrapper.optim_context(runner.model):
@@ -58,8 +58,7 @@ def fit_verifier(runner: Runner, model: SemiSupervisedDetector, verifier: ClassV
             )
         if right is not None:
             runner.logger.info(
-                'verifier: tells %.0f %% of the classes in images that it has not learnt (the mean '
-                'over classes)',
+                'verifier: recognizes %.0f %% of the boxes in held-out images (mean over classes)',
                 100 * right,
             )
     for weights in verifier.classifier.parameters():
@@ -79,9 +78,7 @@ def _views(
         if time.monotonic() - told > SILENCE:
             told = time.monotonic()
             left = timedelta(seconds=round((told - began) / number * (len(draws) - number)))
-            print_log(
-                f'verifier: has seen {number} of {len(draws)} views, {left} are left', 'current'
-            )
+            print_log(f'verifier: {number} of {len(draws)} views done, {left} left', 'current')
         branch = Branch(
             inputs=[views['inputs']['labeled']], data_samples=[views['data_samples']['labeled']]
         )
@@ -91,5 +88,5 @@ def _views(
 
 
 def _as_it_is(sample: Any) -> Any:
-    """What a data worker hands on is one image's views."""
+    """A sample is one image's views and needs no collating."""
     return sample

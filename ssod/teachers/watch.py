@@ -1,4 +1,4 @@
-"""The watch on the teacher and the losses: a collapse is seen, and said."""
+"""The watch on the teacher and the losses: it detects a collapse and reports it."""
 
 import math
 from collections import deque
@@ -24,42 +24,41 @@ from ssod.teachers.non_finite import NonFiniteRecord
 from ssod.teachers.step_guard import StepGuard
 
 WINDOWS = 10
-"""Windows before the present one that a mean score is compared with."""
+"""Number of earlier windows that a mean score is compared with."""
 REMIND = 50
-"""Windows after which an alarm that goes on is said again."""
+"""Windows after which a lasting alarm is repeated."""
 
 
 @HOOKS.register_module()
 @strict_settings
 class TeacherWatchHook(Hook):
-    """Sees a collapse, says so once with what to change, and keeps bad steps from the weights.
+    """Detects a collapse, warns with advice, and skips optimizer steps that are not finite.
 
     Over windows of iterations it compares the pseudo-boxes with the labelled boxes (alarms
     ``images``, ``few_boxes``, ``many_boxes``, ``classes``, ``missing``), their mean score with
     that of earlier windows (``scores``), the pseudo losses with the supervised ones
     (``pseudo_loss``), the teacher's weights and running statistics with the student's
-    (``distance``), and the gradient's norm with its running median (``gradient``); at each
-    validation the teacher's mAP with the student's (``gap``). The distance sees within a window a
-    teacher that does not follow; the mAP is what it is for, but is measured seldom. During the
-    burn-in there are no pseudo-boxes, and no alarm about them.
+    (``distance``), and the gradient norm with its running median (``gradient``); at each
+    validation it compares the teacher's mAP with the student's (``gap``). The distance shows within
+    a window that a teacher does not follow; the mAP is what counts, but is measured seldom. During
+    the burn-in there are no pseudo-boxes, and no alarms about them.
 
-    An optimizer step with a loss or a gradient that is not finite is skipped (``non_finite``): see
-    :class:`~ssod.teachers.step_guard.StepGuard`; the batch is recorded, see
-    :class:`~ssod.teachers.non_finite.NonFiniteRecord`. Too many of them stop the run.
+    An optimizer step with a loss or gradient that is not finite is skipped (``non_finite``; see
+    :class:`~ssod.teachers.step_guard.StepGuard`), and its batch recorded (see
+    :class:`~ssod.teachers.non_finite.NonFiniteRecord`). Too many of them stop the run.
 
     An alarm is a warning in the log when it begins and again after every 50 windows, a line when it
-    is over (not seen for a window), and ``alarm/<name>`` (1 or 0) in the run's scalars. What is
-    measured is there for each window as ``watch/<name>``, and how many alarms there are as
-    ``alarms``; every line of the log names them.
+    is over (not seen for a window), and ``alarm/<name>`` (1 or 0) in the run's scalars. These also
+    hold the measured figures of each window as ``watch/<name>``, and the number of alarms as
+    ``alarms``, which every line of the log shows.
 
-    With several ranks, the figures are those of all; after a resumption within a window they lack
-    the other ranks' iterations before it.
+    With several ranks, the figures cover all of them; after a run is resumed within a window, that
+    window lacks the other ranks' earlier iterations.
 
     Args:
         window: Number of iterations in a window, at least 10. The gradient of the last tenth is
             compared with that of the rest.
-        limits: Where alarms begin, for those whose default does not suit; see
-            :class:`~ssod.teachers.limits.Limits`.
+        limits: Limits that differ from the defaults of :class:`~ssod.teachers.limits.Limits`.
 
     Raises:
         ValueError: If a limit is unknown or a value is out of its range; while training, when
@@ -78,12 +77,12 @@ class TeacherWatchHook(Hook):
         self._logs = False
 
     def before_train(self, runner: Runner) -> None:
-        """Count the labelled boxes, and guard the optimizer."""
+        """Count the labelled boxes and guard the optimizer."""
         dataset = runner.train_dataloader.dataset
         self._names = dataset.metainfo['classes']
         self._labeled = count_labels(dataset, len(self._names))
         self._guard = StepGuard(runner.optim_wrapper, unwrap(runner.model).student)
-        # As many optimizer steps, if gradients of several batches are added up.
+        # As many iterations as make `window` optimizer steps where gradients accumulate.
         iterations = self.window * runner.optim_wrapper._accumulative_counts
         self._record = NonFiniteRecord(iterations, runner.work_dir)
         self._norms: deque[float] = deque(maxlen=self.window)
@@ -112,7 +111,7 @@ class TeacherWatchHook(Hook):
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Look at the losses and the gradient, and at the end of a window at all the rest."""
+        """Check the losses and the gradient, and at the end of a window everything else."""
         losses = {
             name: self._fetched(runner, name, value)
             for name, value in (outputs or {}).items()
@@ -140,9 +139,9 @@ class TeacherWatchHook(Hook):
             self._report(runner, {'gap': seen}, runner.iter)
 
     def _fetched(self, runner: Runner, name: str, value: Tensor) -> float:
-        """A loss, from mmengine's log where it has it.
+        """A loss, from mmengine's log if that has it.
 
-        It was fetched for that before the teacher was updated; here a GPU would be waited for.
+        The log fetched it before the teacher was updated; fetching it here would wait for a GPU.
         """
         if self._logs:
             return float(runner.message_hub.get_scalar(f'train/{name}').current())
@@ -160,7 +159,7 @@ class TeacherWatchHook(Hook):
             self._norms.append(step.norm)
         if len(record.steps) >= self.limits.non_finite:
             raise ValueError(
-                f'not finite: {record.seen()}, and TeacherWatchHook.limits.non_finite='
+                f'not finite: {record.seen()}; TeacherWatchHook.limits.non_finite='
                 f'{self.limits.non_finite} stops the run: {advice(runner, "non_finite")}'
             )
         seen = record.seen() if step.skipped else None
@@ -172,7 +171,7 @@ class TeacherWatchHook(Hook):
         self._losses = {'sup_': 0.0, 'pseudo_': 0.0}
 
     def _close_window(self, runner: Runner) -> None:
-        """Judge what was counted over a window."""
+        """Check what was counted over a window."""
         pseudo, labeled = self._tally.counts(), self._labeled
         losses = torch.tensor(list(self._losses.values()))
         all_reduce(losses)
@@ -197,7 +196,7 @@ class TeacherWatchHook(Hook):
         self._open_window()
 
     def _report(self, runner: Runner, seen: alarms.Seen, step: int) -> None:
-        """Say which alarms begin, go on for long, and are over."""
+        """Log the alarms that begin, last long, or are over."""
         changes = {}
         for name, what in seen.items():
             said, last = self._active.get(name, (None, step))
@@ -215,16 +214,16 @@ class TeacherWatchHook(Hook):
             self._log(runner, changes, step)
 
     def _log(self, runner: Runner, values: Mapping[str, float], step: int) -> None:
-        """Add to the run's scalars, without making the lines of the log longer."""
+        """Add to the run's scalars, but not to the lines of the log."""
         values = {name: float(v) for name, v in values.items() if math.isfinite(v)}
         runner.message_hub.update_scalars(values)
-        # As mmengine's lines: those of the training name their iteration, by which those are known
+        # Training lines name their iteration, as mmengine's do: by it a resumed run finds the lines
         # that an interruption lost.
         iteration = {'iter': step} if step > runner.iter else {}
         runner.visualizer.add_scalars({**values, **iteration}, step=step)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember the window, and the alarms that were said."""
+        """Save the window and the active alarms."""
         checkpoint['teacher_watch'] = {
             'iterations': self._iterations,
             'tally': self._tally.state_dict(),
@@ -236,7 +235,7 @@ class TeacherWatchHook(Hook):
         }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Keep what was remembered until it is known whether the run goes on."""
+        """Keep the saved state until it is known whether the run is resumed."""
         self._resumed = checkpoint.get('teacher_watch')
 
     def _restore(self, state: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ def pseudo(images, with_boxes, cats, dogs, mean=0.9, lowest=0.7):
         # 200 dogs were due, and half of the classes is too many.
         (
             pseudo(100, 80, 400, 0),
-            {'missing': '1 of 2 classes not once among 400 pseudo-boxes (dog)'},
+            {'missing': '1 of 2 classes never appear among 400 pseudo-boxes (dog)'},
         ),
         # The same with 18 boxes, of which 9 dogs were due: that is chance.
         (pseudo(10, 8, 18, 0), {}),
@@ -73,8 +73,8 @@ def test_classes_out_of_proportion():
     labeled = BoxCounts(100, 80, [180, 20])
     seen = judge_boxes(pseudo(100, 80, 20, 180), labeled, NAMES, Limits())
     assert seen['classes'] == (
-        "class histogram of the pseudo-boxes 0.80 away from the labelled one; 'dog' is 90% of "
-        'them and 10% of the labelled boxes'
+        'the class histogram of the pseudo-boxes is 0.80 away from that of the labels; '
+        "'dog' is 90% of them, but 10% of the labelled boxes"
     )
     # Neither few pseudo-boxes nor few labelled ones are a histogram.
     assert judge_boxes(pseudo(4, 4, 1, 9), labeled, NAMES, Limits())['classes'] is None
@@ -101,7 +101,9 @@ def test_more_missing_classes_than_fit_are_counted():
     labeled = BoxCounts(100, 80, [100] * 8)
     counts = PseudoCounts(100, 80, [800] + [0] * 7, 0.9, 0.7)
     seen = judge_boxes(counts, labeled, names, Limits())
-    assert seen['missing'] == '7 of 8 classes not once among 800 pseudo-boxes (b, c, d, e, f, …)'
+    assert seen['missing'] == (
+        '7 of 8 classes never appear among 800 pseudo-boxes (b, c, d, e, f, …)'
+    )
 
 
 def test_one_class_that_was_due_is_not_judged():
@@ -125,8 +127,8 @@ def test_scores_sink_towards_the_lowest():
     assert standing(pseudo(50, 50, 25, 25)) == pytest.approx(2 / 3)
     sunk = pseudo(50, 50, 25, 25, mean=0.76)
     assert judge_scores(sunk, [2 / 3, 2 / 3, 0.1], 0.5) == (
-        'mean score of the pseudo-boxes 0.76, 20% of the way from the lowest one to 1, and 67% '
-        'before'
+        'the mean score of the pseudo-boxes is 0.76, 20% of the way from the lowest to 1; before '
+        'it was 67%'
     )
     # Not sunk so far; nothing to compare with; too few boxes; all of the same score.
     assert judge_scores(sunk, [0.39], 0.5) is None
@@ -157,12 +159,12 @@ def test_gradient(norms, recent, alarm):
 
 def test_gradient_in_words():
     assert judge_gradient([2.0] * 4 + [1234.5], 1, 10) == (
-        "median of the gradient's norm 1.23e+03 in the last 1 steps, 2 before"
+        'the median gradient norm is 1.23e+03 in the last 1 steps, but was 2'
     )
 
 
 def test_losses():
-    assert judge_losses(101, 1, 100) == 'pseudo losses 101 times the supervised ones'
+    assert judge_losses(101, 1, 100) == 'the pseudo losses are 101 times the supervised ones'
     assert judge_losses(100, 1, 100) is None
     # No loss was summed up yet, or none of labelled images.
     assert judge_losses(0, 0, 100) is None
@@ -171,9 +173,9 @@ def test_losses():
 
 def test_distance():
     assert judge_distance(0.5, 0.5, 0.5) is None
-    assert judge_distance(0.6, 0.9, 0.5) == "the teacher's weights 60% away from the student's"
+    assert judge_distance(0.6, 0.9, 0.5) == "the teacher's weights differ by 60% from the student's"
     assert judge_distance(0.1, 0.9, 0.5) == (
-        "the teacher's running statistics 90% away from the student's"
+        "the teacher's running statistics differ by 90% from the student's"
     )
     assert judge_distance(math.nan, 0, 0.5)
 

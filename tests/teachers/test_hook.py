@@ -252,7 +252,7 @@ def test_a_selector_for_other_classes_is_refused(digits_cfg):
 
 def test_a_loop_of_epochs_would_never_end(digits_cfg):
     digits_cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
-    with pytest.raises(ValueError, match='EpochBasedTrainLoop waits for the end of the data, but'):
+    with pytest.raises(ValueError, match='EpochBasedTrainLoop needs a data loader that ends, but'):
         Runner.from_cfg(digits_cfg).train()
 
 
@@ -284,7 +284,7 @@ def test_unlabelled_annotations_would_not_be_seen(digits, digits_cfg):
         (dict(decay=1.5), 'must be in'),
         (
             dict(decay=dict(type='stepwise', values=[1.5, 0.99], milestones=[9])),
-            'decay is 1.5 before the end',
+            'decay is 1.5 at first',
         ),
         (dict(decay=dict(type='linear', start=-3, end=0.99, steps=9)), r'decay is -3 .* in \[0, 1'),
         (dict(burn_in=-1), 'burn_in is -1'),

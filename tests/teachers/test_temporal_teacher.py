@@ -91,7 +91,7 @@ def test_what_was_seen_before_the_first_step_is_resumed(digits_cfg):
 def test_a_model_that_measures_how_sure_boxes_are_is_refused(digits_cfg):
     cfg = temporal(digits_cfg, 1)
     cfg.model.box_jitter = {}
-    with pytest.raises(ValueError, match='averaged boxes do not tell how sure'):
+    with pytest.raises(ValueError, match='box_jitter cannot measure the uncertainty'):
         Runner.from_cfg(cfg).train()
 
 

@@ -116,7 +116,7 @@ def test_it_says_how_far_it_is_and_does_not_go_on_for_ever(cfg, fits, monkeypatc
     runner, _ = train(cfg)
     assert fits == [5]
     told = [line for line in log_of(runner) if 'views' in line]
-    assert re.search(r'verifier: has seen 4 of 5 views, 0:00:\d\d are left$', told[-2])
+    assert re.search(r'verifier: 4 of 5 views done, 0:00:\d\d left$', told[-2])
 
 
 @pytest.mark.parametrize('pretrained', [False, True])
@@ -125,7 +125,7 @@ def test_a_backbone_without_pretrained_weights_is_told(cfg, monkeypatch, pretrai
     runner = Runner.from_cfg(cfg)
     runner.model.verifier.is_pretrained = pretrained
     runner.train()
-    told = any('begins with no pretrained weights' in line for line in log_of(runner))
+    told = any('has no pretrained weights' in line for line in log_of(runner))
     assert told is not pretrained
 
 
@@ -151,7 +151,8 @@ def test_a_run_that_starts_from_a_checkpoint_learns_anew(cfg, fits):
 
 def test_other_data_than_sources_are_refused(cfg):
     cfg.train_dataloader.dataset.type = 'ConcatDataset'
-    with pytest.raises(ValueError, match=r'model\.verifier learns .* ConcatDataset; set model\.'):
+    message = r'model\.verifier learns from .* ConcatDataset; set model\.'
+    with pytest.raises(ValueError, match=message):
         train(cfg)
 
 

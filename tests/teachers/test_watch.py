@@ -270,8 +270,8 @@ def test_too_many_skipped_steps_stop_the_run(watched_cfg):
         train(watched_cfg, poison)
     message = str(caught.value)
     assert re.match(r'not finite: .*sup_loss_cls nan.* in iteration 3, with .*\.(png|jpg)', message)
-    assert f'(all in {watched_cfg.work_dir}/non_finite.json)' in message
-    assert '2 steps skipped in the last 10 iterations' in message
+    assert f'(all images: {watched_cfg.work_dir}/non_finite.json)' in message
+    assert '2 steps skipped in the last 10 iterations; ' in message
     assert 'limits.non_finite=2 stops the run: lower the learning rate' in message
     assert '\n' not in message
     record = json.loads(Path(watched_cfg.work_dir, 'non_finite.json').read_text())

@@ -129,5 +129,5 @@ def test_a_window_of_skipped_steps_has_as_many_steps_where_gradients_accumulate(
     run = Run(tmp_path, accumulative_counts=2, non_finite=2)
     run.train([0.8, 0.9], sup_loss=NAN, iterations=2)
     run.train([0.8, 0.9], iterations=12)
-    with pytest.raises(ValueError, match='2 steps skipped in the last 20 iterations, and'):
+    with pytest.raises(ValueError, match='2 steps skipped in the last 20 iterations; '):
         run.train([0.8, 0.9], sup_loss=NAN, iterations=2)

@@ -1,4 +1,4 @@
-"""Boxes of the regions of all images of a batch together."""
+"""Boxes of the regions of all images of a batch at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from ssod.projection import clip_boxes_of_images
 
 @MODELS.register_module()
 class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
-    """mmdet's ``Shared2FCBBoxHead`` with the same numbers in fewer steps.
+    """mmdet's ``Shared2FCBBoxHead`` with the same results in fewer steps.
 
-    mmdet decodes the boxes of all classes of all regions, image by image, and then drops those of
-    low scores. Here those of low scores are dropped first, and the others of all images are decoded
-    together. Each image still has a non-maximum suppression of its own.
+    mmdet decodes the boxes of all classes of all regions, image by image, and then drops those with
+    low scores. Here boxes with low scores are dropped first, and the others are decoded for all
+    images together. Each image still has its own non-maximum suppression.
     """
 
     def predict_by_feat(
@@ -35,15 +35,15 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
         """Boxes of each image; see ``BBoxHead.predict_by_feat``.
 
         Args:
-            rois: Of each image (R, 5) as (image index, x1, y1, x2, y2).
-            cls_scores: Of each image (R, C + 1), background last.
-            bbox_preds: Of each image (R, 4 C), or (R, 4) for boxes of all classes together.
-            batch_img_metas: Of each image ``img_shape``, and ``scale_factor`` to rescale by.
+            rois: For each image (R, 5) as (image index, x1, y1, x2, y2).
+            cls_scores: For each image (R, C + 1), background last.
+            bbox_preds: For each image (R, 4 C), or (R, 4) for boxes shared by all classes.
+            batch_img_metas: For each image ``img_shape``, and ``scale_factor`` to rescale by.
             rcnn_test_cfg: With ``score_thr``, ``nms`` and ``max_per_img``.
             rescale: Whether to give boxes in pixels of the image file.
 
         Returns:
-            Of each image ``bboxes`` (N, 4), ``scores`` (N,) and ``labels`` (N,), best first.
+            For each image ``bboxes`` (N, 4), ``scores`` (N,) and ``labels`` (N,), best first.
         """
         if not self._known(rcnn_test_cfg):
             found: list[InstanceData] = super().predict_by_feat(
@@ -65,7 +65,7 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
         if rescale:
             factors = [[1 / factor for factor in meta['scale_factor']] for meta in batch_img_metas]
             boxes = boxes * boxes.new_tensor(factors).repeat(1, 2)[images]
-        # Not by bincount, which waits for a GPU to look at the numbers first.
+        # Not by bincount, which would wait for the GPU first.
         numbers = torch.arange(len(sizes), device=images.device)
         counts: list[int] = (images == numbers[:, None]).sum(dim=1).tolist()
         parts = (part.split(counts) for part in (boxes, scores[rows, labels], labels))
@@ -75,7 +75,7 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
         ]
 
     def _known(self, cfg: Any) -> bool:
-        """Whether scores, boxes and suppression are of the kinds that are known here."""
+        """Whether this class supports the kinds of scores, boxes and suppression."""
         return (
             cfg is not None
             and plain_nms(cfg.nms)
@@ -87,6 +87,6 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
 
 
 def _suppressed(boxes: Tensor, scores: Tensor, labels: Tensor, cfg: Any) -> InstanceData:
-    """The boxes of one image that no better one of their class overlaps."""
+    """The boxes of one image after non-maximum suppression within each class."""
     kept = grouped_nms(boxes, scores, labels, cfg.nms.iou_threshold, cfg.max_per_img)
     return InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])

@@ -18,19 +18,18 @@ from ssod.ops.grouped_nms import grouped_nms, plain_nms
 from ssod.projection import clip_boxes_of_images
 
 Drawn = tuple[Tensor | None, SamplingResult]
-"""The numbers of an image's anchors that take part, ``None`` for all, and which of these are
+"""The indices of an image's anchors that take part (``None`` for all), and which of these are
 drawn."""
 
 
 @MODELS.register_module()
 class BatchedRPNHead(RPNHead):
-    """mmdet's ``RPNHead`` with the same numbers in fewer steps.
+    """mmdet's ``RPNHead`` with the same results in fewer steps.
 
-    mmdet goes through a batch image by image and level by level. Here only what looks at an image's
-    own boxes does: assigning and drawing anchors, and non-maximum suppression. Scores are sorted,
-    boxes decoded and targets encoded for all images together, and the losses are those of all
-    levels together. ``weights`` (N,) of the true boxes, where they have
-    some, weigh the anchors that are assigned to them.
+    mmdet goes through a batch image by image and level by level. Here only assigning and drawing
+    anchors and non-maximum suppression do so. Scores are sorted, boxes decoded and targets encoded
+    for all images together, and the losses cover all levels at once. ``weights`` (N,) of the true
+    boxes, if present, weight the anchors assigned to them.
     """
 
     def predict_by_feat(
@@ -48,15 +47,15 @@ class BatchedRPNHead(RPNHead):
         Args:
             cls_scores: One map (B, A, H, W) for each level.
             bbox_preds: One map (B, 4 A, H, W) for each level.
-            score_factors: None; there are none here.
-            batch_img_metas: Of each image its ``img_shape``.
+            score_factors: Not used by this head.
+            batch_img_metas: For each image its ``img_shape``.
             cfg: With ``nms`` and ``max_per_img``, perhaps ``nms_pre`` and ``min_bbox_size``;
                 ``None`` for the test settings.
             rescale: Whether to give boxes in pixels of the image file.
-            with_nms: True; proposals are always suppressed.
+            with_nms: Not used; suppression always takes place.
 
         Returns:
-            Of each image ``bboxes`` (N, 4), ``scores`` (N,) and ``labels`` (N,), which are 0.
+            For each image ``bboxes`` (N, 4), ``scores`` (N,) and ``labels`` (N,), which are 0.
         """
         cfg = self.test_cfg if cfg is None else cfg
         if rescale or not self._known(cfg):
@@ -77,13 +76,13 @@ class BatchedRPNHead(RPNHead):
         )
         large = (boxes[..., 2:] - boxes[..., :2] > least).all(dim=2)
         if least >= 0 and min(counts := large.sum(dim=1).tolist()) < large.shape[1]:
-            # Numbers, for a mask would be counted anew for each part of each image.
+            # Indices: a mask would be counted again for each part of each image.
             rows = large.nonzero()[:, 1].split(counts)
             images = ([part[of] for part in image] for image, of in zip(images, rows, strict=True))
         return [_suppressed(of, scored, level, cfg) for of, scored, level in images]
 
     def _known(self, cfg: Any) -> bool:
-        """Whether scores, boxes and suppression are of the kinds that are known here."""
+        """Whether this class supports the kinds of scores, boxes and suppression."""
         return (
             plain_nms(cfg.nms)
             and self.use_sigmoid_cls
@@ -99,7 +98,7 @@ class BatchedRPNHead(RPNHead):
         Args:
             cls_scores: One map (B, A, H, W) for each level.
             bbox_preds: One map (B, 4 A, H, W) for each level.
-            most: How many to take of a level, at most; all if that is not above 0.
+            most: Most anchors per level; all if not above 0.
 
         Returns:
             Scores (B, K), deltas (B, K, 4), anchors (B, K, 4), and their levels (K,).
@@ -134,13 +133,13 @@ class BatchedRPNHead(RPNHead):
         Args:
             cls_scores: One map (B, A, H, W) for each level.
             bbox_preds: One map (B, 4 A, H, W) for each level.
-            batch_gt_instances: True boxes, with ``weights`` (N,) if they have some.
-            batch_img_metas: Of each image its ``img_shape`` and ``pad_shape``.
-            batch_gt_instances_ignore: Boxes to teach nothing.
+            batch_gt_instances: True boxes, perhaps with ``weights`` (N,).
+            batch_img_metas: For each image its ``img_shape`` and ``pad_shape``.
+            batch_gt_instances_ignore: Boxes to ignore.
 
         Returns:
-            ``loss_rpn_cls`` and ``loss_rpn_bbox``, a list of one number each, the sum of what
-            mmdet's has of each level.
+            ``loss_rpn_cls`` and ``loss_rpn_bbox``, a list of one number each: the sum of mmdet's
+            losses of the levels.
 
         Raises:
             ValueError: If an image has no valid anchor.
@@ -168,7 +167,7 @@ class BatchedRPNHead(RPNHead):
     ) -> list[Tensor]:
         """Anchors (N, 4) of each level."""
         generator = self.prior_generator
-        # mmdet carries them to a GPU anew in each step.
+        # mmdet copies them to a GPU in each step.
         generator.base_anchors = [base.to(device) for base in generator.base_anchors]
         anchors: list[Tensor] = generator.grid_priors(maps, dtype=dtype, device=device)
         return anchors
@@ -181,7 +180,7 @@ class BatchedRPNHead(RPNHead):
     ) -> list[Tensor | None]:
         """Which anchors (N,) lie in each padded image; ``None`` for all of them.
 
-        Images that are padded to the same size share what is computed once.
+        Computed once for all images padded to the same size.
         """
         shapes = [tuple(meta['pad_shape'][:2]) for meta in batch_img_metas]
         valid = {
@@ -193,7 +192,7 @@ class BatchedRPNHead(RPNHead):
         return [valid[shape] for shape in shapes]
 
     def _filled(self, maps: Sequence[torch.Size], shape: Sequence[int]) -> bool:
-        """Whether a padded image of some height and width fills the maps of all levels."""
+        """Whether a padded image of this shape fills the maps of all levels."""
         return all(
             shape[0] > (height - 1) * down and shape[1] > (width - 1) * right
             for (height, width), (right, down) in zip(
@@ -209,14 +208,14 @@ class BatchedRPNHead(RPNHead):
         metas: list[dict[str, Any]],
         ignored: list[InstanceData] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-        """What the anchors of B images are to say, as ``AnchorHead.get_targets`` has it.
+        """Targets of the anchors of B images, as from ``AnchorHead.get_targets``.
 
         Args:
-            anchors: Of each image, those of all levels, (N, 4).
-            valid: Of each image which of them lie in the padded image, (N,); ``None`` for all.
-            truth: Of each image its boxes, with ``weights`` (G,) if they have some.
-            metas: Of each image its ``img_shape``.
-            ignored: Of each image boxes to teach nothing.
+            anchors: The anchors of all levels, (N, 4), the same for each image.
+            valid: For each image which of them lie in the padded image, (N,); ``None`` for all.
+            truth: For each image its boxes, perhaps with ``weights`` (G,).
+            metas: For each image its ``img_shape``.
+            ignored: For each image the boxes to ignore.
 
         Returns:
             Labels (B N,), their weights (B N,), box targets (B N, 4) and their weights (B N, 4),
@@ -242,7 +241,7 @@ class BatchedRPNHead(RPNHead):
         meta: dict[str, Any],
         ignored: InstanceData | None,
     ) -> Drawn:
-        """The numbers of an image's anchors that take part, and which of these are drawn."""
+        """The indices of an image's anchors that take part, and which of these are drawn."""
         border = self.train_cfg['allowed_border']
         rows = None
         if valid is not None or border >= 0:
@@ -261,7 +260,7 @@ class BatchedRPNHead(RPNHead):
     def _targets(
         self, anchors: Tensor, drawn: Sequence[Drawn], truth: Sequence[InstanceData]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The tensors of :meth:`targets_of_images`, from what is drawn of each image."""
+        """The tensors of :meth:`targets_of_images`, from the anchors drawn in each image."""
         results = [result for _, result in drawn]
         positive: list[Tensor] = []
         negative: list[Tensor] = []
@@ -298,7 +297,7 @@ def _weights(boxes: InstanceData, drawn: SamplingResult) -> Tensor:
 
 
 def _suppressed(boxes: Tensor, scores: Tensor, levels: Tensor, cfg: Any) -> InstanceData:
-    """The proposals of one image that no better one of their level overlaps."""
+    """The proposals of one image after non-maximum suppression within each level."""
     kept = grouped_nms(boxes, scores, levels, cfg.nms.iou_threshold, cfg.max_per_img)
     labels = torch.zeros_like(kept)
     return InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels)

@@ -1,4 +1,4 @@
-"""How surely a two-stage teacher places its boxes."""
+"""How certain the boxes of a two-stage teacher are."""
 
 import torch
 from mmdet.models import BaseDetector
@@ -14,22 +14,23 @@ from ssod.strict import check_ranges, strict_settings
 
 @strict_settings
 class BoxJitter:
-    """The spread of the teacher's boxes when it starts from slightly other ones.
+    """Measures how much the teacher's boxes vary when it refines slightly moved ones.
 
     Soft Teacher (Xu et al. 2021, section 3.4, equations 8 and 9): boxes are moved at random, the
-    region head refines each, and the standard deviation of what comes out, in each coordinate and
-    relative to the box's size, is how unsure the place is. It is written into the predictions as
-    ``uncertainties`` (N,), for :class:`~ssod.pseudo_labels.selectors.UncertaintySelector`.
+    region head refines each, and the standard deviation of the results, averaged over the
+    coordinates and relative to the box's size, is the box's uncertainty. It is written into the
+    predictions as ``uncertainties`` (N,), for
+    :class:`~ssod.pseudo_labels.selectors.UncertaintySelector`.
 
     Args:
-        detector: Has to be two-stage; of a cascade the first stage is asked.
+        detector: A two-stage detector; of a cascade, the first stage refines.
         times: How often each box is moved, at least 2.
         scale: Standard deviation of the moves, as a share of the box's sides.
-        min_score: Boxes of lower scores are not moved; their uncertainty is infinite.
+        min_score: Boxes with lower scores are not moved; their uncertainty is infinite.
 
     Raises:
-        ValueError: If the detector is not two-stage, has a region head of a kind that cannot be
-            asked, or ``times`` is too small.
+        ValueError: If the detector is not two-stage, its region head cannot refine given boxes, or
+            a setting is out of range.
     """
 
     def __init__(
@@ -62,8 +63,8 @@ class BoxJitter:
         """Write each box's uncertainty into the predictions.
 
         Args:
-            teacher: Refines the boxes.
-            features: Its own, of the images.
+            teacher: The detector that refines the boxes.
+            features: Its features of the images.
             samples: Of the images.
             predictions: Of each image; they get the field ``uncertainties``.
         """
@@ -81,7 +82,7 @@ class BoxJitter:
             prediction.uncertainties = uncertainties
 
     def _move(self, boxes: Tensor) -> Tensor:
-        """Boxes (N, 4) moved ``times`` over, (times · N, 4)."""
+        """Each of the boxes (N, 4) moved ``times`` times, (times · N, 4)."""
         boxes = boxes.float()
         sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1).repeat(1, 2)
         offsets = torch.randn(self.times, len(boxes), 4, device=boxes.device)
@@ -89,13 +90,13 @@ class BoxJitter:
 
 
 def relative_spread(boxes: Tensor) -> Tensor:
-    """Mean over the coordinates of their standard deviations, relative to the mean box's sides.
+    """Standard deviations of the coordinates relative to the mean box's sides, averaged.
 
     Args:
         boxes: (T, N, 4), T variants of each box.
 
     Returns:
-        (N,), 0 if all are the same.
+        (N,), 0 where all variants are the same.
     """
     mean = boxes.mean(dim=0)
     sides = (mean[:, 2:] - mean[:, :2]).clamp(min=1).repeat(1, 2)

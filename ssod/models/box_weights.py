@@ -1,8 +1,8 @@
-"""Boxes that count as much as their weights say, in the losses of mmdet's own heads.
+"""Weighted boxes in the losses of mmdet's own heads.
 
-The heads find out by themselves which regions or anchors a box teaches; here what they found is
-weighted before their losses see it. Background counts in full, and the divisors of the losses stay
-what they are, so a box of little weight teaches little and the others teach as ever.
+The heads assign regions or anchors to boxes as usual; the targets are weighted before the losses
+use them. Background counts in full, and the divisors of the losses do not change, so a box of low
+weight teaches little, and the others as much as ever.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,23 +30,23 @@ WEIGHTS = 'weights'
 
 DENSE_HEADS = (RPNHead, BatchedRPNHead, RetinaHead, ATSSHead, GFLHead)
 ROI_HEADS = (StandardRoIHead, CascadeRoIHead, DynamicRoIHead, DoubleHeadRoIHead)
-"""Heads whose losses have the targets that are weighed; not their subclasses, whose losses may have
-others."""
+"""Heads whose targets can be weighted; subclasses, whose losses may use other targets, do not
+count."""
 
 
 @contextmanager
 def weighted_boxes(detector: BaseDetector, samples: Sequence[DetDataSample]) -> Iterator[None]:
-    """Let a detector's loss weigh the boxes of some images.
+    """Let a detector's loss weight the boxes of some images.
 
-    In ATSS and GFL the weights reach the classification alone, for they weigh their box losses
-    themselves, by centre and by quality.
+    In ATSS and GFL only the classification is weighted; these weight their box losses themselves,
+    by centre and by quality.
 
     Args:
         detector: Faster, Cascade, Dynamic or Double-Head R-CNN, RetinaNet, ATSS or GFL.
         samples: With the field ``weights`` in their ``gt_instances``; without it nothing changes.
 
     Raises:
-        ValueError: If boxes have weights and the detector's heads cannot weigh them.
+        ValueError: If boxes have weights that the detector's heads cannot apply.
     """
     boxes = [sample.gt_instances for sample in samples]
     with ExitStack() as stack:
@@ -58,16 +58,16 @@ def weighted_boxes(detector: BaseDetector, samples: Sequence[DetDataSample]) -> 
 
 
 def check_weighable(detector: BaseDetector) -> None:
-    """Refuse a detector that cannot weigh boxes.
+    """Refuse a detector that cannot weight boxes.
 
     Raises:
-        ValueError: If its heads are none of those of :func:`weighted_boxes`.
+        ValueError: If its heads are not among those of :func:`weighted_boxes`.
     """
     _heads(detector)
 
 
 def _heads(detector: BaseDetector) -> list[nn.Module]:
-    """The heads whose targets are to be weighed; see :func:`weighted_boxes` for errors."""
+    """The heads whose targets to weight; see :func:`weighted_boxes` for errors."""
     roi_head = getattr(detector, 'roi_head', None)
     dense: Any = getattr(detector, 'rpn_head', None) or getattr(detector, 'bbox_head', None)
     of_regions: list[nn.Module] = []
@@ -79,10 +79,10 @@ def _heads(detector: BaseDetector) -> list[nn.Module]:
         strange += [head for head in of_regions if not judges_boxes(head)]
     for head in strange:
         raise ValueError(
-            f'{type(head).__name__} cannot weigh boxes by their scores; use Faster or Cascade '
+            f'{type(head).__name__} cannot weight boxes by their scores; use Faster or Cascade '
             f'R-CNN, RetinaNet, ATSS or GFL, or a selector without weights'
         )
-    # This one weighs by itself.
+    # BatchedRPNHead applies the weights itself.
     return of_regions if isinstance(dense, BatchedRPNHead) else [*of_regions, dense]
 
 
@@ -101,7 +101,7 @@ def _weighing(head: Any, weights: list[Tensor]) -> Iterator[None]:
 def _of_regions(
     get_targets: Callable[..., Any], head: Any, weights: list[Tensor]
 ) -> Callable[..., Any]:
-    """Weigh the regions of a batch; each image's positive ones come before its negative ones."""
+    """Weight the regions of a batch; each image's positive ones come before its negative ones."""
 
     def weighted(sampled: list[Any], *args: Any, **kwargs: Any) -> Any:
         """The targets of all regions, weighted."""
@@ -120,7 +120,7 @@ def _of_regions(
 def _of_anchors(
     get_targets: Callable[..., Any], head: Any, weights: list[Tensor]
 ) -> Callable[..., Any]:
-    """Weigh the anchors of one image after the other."""
+    """Weight the anchors of one image after the other."""
     labels_at = 1 if isinstance(head, ATSSHead | GFLHead) else 0
     calls = 0
 
@@ -131,7 +131,7 @@ def _of_anchors(
         of_image, calls = weights[calls % len(weights)], calls + 1
         labels, label_weights, _, box_weights = targets[labels_at : labels_at + 4]
         *_, chosen, _, result = targets
-        # The chosen ones are numbered without the anchors outside of the image, in any order.
+        # The chosen indices skip the anchors outside the image, and come in any order.
         positive = ((labels >= 0) & (labels < head.num_classes)).nonzero()[:, 0]
         factor = of_image[result.pos_assigned_gt_inds[chosen.argsort()]]
         _multiply(label_weights, box_weights, positive, factor)
@@ -143,6 +143,6 @@ def _of_anchors(
 def _multiply(
     label_weights: Tensor, box_weights: Tensor, where: Tensor | slice, factor: Tensor
 ) -> None:
-    """Multiply the weights (N,) of classes and (N, 4) of boxes in some places."""
+    """Multiply the weights (N,) of classes and (N, 4) of boxes at some indices."""
     label_weights[where] *= factor
     box_weights[where] *= factor[:, None]

@@ -1,9 +1,9 @@
-"""A whole detector's checkpoint for a detector whose classes may be others.
+"""Fits a detector's checkpoint to a detector that may have other classes.
 
-The tensors of a class head have rows for each class. Which ones these are is read from the shapes:
-with ``n`` classes in the checkpoint and ``m`` in the model, a tensor with ``a·(n + e)`` rows here
-and ``a·(m + e)`` there has ``a`` rows for each class and ``e`` for the background, which mmdet puts
-last. Where ``n`` equals ``m`` shapes say nothing, and the names of mmdet's layers must do.
+The tensors of a class head have rows for each class. The shapes show which tensors these are: with
+``n`` classes in the checkpoint and ``m`` in the model, a tensor with ``a·(n + e)`` rows in one and
+``a·(m + e)`` in the other has ``a`` rows per class and ``e`` background classes (0 or 1), which
+mmdet puts last. If ``n`` equals ``m``, the names of mmdet's layers decide.
 """
 
 import re
@@ -20,18 +20,18 @@ _CLASS_LAYER = re.compile(
     r'|\.center_prior\.(mean|sigma)$'  # AutoAssign
     r'|\.(tl|br)_heat\.\d+\.1\.conv\.(weight|bias)$'  # CornerNet
 )
-"""Names that mmdet's heads, and ours, give to layers with rows for each class."""
+"""Names of layers with rows for each class, in mmdet's heads and ours."""
 
 _REGRESSION = re.compile(r'\.fc_reg\.')
-"""Layers of region heads that say where a box is, with four rows for each class or for all. Those
-of dense heads have other names, and rows of anchors and sides and not of classes."""
+"""Box regression layers of region heads, with four rows for each class or for all. Those of dense
+heads have other names, and rows for anchors and sides instead of classes."""
 
 _PROPOSALS = re.compile(r'^rpn_head\.')
-"""Layers that know only objects and no classes, whatever they are called."""
+"""Layers of the region proposal network, which knows no classes."""
 
 _LEAST_COMMON = 0.1
-"""Share of the model's tensors that a checkpoint of the same kind of detector has at least; the
-common backbone of two quite different detectors is far more."""
+"""Least share of the model's tensors in a checkpoint of the same kind of detector. Different
+detectors with the same backbone share far more."""
 
 
 def adapt_detector_checkpoint(
@@ -42,9 +42,9 @@ def adapt_detector_checkpoint(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Fit a detector's checkpoint to a detector with other classes.
 
-    Tensors of the same shape are kept. In those of the class head the rows follow the class names,
-    in upper or lower case; classes that the checkpoint does not know keep the model's values. What
-    cannot be told for certain is left out.
+    Tensors of the same shape are kept. In the class head the rows are matched by class name,
+    ignoring case; classes missing in the checkpoint keep the model's values. Ambiguous tensors are
+    dropped.
 
     Args:
         state_dict: The checkpoint's tensors.
@@ -53,8 +53,8 @@ def adapt_detector_checkpoint(
         target_classes: The model's class names, if known.
 
     Returns:
-        The tensors that the model can take over, and what to tell the user: nothing if the classes
-        are the same and all tensors fit.
+        The tensors that the model can load, and messages for the user: none if the classes are the
+        same and all tensors fit.
 
     Raises:
         ValueError: If the checkpoint and the model have almost nothing in common.
@@ -68,8 +68,8 @@ def adapt_detector_checkpoint(
         moved = classes.move(key, state_dict[key], mine)
         if moved is None:
             messages.append(
-                f'dropped {key}: {tuple(state_dict[key].shape)} in the checkpoint, '
-                f'{tuple(mine.shape)} in the model, which starts anew'
+                f'dropped {key}: shape {tuple(state_dict[key].shape)} in the checkpoint, '
+                f'{tuple(mine.shape)} in the model, which keeps its initial values'
             )
         else:
             adapted[key] = moved
@@ -81,13 +81,13 @@ def adapt_detector_checkpoint(
 
 @dataclass(frozen=True)
 class _Layout:
-    """How classes lie in the rows of a tensor.
+    """How the classes are arranged in the rows of a tensor.
 
     Args:
-        per_class: Rows of each class.
-        background: Rows of the background for each of these, after the classes: 0 or 1.
-        class_major: Whether a class's rows lie together (a box's four numbers), rather than
-            apart by the number of classes (one for each anchor).
+        per_class: Rows per class.
+        background: Number of background classes after the others: 0 or 1.
+        class_major: Whether a class's rows are adjacent (a box's four numbers), rather than apart
+            by the number of classes (one for each anchor).
     """
 
     per_class: int
@@ -95,7 +95,7 @@ class _Layout:
     class_major: bool
 
     def view(self, tensor: Tensor, classes: int) -> Tensor:
-        """A tensor's rows as (rows of each class, classes and background, ...)."""
+        """A tensor's rows as (rows per class, classes and background, ...)."""
         rest = tensor.shape[1:]
         if self.class_major:
             return tensor.view(classes, self.per_class, *rest).transpose(0, 1)
@@ -104,12 +104,12 @@ class _Layout:
 
 @dataclass(frozen=True)
 class _ClassRows:
-    """Which class of the checkpoint each class of the model is.
+    """The classes of the model and their counterparts in the checkpoint.
 
     Args:
         source: Number of classes in the checkpoint, -1 if unknown.
         target: Class names of the model.
-        pairs: Index in the model and index in the checkpoint of each class that is in both.
+        pairs: Indices in the model and in the checkpoint of each class that both have.
     """
 
     source: int
@@ -118,7 +118,7 @@ class _ClassRows:
 
     @classmethod
     def between(cls, source: Sequence[str] | None, target: Sequence[str] | None) -> '_ClassRows':
-        """Match class names; nothing is known where either is missing."""
+        """Match class names; unknown if either list is missing."""
         if not source or not target:
             return cls(-1, (), ())
         index = {name.casefold(): i for i, name in enumerate(source)}
@@ -132,9 +132,9 @@ class _ClassRows:
         return self.source in (-1, len(self.target)) and self.pairs == identity
 
     def move(self, key: str, theirs: Tensor, mine: Tensor) -> Tensor | None:
-        """The checkpoint's tensor as the model can take it, or None if it cannot.
+        """The checkpoint's tensor fitted to the model, or ``None`` if it does not fit.
 
-        Returns ``theirs`` itself where nothing was to be done.
+        Returns ``theirs`` itself if nothing has to change.
         """
         if theirs.shape == mine.shape and not self._has_other_rows(key, theirs):
             return theirs
@@ -150,17 +150,17 @@ class _ClassRows:
         return result
 
     def _has_other_rows(self, key: str, theirs: Tensor) -> bool:
-        """Whether a layer's name says that it has rows for classes, and these are others."""
+        """Whether a layer, by its name, has rows for classes, and the classes differ."""
         if self.same or theirs.ndim == 0 or _PROPOSALS.search(key):
             return False
         if _REGRESSION.search(key):
-            # Four rows are for a single class or for all: the place of whatever is found.
+            # Four rows are for a single class or for all classes together.
             return self.source > 1 and len(theirs) == 4 * self.source == 4 * len(self.target)
         # Fewer rows than classes are for all classes together.
         return _CLASS_LAYER.search(key) is not None and len(theirs) >= self.source
 
     def _layout(self, key: str, theirs: Tensor, mine: Tensor) -> _Layout | None:
-        """How classes lie in a tensor's rows, if there is one answer."""
+        """How the classes are arranged in a tensor's rows, if there is only one way."""
         if not self.target or _PROPOSALS.search(key) or theirs.shape[1:] != mine.shape[1:]:
             return None
         if theirs.ndim == 0 or mine.ndim == 0:
@@ -177,21 +177,21 @@ class _ClassRows:
         return answers[0] if len(answers) == 1 else None
 
     def report(self, moved: bool, dropped: bool) -> list[str]:
-        """What became of the classes, if they are others.
+        """Messages about the classes, if they differ.
 
         Args:
             moved: Whether rows of any tensor were moved.
-            dropped: Whether any tensor was dropped, which is reported by itself.
+            dropped: Whether any tensor was dropped, which has messages of its own.
         """
         if self.same or (dropped and not moved):
             return []
         known = [self.target[i] for i, _ in self.pairs]
         found = f'{len(known)} of {len(self.target)} classes found in the checkpoint'
         if not moved:
-            return [f'{found}, but no class head: every tensor is taken over as it is']
+            return [f'{found}, but no class head: every tensor is loaded as it is']
         names = f' ({", ".join(known)})' if known else ''
         rest = len(self.target) - len(known)
-        return [f'class head adapted: {found}{names}' + (f', {rest} start anew' if rest else '')]
+        return [f'class head adapted: {found}{names}' + (f', {rest} new' if rest else '')]
 
 
 def _check_common(
@@ -205,8 +205,8 @@ def _check_common(
     mine = next(key for key in model_state_dict if key not in adapted)
     theirs = next(iter(state_dict), 'nothing')
     raise ValueError(
-        f"the checkpoint is not of this kind of detector: only {len(adapted)} of the model's "
-        f'{len(model_state_dict)} tensors are in it with the same name and shape '
+        f'the checkpoint is not of this kind of detector: it has only {len(adapted)} of the '
+        f"model's {len(model_state_dict)} tensors with the same name and shape "
         f'(the model has {mine}, the checkpoint {theirs})'
     )
 
@@ -214,18 +214,18 @@ def _check_common(
 def _report_rest(
     state_dict: Mapping[str, Tensor], model_state_dict: Mapping[str, Tensor]
 ) -> list[str]:
-    """What one side has and the other does not."""
+    """Messages about tensors that only one side has."""
     messages = []
     missing = [key for key in model_state_dict if key not in state_dict]
     if missing:
         messages.append(
             f"{len(missing)} of the model's {len(model_state_dict)} tensors are not in the "
-            f'checkpoint and start anew ({missing[0]} the first)'
+            f'checkpoint and keep their initial values (first: {missing[0]})'
         )
     unused = [key for key in state_dict if key not in model_state_dict]
     if unused:
         messages.append(
-            f"{len(unused)} of the checkpoint's {len(state_dict)} tensors have no place in the "
-            f'model ({unused[0]} the first)'
+            f"{len(unused)} of the checkpoint's {len(state_dict)} tensors are not in the model and "
+            f'are ignored (first: {unused[0]})'
         )
     return messages

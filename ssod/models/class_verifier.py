@@ -1,4 +1,4 @@
-"""Of which class a region is, told by pretrained features that a few labels have not changed."""
+"""Classifies regions by pretrained features that the few labels have not changed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -17,29 +17,29 @@ from ssod.models.pretrained import named_weights
 from ssod.strict import check_ranges, strict_settings
 
 MAPS = 2
-"""How many of the backbone's maps are looked at, counted from the last."""
+"""How many of the backbone's maps are used, counted from the last."""
 POINTS = 6
-"""Points along each side of a region; its feature is the mean of what the maps have there."""
+"""Points along each side of a region; its feature is the mean of the maps at these points."""
 STRIDE = 32
 """The sides of the enlarged image are multiples of this."""
 JITTER = 0.12
-"""How far labelled boxes are moved and stretched at most, in their sides, for a teacher's are."""
+"""Most that labelled boxes are moved and stretched, in their sides, to be like a teacher's."""
 ENOUGH_BOXES = 20_000
-"""No more labelled boxes are learnt from."""
+"""Learning stops after so many labelled boxes."""
 STRENGTH = 0.01
-"""C of the logistic regression, the inverse of what its weights cost."""
+"""C of the logistic regression, the inverse of its regularization."""
 SURENESS = 20
 """A teacher that gives its likeliest class 0.99 counts four times as much as the verifier, one that
 gives it 0.9 a seventh as much."""
 UNSEEN = -20.0
-"""Logit of a class of which there is no labelled box."""
+"""Logit of a class without labelled boxes."""
 
 
 class LabeledBoxes(NamedTuple):
     """A view of a labelled image."""
 
     image: int
-    """Which image it is of."""
+    """Number of the image."""
     inputs: Tensor
     """(1, 3, H, W), normalized."""
     boxes: Tensor
@@ -52,16 +52,16 @@ class LabeledBoxes(NamedTuple):
 class ClassVerifier(nn.Module):
     """A linear classifier of regions by the features of a frozen pretrained backbone.
 
-    A detector that knows a few images by heart mistakes the classes of others, which the features
-    that it began with still tell apart. So these are asked again, in a larger image: the teacher
-    alone says whether a region holds an object, the verifier too of which class it would be. After
-    "Label, Verify, Correct" (Kaul et al. 2022, section 3.2), which asks a box's nearest neighbours.
+    A detector that overfits to a few images confuses classes that its pretrained features still
+    tell apart. So these features classify each region as well, in an enlarged image: the teacher
+    alone decides whether a region holds an object, both together of which class. After "Label,
+    Verify, Correct" (Kaul et al. 2022, section 3.2), which uses a box's nearest neighbours.
 
     Args:
-        backbone: Config of a backbone that begins with pretrained weights; the model gives the
-            detector's where there is none.
-        num_classes: K; the model gives it.
-        scale: How many times the sides of the teacher's view the image has that is looked at.
+        backbone: Config of a backbone with pretrained weights; by default the model gives the
+            detector's.
+        num_classes: Number of classes, K; the model gives it.
+        scale: Factor by which the teacher's view is enlarged for the verifier.
 
     Raises:
         ValueError: If ``scale`` is not positive.
@@ -88,30 +88,29 @@ class ClassVerifier(nn.Module):
         return self
 
     def forward(self, inputs: Tensor, boxes: list[Tensor]) -> list[Tensor]:
-        """Of which class each region is, if it is an object.
+        """Class probabilities of each region, given that it is an object.
 
         Args:
             inputs: (B, 3, H, W), normalized.
-            boxes: Of each image (N, 4), in its pixels.
+            boxes: For each image (N, 4), in its pixels.
 
         Returns:
-            Of each image the logarithms (N, K) of the classes' probabilities; float32.
+            For each image the logarithms (N, K) of the classes' probabilities; float32.
         """
         logits = self.classifier(self._features(inputs, boxes)).float().log_softmax(dim=1)
         return list(torch.split(logits, [len(b) for b in boxes]))
 
     @torch.no_grad()
     def fit(self, views: Iterable[LabeledBoxes], generator: torch.Generator) -> float | None:
-        """Learn the classes of labelled boxes, of :data:`ENOUGH_BOXES` at most.
+        """Learn the classes of labelled boxes, up to about :data:`ENOUGH_BOXES`.
 
         Args:
-            views: Of labelled images; those without boxes are passed over.
-            generator: Draws how the boxes are jittered; on the CPU.
+            views: Views of labelled images; those without boxes are skipped.
+            generator: Random generator of the jitter; on the CPU.
 
         Returns:
-            How good it is: the share of right classes among the boxes of a fifth of the images, as
-            told by a classifier of the others', as a mean over the classes. ``None`` if there are
-            fewer than five images.
+            Its recall on the boxes of a fifth of the images, averaged over the classes, when
+            trained on the other images. ``None`` if there are fewer than five images with boxes.
 
         Raises:
             ValueError: If there are no labelled boxes.
@@ -138,7 +137,7 @@ class ClassVerifier(nn.Module):
         return right
 
     def _regress(self, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
-        """Let the classifier tell classes (N,) by features (N, C); all classes count the same."""
+        """Fit the classifier to classes (N,) and features (N, C); all classes count the same."""
         mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
         weight = np.zeros((self.classifier.out_features, x.shape[1]))
         bias = np.full(len(weight), UNSEEN)
@@ -148,7 +147,7 @@ class ClassVerifier(nn.Module):
             model = LogisticRegression(C=STRENGTH, class_weight='balanced', max_iter=300)
             model.fit((x - mean) / deviation, y)
             rows, biases = model.coef_, model.intercept_
-            if len(seen) == 2:  # One row says how much more likely the second is.
+            if len(seen) == 2:  # The single row is the logit of the second class.
                 rows, biases = np.concatenate([0 * rows, rows]), np.append(0.0, biases)
             weight[seen] = rows / deviation
             bias[seen] = biases - weight[seen] @ mean
@@ -156,7 +155,7 @@ class ClassVerifier(nn.Module):
         self.classifier.bias.copy_(torch.from_numpy(bias))
 
     def _classify(self, x: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Classes (N,) by features (N, C)."""
+        """Classes (N,) from features (N, C)."""
         weight, bias = (t.cpu().numpy() for t in (self.classifier.weight, self.classifier.bias))
         labels: NDArray[np.int64] = (x @ weight.T + bias).argmax(axis=1)
         return labels
@@ -178,8 +177,8 @@ class ClassVerifier(nn.Module):
 
     @torch.no_grad()
     def _count_features(self) -> int:
-        """C: how many channels the maps have together."""
-        # Dilated convolutions with reflected borders do not take much smaller images.
+        """C: number of channels of all maps together."""
+        # Dilated convolutions with reflected borders refuse much smaller images.
         maps = self.backbone(torch.zeros(1, 3, 8 * STRIDE, 8 * STRIDE))[-MAPS:]
         return sum(m.shape[1] for m in maps)
 
@@ -192,16 +191,17 @@ def jittered(boxes: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def verified(logits: Tensor, which: Tensor, softmax: bool) -> Tensor:
-    """A teacher's logits with the verifier heard: an object's probability is shared out anew.
+    """A teacher's logits, with the object's probability divided anew among the classes.
 
-    Among the classes the logarithms of the shares are the mean of both, the teacher's with the
-    weight c to the power of :data:`SURENESS`, where c is its own share of its likeliest class.
+    The logarithms of the classes' shares are averaged over teacher and verifier; the teacher's
+    weight is c to the power of :data:`SURENESS`, where c is its share of its likeliest class.
 
     Args:
-        logits: (N, K) with sigmoids, (N, K + 1) with a softmax, the background's last.
-        which: Logarithms (N, K) of the probabilities of the classes, see :class:`ClassVerifier`.
-        softmax: Whether the logits make one softmax, or K sigmoids; there the likeliest class's
-            probability is the object's, and remains that of whichever class is likeliest then.
+        logits: (N, K) with sigmoids, (N, K + 1) with a softmax, background last.
+        which: Logarithms (N, K) of the verifier's class probabilities, see :class:`ClassVerifier`.
+        softmax: Whether the logits form one softmax, or K sigmoids. With sigmoids, the likeliest
+            class's probability counts as the object's, and the class that is likeliest afterwards
+            gets it.
 
     Returns:
         Logits of the same shape; float32.

@@ -1,4 +1,4 @@
-"""The consistency loss: student and teacher should say the same of the same regions."""
+"""The consistency loss: student and teacher should judge the same regions alike."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,14 +35,14 @@ class Consistency:
     in CSD (Jeong et al. 2019, section 3.2), weighted by the teacher's foreground probability.
 
     Args:
-        detector: The detector that both are.
-        weight: α, a number or a schedule of the iterations since the teacher began.
+        detector: Student or teacher; both are the same kind of detector.
+        weight: α, a number or a schedule over the iterations since the burn-in.
         kind: Distance between class distributions, ``'mse'`` or ``'kl'``.
-        num_regions: Regions of each image, at most.
-        box_weight: Weight of the distance between boxes, within the whole.
+        num_regions: Most regions per image.
+        box_weight: Weight of the distance between boxes, relative to that of the classes.
 
     Raises:
-        ValueError: If ``kind`` is unknown or the detector cannot be asked about regions.
+        ValueError: If ``kind`` is unknown or the detector cannot judge given regions.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Consistency:
 
         Args:
             teacher: Proposes and judges them.
-            features: Its own.
-            samples: The weak views'.
-            verify: Says of which class regions are; ``None`` if the teacher alone does.
+            features: Its features of the weak views.
+            samples: The weak views' samples.
+            verify: Classifies the regions too; with ``None`` only the teacher does.
 
         Returns:
             For each image ``priors`` (N, 4) and the share of each that is inside the view,
@@ -105,8 +105,8 @@ class Consistency:
         Args:
             student: Judges the regions.
             features: Of the strong views.
-            samples: The strong views', with the teacher's ``regions`` in their pixels; those at
-                which the detector does not look are left out.
+            samples: The strong views', with the teacher's ``regions`` in their pixels; those that
+                the detector cannot judge are left out.
 
         Returns:
             ``loss_cls`` and ``loss_bbox``, both 0 where there are no regions.

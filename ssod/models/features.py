@@ -16,8 +16,8 @@ Features = Sequence[Tensor]
 def given_features(detector: BaseDetector, features: Features) -> Iterator[None]:
     """Let a detector's ``loss`` and ``predict`` start from these features.
 
-    Every mmdet detector gets its features from its own ``extract_feat``; inside this context that
-    method returns ``features``, so that the heads run on what was computed before.
+    Every mmdet detector gets its features from its ``extract_feat``; inside this context that
+    returns ``features``, so the heads run on what was computed before.
     """
     detector.extract_feat = lambda batch_inputs: features
     try:
@@ -28,11 +28,11 @@ def given_features(detector: BaseDetector, features: Features) -> Iterator[None]
 
 @contextmanager
 def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
-    """Let a head that is asked about the same features again say what it said.
+    """Run a head only once on the same features, and reuse its outputs.
 
     Args:
-        head: A dense one; with ``None`` nothing changes.
-        features: Whichever others it is asked about, it looks at.
+        head: A dense head; with ``None`` nothing changes.
+        features: The features to run on once; on any others the head runs as usual.
     """
     if head is None:
         yield
@@ -41,7 +41,7 @@ def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
     said: list[Any] = []
 
     def once(maps: Features, *others: Any) -> Any:
-        """Look, or remember."""
+        """Run the head, or reuse its outputs."""
         if others or maps is not features:
             return forward(maps, *others)
         if not said:
@@ -54,7 +54,7 @@ def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
     finally:
         del head.forward
         if own is not None:
-            # As mmengine's activation checkpointing puts there.
+            # mmengine's activation checkpointing puts one there.
             head.forward = own
 
 

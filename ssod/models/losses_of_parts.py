@@ -1,8 +1,8 @@
 """A Faster R-CNN's losses of the parts of a batch, from one pass of its heads.
 
-A loss is normalized by all images that it is of, so labelled images and strong views have one each.
-What the heads compute before is the same for an image whichever others there are; to run them for
-each part anew made the student of a small detector 10 % slower (two cores, digits).
+A loss is normalized over its images, so labelled images and strong views have one each. The heads'
+outputs for an image do not depend on the other images; running the heads again for each part made
+the student of a small detector 10 % slower (two cores, digits).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ from ssod.models.region_sampling import sampling_by_image
 from ssod.models.regions import judges_boxes
 
 Samples = list[DetDataSample]
-"""Of some images, with the boxes to be learnt as ``gt_instances``, which may have ``weights``."""
+"""Samples with the boxes to learn as ``gt_instances``, which may have ``weights``."""
 
 REGION_LOSSES = 'loss_cls', 'loss_bbox'
-"""What mmdet calls the losses of a region head."""
+"""mmdet's names for the losses of a region head."""
 
 
 def is_faster_rcnn(detector: BaseDetector) -> bool:
@@ -46,11 +46,11 @@ def is_faster_rcnn(detector: BaseDetector) -> bool:
 
 
 def learns_proposals_alone(detector: BaseDetector, factors: Mapping[str, float]) -> bool:
-    """Whether factors leave nothing of a Faster R-CNN's loss but that of its proposals.
+    """Whether the factors leave only the proposals' part of a Faster R-CNN's loss.
 
     Args:
-        detector: Any of mmdet's; of another than a Faster R-CNN the answer is no.
-        factors: Of single losses, by their names; 1 where there is none.
+        detector: Any of mmdet's; for any but a Faster R-CNN the answer is no.
+        factors: Factors of single losses by name; 1 where there is none.
     """
     # A head of its own may have more losses than those two.
     return (
@@ -71,13 +71,14 @@ def losses_of_parts(
 
     Args:
         detector: A Faster R-CNN.
-        samplers: What chooses its regions, see :mod:`ssod.models.region_sampling`.
+        samplers: Its random samplers, see :mod:`ssod.models.region_sampling`.
         features: Of all images, in the order of the parts; one map (B, C, H, W) for each level.
         parts: The images' samples.
-        regions: How many of the first parts teach regions, too; the others teach proposals alone.
+        regions: Number of first parts that train the region head too; the others train only the
+            proposals.
 
     Returns:
-        Of each part its losses by mmdet's names.
+        The losses of each part by mmdet's names.
     """
     maps = detector.rpn_head(features)
     losses, first = [], 0

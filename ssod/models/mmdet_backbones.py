@@ -1,4 +1,4 @@
-"""Torchvision backbones that mmdet has too: its settings and the names that it gives the weights.
+"""Torchvision backbones that mmdet has too: mmdet's settings and weight names.
 
 Both compute the same maps with the same operations, bit for bit.
 """
@@ -15,15 +15,15 @@ _RESNETS: dict[str, dict[str, Any]] = {
     'resnext101_64x4d': {'type': 'ResNeXt', 'depth': 101, 'groups': 64, 'base_width': 4},
 }
 
-# By stride: the number that mmdet gives to its map, and to what ends there where it is frozen.
+# By stride: mmdet's number of the map, and of the stage that ends there for freezing.
 _RESNET_MAPS = {4: 0, 8: 1, 16: 2, 32: 3}
 _RESNET_FROZEN = {0: -1, 2: 0, 4: 1, 8: 2, 16: 3, 32: 4}
 _MOBILENET_MAPS = {2: 0, 4: 1, 8: 2, 16: 4, 32: 7}
-# The layer behind the seventh, which ends at stride 32, is always trained in mmdet.
+# mmdet always trains the layer after the seventh, which ends at stride 32.
 _MOBILENET_FROZEN = {0: -1, 2: 1, 4: 2, 8: 3, 16: 5, 32: 7}
 
 _MOBILENET_BLOCKS = (1, 2, 3, 4, 3, 3, 1)
-"""How many blocks each of mmdet's layers has; torchvision counts them through."""
+"""Number of blocks in each of mmdet's layers; torchvision numbers all blocks in a row."""
 
 
 def as_mmdet_backbone(
@@ -32,14 +32,14 @@ def as_mmdet_backbone(
     """A ``TorchvisionBackbone`` as mmdet's own class of the same network.
 
     Args:
-        settings: Those of a :class:`~ssod.models.TorchvisionBackbone`. Where it starts from does
+        settings: Those of a :class:`~ssod.models.TorchvisionBackbone`; its pretrained weights do
             not matter.
-        weights: Its weights by name. What is not of this network keeps its name.
+        weights: Its weights by name. Other names are kept.
 
     Returns:
         Settings with mmdet's ``type``, and the same weights under mmdet's names. ``None`` if mmdet
-        has no such network, or if its own has no such maps: MobileNet v2 goes to stride 32, and
-        ResNets begin at stride 4.
+        does not have the network or these maps: its MobileNet v2 goes to stride 32, and its ResNets
+        begin at stride 4.
     """
     strides = tuple(settings.get('out_strides', (8, 16, 32)))
     frozen = settings.get('frozen_stride', 0)
@@ -61,7 +61,7 @@ def as_mmdet_backbone(
 def _where(
     strides: tuple[int, ...], frozen: int, maps: Mapping[int, int], ends: Mapping[int, int]
 ) -> dict[str, Any] | None:
-    """Which maps there are and what is frozen, in mmdet's words; ``None`` if it has none."""
+    """The maps and frozen stages as mmdet's settings; ``None`` if mmdet has no such ones."""
     if not set(strides) <= maps.keys() or frozen not in ends:
         return None
     return {
@@ -71,7 +71,7 @@ def _where(
 
 
 def _stages(number: int) -> dict[str, Any]:
-    """A ResNet's settings if it ends after some of its four stages, as those behind have no use."""
+    """A ResNet's settings if only some of its four stages are used."""
     if number == 4:
         return {}
     return {
@@ -87,7 +87,7 @@ def _renamed(key: str, names: Mapping[str, str]) -> str:
 
 
 def _mobilenet_names() -> dict[str, str]:
-    """What mmdet calls each convolution and norm of torchvision's MobileNet v2."""
+    """The names in mmdet of the convolutions and norms of torchvision's MobileNet v2."""
     names = _conv_and_norm('features.0', 'conv1') | _conv_and_norm('features.18', 'conv2')
     blocks = [
         f'layer{layer}.{block}'

@@ -1,8 +1,8 @@
-"""Places of boxes in float32, whatever autocast computes the rest in.
+"""Box coordinates in float32, even under autocast.
 
-mmdet's heads make their anchors and points in the type of their maps, and so boxes, too: in
-bfloat16, which has 8 bits, places near pixel 1000 are multiples of 4, and those that
-non-maximum suppression moves apart by level or class are multiples of 32.
+mmdet's heads make anchors, points and boxes in the data type of their maps. In bfloat16, with its 8
+bits, coordinates near 1000 are multiples of 4, and those that non-maximum suppression offsets by
+level or class are multiples of 32.
 """
 
 from typing import Any
@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 
 def keep_places_precise(model: nn.Module) -> None:
-    """Let what the heads of detectors compute be float32 before it becomes boxes.
+    """Convert the outputs of detectors' heads to float32 before they become boxes.
 
-    Convolutions and products stay what autocast makes them; only their results are widened. Without
-    autocast nothing changes.
+    Autocast still chooses the type of convolutions and products; only their results are widened.
+    Without autocast nothing changes.
 
     Args:
-        model: Any detector of mmdet's, or several in one; hooks are put on their heads.
+        model: A module with any number of mmdet detectors; their heads get hooks.
     """
     for part in model.modules():
         for teller in _telling_places(part):
@@ -47,7 +47,7 @@ def keep_places_precise(model: nn.Module) -> None:
 
 
 class PreciseIntegral(Integral):
-    """The mean of a distribution of distances, which autocast leaves as precise as it is."""
+    """The mean of a distribution of distances, computed outside autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Distances (N, 4) in strides, of logits (N, 4·(n + 1))."""
@@ -57,10 +57,10 @@ class PreciseIntegral(Integral):
 
 @HOOKS.register_module()
 class PrecisePlacesHook(Hook):
-    """Let mmdet's own methods have float32 boxes at mixed precision, as ours do.
+    """Gives mmdet's own semi-supervised methods float32 boxes at mixed precision, as ours have.
 
-    They carry boxes from view to view by a product of matrices, which autocast would round: in
-    bfloat16 to whole pixels above 128, and to pairs of them above 256.
+    They project boxes between views by a matrix product, which autocast would round: in bfloat16 to
+    whole pixels above 128, to multiples of 2 above 256.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -76,25 +76,25 @@ def _project(boxes: Tensor, homography: Tensor, img_shape: tuple[int, int]) -> T
 
 
 class _PreciseLosses:
-    """A head's losses outside autocast, which on GPUs refuses those that take probabilities.
+    """A head's losses outside autocast, which on GPUs refuses losses of probabilities.
 
     Args:
-        head: The head; a copy of it, made with this, has its own.
+        head: The head; copying it copies this as well.
     """
 
     def __init__(self, head: BaseDenseHead) -> None:
         self.head = head
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the losses; what they are of is float32 already."""
+        """Compute the losses; their inputs are float32 already."""
         with torch.autocast(next(self.head.parameters()).device.type, enabled=False):
             return type(self.head).loss_by_feat(self.head, *args, **kwargs)
 
 
 def _telling_places(part: nn.Module) -> list[nn.Module]:
-    """The submodules of a part whose outputs have to be float32; most parts have none."""
+    """The submodules of a part whose outputs must be float32; most parts have none."""
     if isinstance(part, TOODHead):
-        # It looks boxes up at offsets, in the offsets' type.
+        # It samples boxes at offsets, in the offsets' type.
         return [part, part.reg_offset_module]
     if isinstance(part, BaseDenseHead | BBoxHead):
         return [part]
@@ -102,10 +102,10 @@ def _telling_places(part: nn.Module) -> list[nn.Module]:
         # One for all layers, or one for each, which may be the same.
         branches = [part.fc_reg] if hasattr(part, 'fc_reg') else part.reg_branches
         return list(dict.fromkeys(branches))
-    # Its operator computes in the type of its values; of bfloat16 mmcv has none.
+    # Its operator computes in the type of its values; mmcv has none for bfloat16.
     if isinstance(part, MultiScaleDeformableAttention):
         return [part.value_proj]
-    # Points from which others are reckoned.
+    # Reference points of other points.
     if isinstance(part, DeformableDETR) and not part.as_two_stage:
         return [part.reference_points_fc]
     if isinstance(part, ConditionalDetrTransformerDecoder):
@@ -114,7 +114,7 @@ def _telling_places(part: nn.Module) -> list[nn.Module]:
 
 
 def _widen(_: nn.Module, __: Any, output: Any) -> Any:
-    """Tensors of half precision as float32, in whatever lists and tuples."""
+    """Half-precision tensors as float32, also inside lists and tuples."""
     if isinstance(output, Tensor):
         half = output.is_floating_point() and output.dtype.itemsize < torch.float32.itemsize
         return output.float() if half else output

@@ -1,4 +1,4 @@
-"""Where pretrained weights come from: files, downloads and whole detectors' checkpoints."""
+"""Sources of pretrained weights: files, downloads and checkpoints of whole detectors."""
 
 import difflib
 import hashlib
@@ -29,16 +29,16 @@ from ssod.models.class_rows import adapt_detector_checkpoint
 from ssod.strict import strict_settings
 
 PUBLISHERS = ('download.openmmlab.com', 'download.pytorch.org', 'mmassets.onedl.ai')
-"""Where no two weights have the same name."""
+"""Hosts on which no two files of weights have the same name."""
 
 
 def fetch_weights(reference: str) -> Path:
     """The local file of some weights, downloaded if it is not there yet.
 
-    Downloads go where PyTorch keeps its own, ``checkpoints`` in ``torch.hub.get_dir()``, under the
-    name that the URL has; with a hash of the URL where others may have that name for other weights.
-    An unfinished one never bears that name, so several processes may download at once. Once they
-    form a group, rank 0 downloads first.
+    Downloads go to PyTorch's own cache, ``checkpoints`` in ``torch.hub.get_dir()``, under the name
+    in the URL, plus a hash of the URL where other weights may have the same name. An unfinished
+    download never has that name, so several processes may download at once. In a process group,
+    rank 0 downloads first.
 
     Args:
         reference: A local path, a URL (``http://`` or ``https://``), ``torchvision://resnet50`` or
@@ -46,14 +46,14 @@ def fetch_weights(reference: str) -> Path:
 
     Raises:
         FileNotFoundError: If a local file does not exist.
-        ConnectionError: If it cannot be downloaded; says where from and where to put the file.
+        ConnectionError: If it cannot be downloaded; names the URL and where to put the file.
         ValueError: If the name or the kind of reference is unknown.
     """
     source = _resolve(reference)
     if source is None:
         raise ValueError(
-            f'weights {reference}: not a local file, an http(s) URL, torchvision:// or '
-            f'open-mmlab://'
+            f'weights {reference}: must be a local file, an http(s) URL, torchvision://... or '
+            f'open-mmlab://...'
         )
     if not source.startswith(('http://', 'https://')):
         path = Path(source).expanduser()
@@ -65,7 +65,7 @@ def fetch_weights(reference: str) -> Path:
     if get_rank() == 0 and not path.is_file():
         failure = _download(source, path)
     barrier()
-    if failure is None and not path.is_file():  # Another machine with a disk of its own.
+    if failure is None and not path.is_file():  # On another machine with its own disk.
         failure = _download(source, path)
     if failure is not None:
         raise ConnectionError(
@@ -75,17 +75,17 @@ def fetch_weights(reference: str) -> Path:
 
 
 def localize_checkpoints(model: nn.Module) -> None:
-    """Fetch all pretrained weights that a model asks for, so that what is missing is known at once.
+    """Fetch all pretrained weights that a model names, so that missing ones are reported early.
 
-    Every ``init_cfg=dict(type='Pretrained', checkpoint=...)`` counts, at any depth. References of
-    kinds that mmengine alone can open (such as ``mmcls://``) stay as they are.
+    This covers every ``init_cfg=dict(type='Pretrained', checkpoint=...)`` at any depth. References
+    that only mmengine can open (such as ``mmcls://``) stay as they are.
 
     Args:
-        model: Built but not initialized; it then names the local files.
+        model: Built but not initialized; afterwards it names the local files.
 
     Raises:
         OSError: If weights do not exist or cannot be downloaded (:func:`fetch_weights`).
-        ValueError: If a name of weights is unknown.
+        ValueError: If the weights have an unknown name.
     """
     for part in dicts_in([getattr(module, 'init_cfg', None) for module in model.modules()]):
         reference = part.get('checkpoint')
@@ -96,11 +96,11 @@ def localize_checkpoints(model: nn.Module) -> None:
 
 _BRANCHES = ('student.', 'teacher.')
 VERIFIER = 'verifier.'
-"""What the names of a verifier's weights begin with; it has no say in what is predicted."""
+"""Prefix of a verifier's weights; predictions do not depend on them."""
 
 
 def named_weights(cfg: Any) -> str | None:
-    """What the config of a model or a part names as pretrained weights; ``None`` if nothing."""
+    """The pretrained weights that the config of a model or a part names; ``None`` if none."""
     for part in dicts_in(cfg):
         if part.get('type') == 'Pretrained' and part.get('checkpoint'):
             return str(part['checkpoint'])
@@ -112,14 +112,14 @@ def named_weights(cfg: Any) -> str | None:
 @HOOKS.register_module()
 @strict_settings
 class PretrainedDetectorHook(Hook):
-    """Fit checkpoints to student and teacher, and refuse those of other detectors.
+    """Fits checkpoints to student and teacher, and refuses those of other detectors.
 
-    A plain detector's (``load_from``) starts both: it is one of mmdet as it is, and what it does
-    not have, both take from the student. One of a student and a teacher gives each its own. A class
-    head for other classes is adapted (:func:`~ssod.models.class_rows.adapt_detector_checkpoint`).
-    A verifier goes on with a resumed run, and is the model's own in any other, which it learns in.
-    Where nothing may start anew, in a test and when a run is resumed, whatever does not fit is an
-    error. Runs whose model has no student are left alone.
+    The checkpoint of a plain mmdet detector (``load_from``) initializes both; weights that it lacks
+    are the student's in both. The checkpoint of a student and a teacher initializes each with its
+    own. A class head for other classes is adapted
+    (:func:`~ssod.models.class_rows.adapt_detector_checkpoint`). A verifier is loaded only when a
+    run is resumed; any other run trains its own. In a test and when a run is resumed, a weight that
+    does not fit is an error. Runs whose model has no student are not affected.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -148,20 +148,20 @@ class PretrainedDetectorHook(Hook):
             return
         if resumes and not is_pair:
             raise ValueError(
-                'the checkpoint is of a plain detector, with which a run can begin and not go on; '
-                'give it as load_from'
+                'the checkpoint is of a plain detector, from which a run can start but not resume; '
+                'set resume=False and give it as load_from'
             )
         own = {key: v for key, v in model.state_dict().items() if key.startswith(_BRANCHES)}
         lacks = bool(own.keys() - fitted.keys()) or _lacks_classes(*classes)
         if resumes or (_is_test(runner) and lacks):
             raise ValueError(
-                f'the checkpoint is not of this model: {", ".join(messages[:2])}; take the config '
-                f'that it was trained with'
+                f'the checkpoint is not of this model: {", ".join(messages[:2])}; use the config '
+                f'it was trained with'
             )
         for message in messages:
             runner.logger.info(f'pretrained detector: {message}')
         if not is_pair:
-            # Both are to start the same.
+            # Both must start alike.
             start = {key: own['student.' + key.partition('.')[2]] for key in own}
             fitted = {**start, **fitted}
         if 'state_dict' not in checkpoint:
@@ -176,7 +176,7 @@ _Classes = tuple[tuple[str, ...] | None, tuple[str, ...] | None]
 def _fit_plain(
     model: nn.Module, given: Mapping[str, Tensor], classes: _Classes
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """What both can take from a plain detector, and what to tell the user."""
+    """The weights that both can take from a plain detector, and messages for the user."""
     adapted, messages = adapt_detector_checkpoint(
         given, model.get_submodule('student').state_dict(), *classes
     )
@@ -186,7 +186,7 @@ def _fit_plain(
 def _fit_pair(
     model: nn.Module, given: Mapping[str, Tensor], classes: _Classes
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """What each can take of its own, and what to tell the user: nothing if all fits as it is."""
+    """The weights that each can take of its own, and messages: none if everything fits."""
     parts = (*_BRANCHES, VERIFIER)
     fitted = {key: value for key, value in given.items() if not key.startswith(parts)}
     messages = []
@@ -212,7 +212,7 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _lacks_classes(source: Sequence[str] | None, target: Sequence[str] | None) -> bool:
-    """Whether a checkpoint was not trained on all classes of the run, as far as is known."""
+    """Whether a checkpoint is known to lack classes of the run."""
     known = {name.casefold() for name in source or ()}
     return bool(known) and not known.issuperset(name.casefold() for name in target or ())
 
@@ -225,7 +225,7 @@ def _is_test(runner: Runner) -> bool:
 
 
 def _resolve(reference: str) -> str | None:
-    """The URL or local path that a reference stands for; None if only mmengine can open it."""
+    """The URL or local path of a reference; ``None`` if only mmengine can open it."""
     scheme, separator, name = reference.partition('://')
     if not separator or scheme in ('http', 'https'):
         return reference
@@ -239,12 +239,12 @@ def _resolve(reference: str) -> str | None:
     if name not in urls:
         near = difflib.get_close_matches(name, urls, n=1)
         hint = f'; did you mean {scheme}://{near[0]}?' if near else ''
-        raise ValueError(f'weights {reference}: mmengine knows none of that name{hint}')
+        raise ValueError(f'weights {reference}: mmengine knows no weights of that name{hint}')
     return str(urls[name])
 
 
 def _cached_name(url: str) -> str:
-    """What a download is called: as in its URL, if that belongs to these weights alone."""
+    """File name of a download: as in its URL, if no other weights can have that name."""
     parsed = urlparse(url)
     name = PurePath(parsed.path)
     if parsed.hostname in PUBLISHERS or re.search(r'-[0-9a-f]{8,}$', name.stem):
@@ -253,8 +253,8 @@ def _cached_name(url: str) -> str:
 
 
 def _download(url: str, path: Path) -> str | None:
-    """Download a file, aside and then renamed; the reason if that fails."""
-    # PyTorch's own files carry the start of their hash, which shows a broken download.
+    """Download to a temporary file and rename it; returns the reason if that fails."""
+    # PyTorch's own file names hold the start of the hash, which reveals a broken download.
     match = re.search(r'-([0-9a-f]{8})\.pth$', path.name)
     prefix = match[1] if match and urlparse(url).hostname == 'download.pytorch.org' else None
     try:
@@ -279,7 +279,7 @@ def _classes_of_run(runner: Runner) -> tuple[str, ...] | None:
     """Class names of the run's data, from the loop that is about to run."""
     for name in ('_train_loop', '_val_loop', '_test_loop'):
         loop = getattr(runner, name, None)
-        # A loop that is still a config is not the one that runs, and asking would build its data.
+        # A loop that is still a config does not run; asking it would build its data.
         if isinstance(loop, BaseLoop):
             return _classes_of(getattr(loop.dataloader.dataset, 'metainfo', None))
     return None

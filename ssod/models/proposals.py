@@ -1,4 +1,4 @@
-"""The region proposal network of a two-stage detector, apart from the rest of it."""
+"""The region proposal network of a two-stage detector, used separately."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +19,15 @@ from ssod.models.features import Features, images
 def proposal_loss_and_proposals(
     detector: BaseDetector, features: Features, samples: list[DetDataSample]
 ) -> tuple[dict[str, Any], list[InstanceData]]:
-    """The loss of proposals as in the detector's own, and those that it trains its regions on.
+    """The proposal part of the detector's own loss, and the proposals that train its regions.
 
     Args:
-        detector: Two-stage.
+        detector: A two-stage detector.
         features: Of the images.
-        samples: With the boxes to be learnt as ``gt_instances``; they stay as they are.
+        samples: With the boxes to learn as ``gt_instances``; they are not changed.
 
     Returns:
-        The losses, and of each image its proposals.
+        The losses, and each image's proposals.
     """
     cfg = detector.train_cfg.get('rpn_proposal', detector.test_cfg.rpn)
     losses, proposals = detector.rpn_head.loss_and_predict(
@@ -39,13 +39,13 @@ def proposal_loss_and_proposals(
 def give_proposals(
     detector: BaseDetector, features: Features, samples: list[DetDataSample]
 ) -> None:
-    """Make a two-stage detector's proposals once, for its predictions as well as for regions.
+    """Compute a two-stage detector's proposals once, for its predictions and for regions.
 
     Args:
-        detector: Makes them, if it is two-stage.
+        detector: Any detector; only a two-stage one makes proposals.
         features: Of the images.
-        samples: Of the images. They get ``proposals``, if they do not have them; mmdet's detectors
-            then predict from these.
+        samples: Of the images. They get ``proposals`` unless they have them; mmdet's detectors then
+            predict from these.
     """
     if hasattr(detector, 'roi_head') and any('proposals' not in sample for sample in samples):
         proposals = detector.rpn_head.predict(features, samples, rescale=False)
@@ -55,10 +55,10 @@ def give_proposals(
 
 @contextmanager
 def keeping_opinions(detector: BaseDetector, samples: list[DetDataSample]) -> Iterator[None]:
-    """Let a detector that predicts note what its region head says of the samples' proposals.
+    """Keep the region head's outputs for the samples' proposals while a detector predicts.
 
     Args:
-        detector: Predicts inside this context. Of another kind than Faster R-CNN nothing is noted.
+        detector: Predicts inside this context. Only a Faster R-CNN's outputs are kept.
         samples: Their ``proposals`` get ``logits`` (N, K) and ``deltas`` (N, D).
     """
     head: Any = getattr(detector, 'roi_head', None)
@@ -68,7 +68,7 @@ def keeping_opinions(detector: BaseDetector, samples: list[DetDataSample]) -> It
     forward = head._bbox_forward
 
     def noted(features: Features, rois: Tensor) -> dict[str, Any]:
-        """What the head says of regions (N, 5); what it is asked about first are proposals."""
+        """The head's outputs for regions (N, 5); the first regions are the proposals."""
         said: dict[str, Any] = forward(features, rois)
         if any('logits' in sample.proposals for sample in samples):
             return said
@@ -91,13 +91,13 @@ def draw_regions(
     proposals: list[InstanceData],
     samples: list[DetDataSample],
 ) -> list[SamplingResult]:
-    """The regions of each image that learn its boxes, as ``StandardRoIHead.loss`` draws them.
+    """The regions of each image to train on, drawn as in ``StandardRoIHead.loss``.
 
     Args:
-        detector: Two-stage.
+        detector: A two-stage detector.
         features: Of the images.
         proposals: Of each image, as ``priors``.
-        samples: With the boxes to be learnt as ``gt_instances``.
+        samples: With the boxes to learn as ``gt_instances``.
     """
     head = detector.roi_head
     truth, ignored, _ = unpack_gt_instances(samples)
@@ -110,10 +110,10 @@ def draw_regions(
 
 
 def as_objects(samples: list[DetDataSample]) -> list[DetDataSample]:
-    """Samples of the same images whose boxes are all of one class.
+    """Samples of the same images with all boxes in one class.
 
     Args:
-        samples: With ``gt_instances``; they stay as they are.
+        samples: With ``gt_instances``; they are not changed.
     """
     objects = []
     for sample in samples:
@@ -126,9 +126,9 @@ def as_objects(samples: list[DetDataSample]) -> list[DetDataSample]:
 
 
 def with_names_of_proposals(losses: dict[str, Any]) -> dict[str, Any]:
-    """Losses by the names that mmdet's two-stage detectors give those of proposals.
+    """Losses of proposals renamed as in mmdet's two-stage detectors.
 
     Args:
-        losses: By the names that the region proposal network gives them.
+        losses: By the region proposal network's own names.
     """
     return {name if 'rpn' in name else f'rpn_{name}': value for name, value in losses.items()}

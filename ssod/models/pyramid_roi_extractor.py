@@ -1,4 +1,4 @@
-"""Features of regions from a pyramid of maps, with as little copying as can be."""
+"""Features of regions from a pyramid of maps, with little copying."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,12 @@ from torch import Tensor
 
 @MODELS.register_module()
 class PyramidRoIExtractor(SingleRoIExtractor):
-    """Pools each region from the map of its scale, as mmdet's ``SingleRoIExtractor`` does.
+    """Pools each region from the map of its scale, like mmdet's ``SingleRoIExtractor``.
 
-    The numbers are the same, but that places of regions stay in single precision where maps are in
-    half: bfloat16 knows a place near pixel 1000 to 4 pixels. There is one wait for the GPU in the
-    place of one for each map, and the pooled regions are put in order by one copy, or none where
-    all are of one map; mmdet's clears them first and goes over all of them for each map that has
-    no region.
+    The results are the same, except that regions keep float32 coordinates where maps are in half
+    precision (bfloat16 coordinates near 1000 are multiples of 4). It waits for the GPU once instead
+    of once per map, and orders the pooled regions with one copy, or none if all come from one map.
+    mmdet's clears the result first, and goes over all regions again for each map without regions.
 
     Source: Lin et al., Feature Pyramid Networks (CVPR 2017), Sec. 4.2.
     """
@@ -29,17 +28,17 @@ class PyramidRoIExtractor(SingleRoIExtractor):
         Args:
             feats: One map (N, C, H, W) for each level, the finest first.
             rois: (R, 5) as (image index, x1, y1, x2, y2) in image pixels.
-            roi_scale_factor: Regions are larger by this factor when pooled.
+            roi_scale_factor: Factor by which regions are enlarged before pooling.
 
         Returns:
             (R, C, h, w).
         """
-        # A region of no or no finite size has a level beyond all bounds.
+        # A region of zero or infinite size has a level out of bounds.
         levels = self.map_roi_levels(rois, len(feats)).clamp(0, len(feats) - 1)
         if roi_scale_factor is not None:
             rois = self.roi_rescale(rois, roi_scale_factor)
         order = levels.argsort(stable=True)
-        # Not by bincount, which waits for a GPU to look at the numbers first.
+        # Not by bincount, which would wait for the GPU first.
         numbers = torch.arange(len(feats), device=levels.device)
         counts: list[int] = (levels == numbers[:, None]).sum(dim=1).tolist()
         of_levels = torch.split(rois[order], counts)
@@ -51,9 +50,9 @@ class PyramidRoIExtractor(SingleRoIExtractor):
 
 
 def _linked(feats: Sequence[Tensor], counts: Sequence[int]) -> Sequence[Tensor]:
-    """Maps, those of no region in the graph of the coarsest one that has some.
+    """Maps; those without regions join the graph of the coarsest map with regions.
 
-    Ranks would wait for each other for ever if one had gradients that another had not.
+    Otherwise a rank could lack gradients that another has, and both would wait for ever.
     """
     used = [level for level, count in enumerate(counts) if count]
     unused = [feat for feat, count in zip(feats, counts, strict=True) if not count]

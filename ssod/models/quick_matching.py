@@ -1,7 +1,7 @@
-"""mmdet's matching of anchors and regions with boxes, without its loops and its waits for a GPU.
+"""mmdet's matching of anchors and regions with boxes, without its loops and waits for a GPU.
 
-mmdet asks of each box of an image whether it is matched, and permutes all anchors to draw 256 of
-them, a quarter of a million in a picture of 1333 by 800 pixels. A GPU stands still meanwhile.
+mmdet checks the boxes of an image one by one, and permutes all anchors (a quarter of a million at
+1333 by 800 pixels) to draw 256 of them. A GPU idles meanwhile.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 QUICK_ON = {'cuda'}
-"""Kinds of devices on which it is done in the quick way; on a CPU mmdet's own is as fast."""
+"""Kinds of devices that use the quick way; on a CPU mmdet's own is as fast."""
 
 
 class QuickMaxIoUAssigner(MaxIoUAssigner):
-    """mmdet's ``MaxIoUAssigner`` with the same numbers; on a GPU for all boxes together."""
+    """mmdet's ``MaxIoUAssigner`` with the same results; on a GPU for all boxes at once."""
 
     def assign_wrt_overlaps(self, overlaps: Tensor, gt_labels: Tensor) -> AssignResult:
         """Match boxes by their IoU; see ``MaxIoUAssigner.assign_wrt_overlaps``.
@@ -28,7 +28,7 @@ class QuickMaxIoUAssigner(MaxIoUAssigner):
             gt_labels: Classes of the true boxes, (G,).
 
         Returns:
-            Of each of the others (N,): the number of its true box from 1 on, 0 for background and
+            For each of the others (N,): the number of its true box from 1 on, 0 for background,
             -1 for neither; its IoU; and its class, -1 without a true box.
         """
         background = self.neg_iou_thr
@@ -62,11 +62,11 @@ class QuickMaxIoUAssigner(MaxIoUAssigner):
 
 
 class QuickRandomSampler(RandomSampler):
-    """mmdet's ``RandomSampler``; on a GPU it draws with one wait, and permutes nothing.
+    """mmdet's ``RandomSampler``; on a GPU it waits once and permutes nothing.
 
-    Each anchor gets a random key, and those with the highest keys are drawn, which is any choice
-    with the same probability. The keys come from the CPU's generator by way of a seed, so that
-    :func:`~ssod.models.region_sampling.sampling_by_image` holds for them, too.
+    Each anchor gets a random key, and those with the highest keys are drawn, so every choice is
+    equally likely. The keys are seeded by the CPU's generator, so that
+    :func:`~ssod.models.region_sampling.sampling_by_image` works for them too.
     """
 
     def sample(
@@ -79,7 +79,7 @@ class QuickRandomSampler(RandomSampler):
         """Draw anchors or regions of one image; see ``BaseSampler.sample``.
 
         Args:
-            assign_result: Which of them is matched with which true box.
+            assign_result: Their matches with the true boxes.
             pred_instances: With ``priors`` (N, 4).
             gt_instances: With ``bboxes`` (G, 4) and ``labels`` (G,).
             kwargs: For mmdet's own.
@@ -97,10 +97,10 @@ class QuickRandomSampler(RandomSampler):
         return SamplingResult(positive, negative, priors, boxes, assign_result, own)
 
     def _drawn(self, matched: Tensor) -> tuple[Tensor, Tensor]:
-        """The numbers of the drawn ones, of which are matched and which are background.
+        """The indices of the drawn ones: the matched ones, and the background ones.
 
         Args:
-            matched: Of each (N,) its true box from 1 on, 0 for background, -1 for neither.
+            matched: For each (N,) its true box from 1 on, 0 for background, -1 for neither.
         """
         seed = int(torch.randint(2**62, ()))
         generator = torch.Generator(matched.device).manual_seed(seed)
@@ -119,14 +119,14 @@ class QuickRandomSampler(RandomSampler):
 
 
 QUICK = {MaxIoUAssigner: QuickMaxIoUAssigner, RandomSampler: QuickRandomSampler}
-"""Quick forms by the classes of mmdet's that they stand in for."""
+"""The quick versions by the mmdet classes they replace."""
 
 
 def quicken_matching(model: nn.Module) -> None:
     """Let a model's heads match and draw in the quick way.
 
     Args:
-        model: Assigners and samplers change their class and nothing else; not their subclasses.
+        model: Its assigners and samplers of exactly mmdet's classes change their class.
     """
     for module in model.modules():
         for value in vars(module).values():

@@ -1,4 +1,4 @@
-"""Which regions a detector trains on, drawn for each image by itself."""
+"""Random choice of the regions a detector trains on, independent for each image."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from ssod.data.sampler import DRAW
 
 
 def region_samplers(detector: BaseDetector) -> list[BaseSampler]:
-    """The samplers of a detector's heads that choose at random, one for each stage."""
+    """The random samplers of a detector's heads, one for each stage."""
     found: dict[int, BaseSampler] = {}
     for module in detector.modules():
         for value in vars(module).values():
@@ -28,17 +28,17 @@ def region_samplers(detector: BaseDetector) -> list[BaseSampler]:
 def sampling_by_image(
     samplers: Sequence[BaseSampler], samples: Sequence[DetDataSample]
 ) -> Iterator[None]:
-    """Let what is sampled in an image depend on that image's draw alone.
+    """Let the regions sampled in an image depend only on that image's draw.
 
-    MMDetection's samplers draw from one stream for all images of a batch, so what is chosen in an
-    image depends on which ones come before it, and with that on the number of ranks. Inside this
-    context each image has a stream of its own. It relies on heads asking a sampler about the images
-    one by one, in their order, as all of MMDetection's do.
+    MMDetection's samplers use one random stream for all images of a batch, so the choice in an
+    image depends on the images before it, and thus on the number of ranks. Inside this context each
+    image has a stream of its own. Heads must call a sampler for the images one by one, in their
+    order, as all of MMDetection's do.
 
     Args:
         samplers: See :func:`region_samplers`.
-        samples: The images of the batch; without
-            :data:`~ssod.data.sampler.DRAW` in their metainfo nothing is changed.
+        samples: The images of the batch; nothing changes without
+            :data:`~ssod.data.sampler.DRAW` in their metainfo.
     """
     draws = [sample.get(DRAW) for sample in samples]
     with ExitStack() as stack:
@@ -54,10 +54,10 @@ def _seeded(sampler: BaseSampler, keys: list[tuple[int, ...]]) -> Iterator[None]
     sample, calls = sampler.sample, 0
 
     def seeded_sample(*args: Any, **kwargs: Any) -> Any:
-        """Sample in the next image, and leave the generator as it was."""
+        """Sample in the next image, then restore the generator."""
         nonlocal calls
         key, calls = keys[calls % len(keys)], calls + 1
-        # The samplers permute with the CPU's generator wherever their boxes are.
+        # The samplers permute with the CPU's generator, wherever their boxes are.
         before = torch.default_generator.get_state()
         (seed,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
         torch.default_generator.manual_seed(int(seed))

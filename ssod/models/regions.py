@@ -1,8 +1,8 @@
-"""Regions of an image on which the student and the teacher give their opinion.
+"""Regions of an image that both the student and the teacher judge.
 
-A region is a box in a view's pixels, so that the geometry of the views carries it from the weak to
-the strong one like any other box. A two-stage detector looks at any box; a dense detector has one
-prediction for each cell of its maps, and a region stands for the cell of its centre and size.
+A region is a box in a view's pixels, so it is projected from the weak to the strong view like any
+other box. A two-stage detector can judge any box; a dense detector has one prediction for each cell
+of its maps, and a region stands for the cell with its centre and size.
 """
 
 from abc import ABCMeta, abstractmethod
@@ -37,19 +37,19 @@ Opinions = list[tuple[Tensor, Tensor]]
 """For each image: logits (N, K), and boxes (N, C, 4), where C is 1 if no class has its own box."""
 
 LEAST_VISIBLE = 0.5
-"""Share of what the weak view shows of a region that must lie inside the strong view; less is not
-the same content."""
+"""Least share of a region's part in the weak view that must lie inside the strong view; with less,
+the content is not the same."""
 
 
 class RegionHead(metaclass=ABCMeta):
-    """How one kind of detector is asked about regions.
+    """How one kind of detector judges regions.
 
     Attributes:
         num_classes: K, without the background.
-        softmax: Whether class logits make one softmax, background last, or sigmoids.
+        softmax: Whether class logits form one softmax, background last, or sigmoids.
         two_heads: Whether there are two classifiers, see
-            :class:`~ssod.models.two_heads.TwoHeadBBoxHead`; the teacher then speaks by the first
-            and the student answers by the second.
+            :class:`~ssod.models.two_heads.TwoHeadBBoxHead`; the teacher's first one is then
+            compared with the student's second one.
     """
 
     num_classes: int
@@ -62,17 +62,17 @@ class RegionHead(metaclass=ABCMeta):
     ) -> tuple[list[InstanceData], Opinions]:
         """The ``count`` most promising regions of each image, and the detector's opinion of them.
 
-        The regions are ``priors`` (N, 4), with what else :meth:`evaluate` wants to know of them.
+        The regions are ``priors`` (N, 4), with whatever else :meth:`evaluate` needs.
         """
 
     @abstractmethod
     def remembering(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample]
     ) -> AbstractContextManager[None]:
-        """Let :meth:`propose` find what the detector computes for its predictions inside this.
+        """A context in which :meth:`propose` reuses what the detector's predictions compute.
 
         Args:
-            detector: Predicts.
+            detector: The detector that predicts.
             features: Of the images.
             samples: Of the images.
         """
@@ -84,11 +84,11 @@ class RegionHead(metaclass=ABCMeta):
         """The detector's class logits and boxes for each region."""
 
     def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> InstanceData:
-        """The regions in a view at which the detector looks as they are; here all.
+        """The regions in a view that the detector can judge as they are; here all.
 
         Args:
             regions: In the pixels of the view.
-            img_shape: Its height and width, without what is padded.
+            img_shape: Its height and width, without padding.
         """
         return regions
 
@@ -97,7 +97,7 @@ def region_head(detector: BaseDetector) -> RegionHead:
     """The region head that fits a detector.
 
     Raises:
-        ValueError: If the detector is of no kind that can be asked about regions.
+        ValueError: If the detector cannot judge given regions.
     """
     two_stage = two_stage_regions(detector)
     if two_stage is not None:
@@ -107,13 +107,13 @@ def region_head(detector: BaseDetector) -> RegionHead:
         return DenseRegions(detector)
     known = ', '.join(cls.__name__ for cls in DENSE_HEADS)
     raise ValueError(
-        f'consistency: {type(head).__name__} cannot be asked about regions; use Faster or Cascade '
+        f'consistency: {type(head).__name__} cannot judge given regions; use Faster or Cascade '
         f'R-CNN or a detector with {known}, or set consistency=None'
     )
 
 
 def two_stage_regions(detector: BaseDetector) -> 'TwoStageRegions | None':
-    """The region head of a two-stage detector; ``None`` if it is none that can be asked."""
+    """The region head of a two-stage detector; ``None`` if it cannot judge given regions."""
     roi_head = getattr(detector, 'roi_head', None)
     # Sparse R-CNN's proposals are parameters and have no scores.
     proposes = isinstance(getattr(detector, 'rpn_head', None), BaseDenseHead)
@@ -122,20 +122,20 @@ def two_stage_regions(detector: BaseDetector) -> 'TwoStageRegions | None':
 
 
 def _judging_head(detector: BaseDetector) -> nn.Module:
-    """What judges boxes first; the detector itself if nobody knows."""
+    """The module that judges boxes first; the detector itself if that is unknown."""
     head = getattr(getattr(detector, 'roi_head', None) or detector, 'bbox_head', detector)
     return head[0] if isinstance(head, nn.ModuleList) else head
 
 
 def judges_boxes(head: nn.Module) -> bool:
-    """Whether a region head says of each region one vector of logits and one of deltas."""
+    """Whether a region head gives one vector of logits and one of deltas for each region."""
     kinds = ConvFCBBoxHead | DoubleConvFCBBoxHead
     known = isinstance(head, kinds) or type(head) is BBoxHead
     return bool(known and head.with_cls and head.with_reg)
 
 
 class TwoStageRegions(RegionHead):
-    """Proposals of the region proposal network, judged by the region head (a cascade's first).
+    """Proposals of the region proposal network, judged by the (first) region head.
 
     Args:
         roi_head: The detector's, with its region head.
@@ -152,9 +152,9 @@ class TwoStageRegions(RegionHead):
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
     ) -> tuple[list[InstanceData], Opinions]:
-        """See :class:`RegionHead`; of samples that have ``proposals`` these are taken.
+        """See :class:`RegionHead`; samples with ``proposals`` keep them.
 
-        Nor is the detector asked again where it has said what it thinks of them.
+        Opinions that the proposals already hold are reused as well.
         """
         give_proposals(detector, features, samples)
         proposals = [sample.proposals for sample in samples]
@@ -192,7 +192,7 @@ class TwoStageRegions(RegionHead):
 def _opinions(
     coder: Any, priors: Tensor, logits: Tensor, deltas: Tensor, counts: list[int]
 ) -> Opinions:
-    """Opinions of the regions of all images, from what a region head says of them.
+    """Opinions of the regions of all images, from a region head's outputs.
 
     Args:
         coder: The head's.
@@ -210,11 +210,11 @@ class DenseRegions(RegionHead):
     """Cells of a dense head's maps, each with its best prediction first.
 
     Args:
-        detector: Says whether the head has sigmoids or a softmax.
+        detector: A detector with one of :data:`DENSE_HEADS`.
     """
 
     SIDE = 8
-    """Side of a cell's region in strides, the size of object that the cell is there for."""
+    """Side of a cell's region in strides: the object size that the cell is meant for."""
 
     def __init__(self, detector: BaseDetector) -> None:
         head = detector.bbox_head
@@ -225,9 +225,9 @@ class DenseRegions(RegionHead):
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
     ) -> tuple[list[InstanceData], Opinions]:
-        """See :class:`RegionHead`; ``anchors`` (N,) tells apart the priors of one cell.
+        """See :class:`RegionHead`; ``anchors`` (N,) numbers the priors of one cell.
 
-        Cells of what is padded are none of an image's, so that there may be fewer than ``count``.
+        Cells of the padding do not count, so there may be fewer than ``count`` regions.
         """
         head = detector.bbox_head
         maps, boxes = head(features)[:2]
@@ -237,7 +237,7 @@ class DenseRegions(RegionHead):
         inside = torch.stack([grid.inside(sample.img_shape) for sample in samples])
         best = classes.amax(dim=2).masked_fill(~inside, -torch.inf)
         best = best.topk(min(count, best.shape[1]), dim=1).indices
-        # The others come last.
+        # Those of the padding come last.
         counts = inside.gather(1, best).sum(dim=1).tolist()
         regions = [grid.regions(i[:n], self.SIDE) for i, n in zip(best, counts, strict=True)]
         return regions, self._opinions(head, grid, maps, boxes, regions)
@@ -264,7 +264,7 @@ class DenseRegions(RegionHead):
         boxes: list[Tensor],
         regions: list[InstanceData],
     ) -> Opinions:
-        """What a head's maps of logits and boxes, one of each level, say of regions."""
+        """Opinions of regions from a head's maps of logits and boxes, one of each per level."""
         flat_logits = flat(logits, head.cls_out_channels)
         flat_boxes = flat(boxes, boxes[0].shape[1] // grid.anchors)
         opinions = []
@@ -277,14 +277,14 @@ class DenseRegions(RegionHead):
     def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> InstanceData:
         """See :class:`RegionHead`.
 
-        Those whose size is no further than a factor of √2 from a level's, and whose centre is
-        inside the view: there is no cell for others.
+        Those whose size is within a factor of √2 of a level's, and whose centre is inside the view;
+        there is no cell for others.
         """
         sides = self.sides.to(regions.priors, non_blocking=True)
         factors = (_sides(regions.priors)[:, None] / sides).log2().abs().amin(dim=1)
         centres = (regions.priors[:, :2] + regions.priors[:, 2:]) / 2
         seen = (factors <= 0.5 + 1e-3) & _inside(centres, img_shape)
-        # Numbers, for a GPU would wait once for each field that a mask is asked about.
+        # Indices: indexing by a mask would wait for the GPU once per field.
         return regions[seen.nonzero()[:, 0]]
 
 
@@ -300,17 +300,17 @@ class _Grid:
         shapes = torch.tensor([tuple(s) for s in sizes])
         cells = shapes.prod(dim=1) * self.anchors
         numbers = torch.tensor(strides), shapes, cells, cells.cumsum(0) - cells
-        # A GPU is not waited for.
+        # Without waiting for the GPU.
         moved = (number.to(device, non_blocking=True) for number in numbers)
         self.strides, self.sizes, cells, self.starts = moved
         levels = torch.arange(len(maps), device=device)
         self.levels = levels.repeat_interleave(cells, output_size=len(self.priors))
-        # Where the prior of a level's first cell is, in strides: FCOS has it in the middle of the
-        # cell, anchors are at its corner.
+        # The place of the prior in a level's first cell, in strides: FCOS has it in the middle of
+        # the cell, anchors are at its corner.
         self.offsets = self._centres(self.starts) / self.strides[:, None]
 
     def inside(self, img_shape: tuple[int, int]) -> Tensor:
-        """Which predictions (N,) have their prior's centre in an image of some height and width."""
+        """Which predictions (N,) have their prior's centre inside an image of this shape."""
         return _inside(self._centres(slice(None)), img_shape)
 
     def regions(self, index: Tensor, side: int) -> InstanceData:
@@ -332,7 +332,7 @@ class _Grid:
         return self.starts[level] + (y * width + x) * self.anchors + regions.anchors
 
     def decode(self, head: Any, index: Tensor, values: Tensor) -> Tensor:
-        """Boxes (N, 4) in pixels from what the head says for some predictions."""
+        """Boxes (N, 4) in pixels from the head's values of some predictions."""
         priors, stride = self.priors[index], self.strides[self.levels[index], None]
         if isinstance(head, GFLHead):
             values = head.integral(values) * stride
@@ -349,7 +349,7 @@ class _Grid:
 
 
 DENSE_HEADS = (RetinaHead, ATSSHead, GFLHead, FCOSHead, RTMDetHead, RTMDetSepBNHead)
-"""Heads whose maps :class:`DenseRegions` can read; not their subclasses, which may differ."""
+"""Heads whose maps :class:`DenseRegions` can read; subclasses may differ and do not count."""
 
 
 def boxes_of_class(boxes: Tensor, labels: Tensor) -> Tensor:
@@ -364,13 +364,13 @@ def project_regions(
 ) -> InstanceData:
     """One image's regions and the teacher's boxes for them, in another view.
 
-    Regions of which too little is inside the view are left out (:data:`LEAST_VISIBLE`).
+    Regions with too little inside the view are left out (:data:`LEAST_VISIBLE`).
 
     Args:
         regions: With ``priors`` (N, 4), the teacher's ``bboxes`` (N, 4), and in ``visible`` (N,)
             the share of each prior that is inside its own view.
         matrix: (3, 3) homography between the views.
-        img_shape: Height and width of the wanted view.
+        img_shape: Height and width of the other view.
     """
     boxes = project_boxes(torch.cat([regions.priors, regions.bboxes]), matrix)
     priors, bboxes = torch.split(boxes, [len(regions)] * 2)
@@ -382,12 +382,12 @@ def project_regions(
 
 
 def _inside(points: Tensor, img_shape: tuple[int, int]) -> Tensor:
-    """Which points (N, 2) are in an image of some height and width, to a hundredth of a pixel."""
+    """Which points (N, 2) are inside an image, to within a hundredth of a pixel."""
     height, width = img_shape[:2]
     (x, y), near = points.unbind(dim=1), 0.01
     return (x > -near) & (y > -near) & (x < width - near) & (y < height - near)
 
 
 def _sides(boxes: Tensor) -> Tensor:
-    """Sides (N,) of the squares of the area of boxes (N, 4)."""
+    """Sides (N,) of squares with the areas of boxes (N, 4)."""
     return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6).sqrt()

@@ -1,4 +1,4 @@
-"""A student and its teacher: the losses of one training step, and the teacher's predictions."""
+"""A student and its teacher: the losses of a training step, and the teacher's predictions."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -43,37 +43,37 @@ from ssod.strict import check_ranges, strict_settings
 class SemiSupervisedDetector(BaseDetector):
     """Two copies of any mmdet detector: L = L_sup + λ(t)·L_pseudo + α(t)·L_consistency.
 
-    The student is trained; the teacher never is: it has no gradients and stays in eval mode. A hook
-    (:class:`~ssod.teachers.hook.TeacherHook`) asks the teacher for predictions, puts them into the
-    batch as pseudo-boxes and lets the teacher follow the student.
+    Only the student is trained; the teacher has no gradients and stays in eval mode. A hook
+    (:class:`~ssod.teachers.hook.TeacherHook`) lets the teacher predict, puts its predictions into
+    the batch as pseudo-boxes, and updates the teacher.
 
     Args:
-        detector: Config of the detector that both are.
+        detector: Config of the detector, for student and teacher alike.
         data_preprocessor: Config of a
             :class:`~ssod.models.two_stream_preprocessor.TwoStreamPreprocessor`.
-        pseudo_weight: λ, a number or a schedule of the iterations since the teacher began.
-        pseudo_factors: Factors of single pseudo-label losses by their names in the detector, beside
-            λ; a loss with factor 0 is left out. Others count as they are.
-        box_jitter: Settings of :class:`~ssod.models.box_jitter.BoxJitter`, by which the teacher's
-            predictions tell how sure they are of their place; ``None`` if no selector asks for it.
-        consistency: Settings of :class:`~ssod.models.consistency.Consistency`, α among them;
+        pseudo_weight: λ, a number or a schedule over the iterations since the burn-in.
+        pseudo_factors: Additional factors of single pseudo-label losses, by their names in the
+            detector. A factor of 0 removes a loss; losses that are not named have a factor of 1.
+        box_jitter: Settings of :class:`~ssod.models.box_jitter.BoxJitter`, which measures how
+            uncertain the teacher's boxes are; ``None`` if no selector needs it.
+        consistency: Settings of :class:`~ssod.models.consistency.Consistency`, including α;
             ``None`` for no consistency loss.
-        verifier: Settings of a :class:`~ssod.models.class_verifier.ClassVerifier`, which has a say
-            in the class of each region of the consistency loss; its ``backbone`` is by default the
-            detector's, with the pretrained weights. With ``None`` the teacher decides alone, as it
-            does where there is one class.
+        verifier: Settings of a :class:`~ssod.models.class_verifier.ClassVerifier`, which helps the
+            teacher classify the regions of the consistency loss. Its ``backbone`` is by default the
+            detector's, with the pretrained weights. With ``None``, or with a single class, the
+            teacher decides alone.
         predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:
-        ValueError: If a setting is unknown or has no such value, the consistency loss does not know
-            the detector's kind of head or is missing for the verifier, or whole batches are resized
-            after the teacher spoke.
+        ValueError: If a setting is unknown or out of range, the consistency loss does not support
+            the detector's head or is missing for the verifier, or the preprocessor would resize
+            whole batches after the teacher has judged regions.
     """
 
     training: bool
     weighs_boxes = True
-    """Whether :meth:`pseudo_loss` weighs boxes; a recipe with a loss of its own that does not says
-    so, and is refused selectors that give weights."""
+    """Whether :meth:`pseudo_loss` weights boxes. Recipes whose loss does not set this to False and
+    cannot use selectors that give weights."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class SemiSupervisedDetector(BaseDetector):
         predict_on: str = 'teacher',
     ) -> None:
         super().__init__(data_preprocessor)
-        # Of a copy each, for some detectors write into their config.
+        # From copies, because some detectors write into their config.
         self.student: BaseDetector = MODELS.build(deepcopy(detector))
         self.teacher: BaseDetector = MODELS.build(deepcopy(detector))
         self.teacher.requires_grad_(False)
@@ -96,7 +96,7 @@ class SemiSupervisedDetector(BaseDetector):
             mend_strided(model)
             quicken_matching(model)
         self._samplers = region_samplers(self.student)
-        # A recipe with a loss of its own has its own pass of the heads.
+        # A recipe with its own loss passes the heads itself.
         losses = ('pseudo_loss', 'student_loss')
         own = any(getattr(type(self), x) is not getattr(SemiSupervisedDetector, x) for x in losses)
         self._parts_at_once = is_faster_rcnn(self.student) and not own
@@ -118,14 +118,14 @@ class SemiSupervisedDetector(BaseDetector):
             refuse_resizing(self.data_preprocessor.data_preprocessor)
         self.predict_on = predict_on
         self.step = 0
-        """Iterations since the teacher began; a hook counts them."""
+        """Iterations since the burn-in (negative before); a hook counts them."""
 
     def _build_verifier(
         self, detector: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> ClassVerifier | None:
         if self.consistency is None:
             raise ValueError(
-                'model.verifier says of which class the regions of the consistency loss are, but '
+                'model.verifier classifies the regions of the consistency loss, but '
                 'model.consistency is None; set one, or verifier=None'
             )
         if self.consistency.head.num_classes == 1:
@@ -136,9 +136,9 @@ class SemiSupervisedDetector(BaseDetector):
         )
 
     def train(self, mode: bool = True) -> 'SemiSupervisedDetector':
-        """Set the student's mode; the teacher stays in eval mode whatever the loop says.
+        """Set the student's mode; the teacher always stays in eval mode.
 
-        The loop says it before each step; where it is so already, the modules are not gone through.
+        The loop calls this before each step; if nothing changes, the modules are not visited.
         """
         if not mode == self.training == self.student.training or self.teacher.training:
             self.training = mode
@@ -150,8 +150,8 @@ class SemiSupervisedDetector(BaseDetector):
         """Initialize the student and start the teacher as its copy.
 
         Raises:
-            OSError: If pretrained weights do not exist or cannot be downloaded; says where from and
-                where to.
+            OSError: If pretrained weights do not exist or cannot be downloaded; names the URL and
+                the path.
         """
         pretrained = [self.student, *([self.verifier.backbone] if self.verifier else [])]
         for model in pretrained:
@@ -168,17 +168,17 @@ class SemiSupervisedDetector(BaseDetector):
         Args:
             batch_inputs: (B, 3, H, W), labelled images first, then strong views.
             batch_data_samples: Lists ``labeled`` and ``strong``; the latter with pseudo-boxes as
-                their ``gt_instances``, and empty during the burn-in.
+                ``gt_instances``, and empty during the burn-in.
 
         Returns:
-            The student's own losses with the prefixes ``sup_`` and ``pseudo_`` (these times λ), and
-            the consistency losses with the prefix ``consistency_`` (times α).
+            The student's own losses with the prefix ``sup_``, those of pseudo-boxes with
+            ``pseudo_`` (times λ), and the consistency losses with ``consistency_`` (times α).
         """
         labeled, strong = batch_data_samples['labeled'], batch_data_samples['strong']
         weight = self.pseudo_weight(self.step)
         consistency_weight = self.consistency.weight(self.step) if self.consistency else 0.0
         if weight == consistency_weight == 0:
-            # Left out, not multiplied by 0: that would keep a nan.
+            # Left out rather than multiplied by 0, which would keep a nan.
             batch_inputs, strong = batch_inputs[: len(labeled)], []
         features = self.student.extract_feat(batch_inputs)
         of_strong = images(features, len(labeled), len(batch_inputs))
@@ -189,7 +189,7 @@ class SemiSupervisedDetector(BaseDetector):
                 features, of_strong, batch_inputs, labeled, taught
             )
             losses = named('sup', supervised)
-            # The names are the same; a wrong one is not to be found out after a burn-in.
+            # The names are the same; check them here, so a wrong one fails before the burn-in ends.
             check_factors(supervised, self.pseudo_factors)
             if taught:
                 losses |= named('pseudo', with_factors(pseudo, self.pseudo_factors), weight)
@@ -206,7 +206,7 @@ class SemiSupervisedDetector(BaseDetector):
         labeled: list[DetDataSample],
         strong: list[DetDataSample],
     ) -> tuple[Losses, Losses]:
-        """L_sup, and L_pseudo before λ; none of the latter if there is no strong view."""
+        """L_sup, and L_pseudo without λ, which is empty if there is no strong view."""
         if strong and self._parts_at_once:
             regions = 1 if self._proposals_alone else 2
             supervised, pseudo = losses_of_parts(
@@ -222,15 +222,14 @@ class SemiSupervisedDetector(BaseDetector):
     def student_loss(
         self, features: Features, inputs: Tensor, samples: list[DetDataSample]
     ) -> Losses:
-        """The student's own loss.
+        """The detector's own loss, for labelled images and, by default, for pseudo-boxes.
 
-        Of labelled images, and of pseudo-boxes unless :meth:`pseudo_loss` is another. A recipe may
-        override this, too.
+        A recipe may override this.
 
         Args:
             features: Of the images, one map (B, C, H, W) for each level.
             inputs: (B, 3, H, W).
-            samples: With the boxes to be learnt as ``gt_instances``.
+            samples: With the boxes to learn as ``gt_instances``.
         """
         with given_features(self.student, features), sampling_by_image(self._samplers, samples):
             losses: Losses = self.student.loss(inputs, samples)
@@ -239,25 +238,25 @@ class SemiSupervisedDetector(BaseDetector):
     def pseudo_loss(
         self, features: Features, inputs: Tensor, strong: list[DetDataSample]
     ) -> Losses:
-        """L_pseudo before λ: the student's own loss with pseudo-boxes for truth.
+        """L_pseudo without λ: the student's own loss with pseudo-boxes as labels.
 
-        Boxes count as much as the ``weights`` say that a selector gave them, in full without.
-        A recipe with a loss of its own overrides this; ``strong`` holds what :meth:`hand_over` put
-        there. See :meth:`student_loss`.
+        If a selector gave the boxes ``weights``, they are weighted by these. A recipe with its own
+        loss overrides this; ``strong`` holds what :meth:`hand_over` put there. For the arguments
+        see :meth:`student_loss`.
         """
         with weighted_boxes(self.student, strong):
             return self.student_loss(features, inputs, strong)
 
     @torch.no_grad()
     def teach(self, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
-        """What the teacher sees in the weak views.
+        """The teacher's predictions on the weak views.
 
         Args:
             weak: Images as loaded, and their samples.
 
         Returns:
-            Each image's predictions (``bboxes``, ``scores``, ``labels``), and what else there is to
-            tell the student of it, see :meth:`notes`; all in the weak view's pixels.
+            Each image's predictions (``bboxes``, ``scores``, ``labels``), and its notes, see
+            :meth:`notes`; all in the weak view's pixels.
         """
         inputs, samples = self.data_preprocessor.stack(weak)
         features = self.teacher.extract_feat(inputs)
@@ -278,19 +277,20 @@ class SemiSupervisedDetector(BaseDetector):
         samples: list[DetDataSample],
         predictions: list[InstanceData],
     ) -> list[Any] | None:
-        """What the teacher tells of each weak view beside its boxes.
+        """What the teacher passes on about each weak view besides its boxes.
 
-        Here the regions of the consistency loss, if there is one. A recipe overrides this together
-        with :meth:`hand_over`, and may write into ``predictions`` what its selector wants to know.
+        By default these are the regions of the consistency loss, if there is one. A recipe
+        overrides this together with :meth:`hand_over`, and may add to ``predictions`` what its
+        selector needs.
 
         Args:
             inputs: (B, 3, H, W), the weak views.
-            features: The teacher's.
-            samples: The weak views'.
+            features: The teacher's features of them.
+            samples: Their samples.
             predictions: Of each image, before the selector.
 
         Returns:
-            One note for each image, or ``None`` for none at all.
+            One note for each image, or ``None`` for no notes at all.
         """
         if self.consistency is None:
             return None
@@ -298,7 +298,7 @@ class SemiSupervisedDetector(BaseDetector):
         return list(self.consistency.regions(self.teacher, features, samples, verify))
 
     def hand_over(self, note: Any, strong: DetDataSample, matrix: Tensor) -> None:
-        """Put a note into the sample of the strong view, where the losses find it.
+        """Put a note into the strong view's sample, where the losses find it.
 
         Args:
             note: Of one image, see :meth:`notes`.
@@ -344,7 +344,7 @@ class SemiSupervisedDetector(BaseDetector):
         return self._predictor(batch_inputs, batch_data_samples, mode='tensor')
 
     def extract_feat(self, batch_inputs: Tensor) -> Features:
-        """Features of the one that predicts; one map (B, C, H, W) for each level."""
+        """Features from the predicting model; one map (B, C, H, W) for each level."""
         return self._predictor.extract_feat(batch_inputs)
 
 

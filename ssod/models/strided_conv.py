@@ -1,10 +1,10 @@
-"""Convolutions with a stride, whose gradient a CPU is slow at or wrong about in bfloat16.
+"""Strided convolutions, whose bfloat16 gradient is slow or wrong on a CPU.
 
-With torch 2.15 on one thread of a processor with AMX, the gradient of depthwise ones for four maps
-of 144 channels and 48x56 cells takes 1.3 ms in float32 and 17.7 ms in bfloat16, for oneDNN has no
-kernel of its own for that one; MobileNets have one for each stride. And where a map is narrower
-than the stride, as the coarsest ones of small images are, the gradient of the weights of any kernel
-larger than 1 is memory that nobody wrote.
+With torch 2.15 on one thread of a processor with AMX, the gradient of a depthwise one for four maps
+of 144 channels and 48x56 cells takes 1.3 ms in float32 and 17.7 ms in bfloat16, because oneDNN has
+no kernel for it; MobileNets have one for each stride. And where a map is narrower than the stride,
+like the coarsest maps of small images, the weight gradient of any kernel larger than 1 is
+uninitialized memory.
 """
 
 import torch
@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 
 class StridedConv2d(nn.Conv2d):
-    """A convolution that autocast leaves in float32 where bfloat16 has no good gradient for it.
+    """A convolution that computes in float32 where its bfloat16 gradient is slow or wrong.
 
-    Its result is of the type that autocast gives.
-
-    Parameters and their names are those of ``nn.Conv2d``.
+    The result has autocast's data type. Parameters and their names are those of ``nn.Conv2d``.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -36,10 +34,10 @@ class StridedConv2d(nn.Conv2d):
 
 
 def mend_strided(model: nn.Module) -> None:
-    """Let a model's convolutions with a stride be right and quick at mixed precision on a CPU.
+    """Make a model's strided convolutions correct and fast at mixed precision on a CPU.
 
     Args:
-        model: Its convolutions change their class and nothing else.
+        model: Its strided convolutions change their class and nothing else.
     """
     for part in model.modules():
         if type(part) is nn.Conv2d and max(part.stride) > 1 and max(part.kernel_size) > 1:

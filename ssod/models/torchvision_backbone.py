@@ -23,36 +23,36 @@ from ssod.strict import strict_settings
 class TorchvisionBackbone(BaseModule):
     """Feature maps of a torchvision classification network.
 
-    Parameters keep torchvision's names (``features.0.0.weight``). The classifier and whatever else
-    comes after the last map is left out, so that every parameter takes part in training. Images
-    are expected as torchvision's weights were trained: RGB, with the mean (123.675, 116.28,
-    103.53) and deviation (58.395, 57.12, 57.375) that mmdet's configs have.
+    Parameters keep torchvision's names (``features.0.0.weight``). The classifier and everything
+    else after the last map is left out, so every parameter takes part in training. Images must be
+    normalized as for torchvision's weights: RGB, with the mean (123.675, 116.28, 103.53) and
+    deviation (58.395, 57.12, 57.375) of mmdet's configs.
 
-    What to write as the neck's ``in_channels``, a Python prompt tells without any weights::
+    To find the neck's ``in_channels``, ask Python; this needs no weights::
 
         >>> TorchvisionBackbone('mobilenet_v2').out_channels
         (32, 96, 1280)
 
-    Where a trained detector is published, a ``mobilenet_v2``, ``resnet*`` or ``resnext*`` becomes
-    mmdet's own class of the same network. With any other a published detector needs ssod.
+    In a published detector, ``mobilenet_v2``, ``resnet*`` and ``resnext*`` become mmdet's own
+    classes of the same networks. With any other backbone the published detector needs ssod.
 
     Args:
-        arch: Name of the network, one of ``torchvision.models.list_models()``. Those that take
-            images of one size alone (``vit_*``, ``maxvit_t``) cannot be used.
-        weights: Name of torchvision's weights (``'DEFAULT'``, ``'IMAGENET1K_V1'``), a local file
-            with such a state dict, or a URL of one; read by :meth:`init_weights`, as with all
-            backbones of mmdet. ``None`` for random weights.
+        arch: Name of the network, one of ``torchvision.models.list_models()``. Networks for images
+            of a single size (``vit_*``, ``maxvit_t``) cannot be used.
+        weights: Name of torchvision's weights (``'DEFAULT'``, ``'IMAGENET1K_V1'``), or the local
+            file or URL of such a state dict; read by :meth:`init_weights`, as with all mmdet
+            backbones. ``None`` for random weights.
         out_strides: Strides of the maps, ascending.
-        frozen_stride: Everything up to and including the map of this stride is not trained, and
-            its norm layers stay in eval mode; 0 to train everything.
+        frozen_stride: Everything up to and including the map of this stride is frozen, with its
+            norm layers in eval mode; 0 to train everything.
         norm_eval: Whether all batch norms stay in eval mode, with the weights' own statistics.
 
     Attributes:
         out_channels: Number of channels of each map.
 
     Raises:
-        ValueError: If torchvision has no such network or weights, if the network cannot be a
-            backbone, or if it has no map of one of the strides.
+        ValueError: If torchvision has no such network or weights, the network cannot be a
+            backbone, or it has no map of one of the strides.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TorchvisionBackbone(BaseModule):
 
         Raises:
             FileNotFoundError: If the local file does not exist.
-            ConnectionError: If the weights cannot be downloaded; says where from and where to.
+            ConnectionError: If the weights cannot be downloaded; names the URL and the path.
             ValueError: If the file does not hold weights of this network.
         """
         if self.reference is not None:
@@ -110,7 +110,7 @@ class TorchvisionBackbone(BaseModule):
         return self._program(self, images)
 
     def train(self, mode: bool = True) -> 'TorchvisionBackbone':
-        """Set the mode of all that is not to stay in eval mode."""
+        """Set the mode, except for the parts that stay in eval mode."""
         super().train(mode)
         if self._frozen is not None:
             for name in self._frozen.leaves:
@@ -123,7 +123,7 @@ class TorchvisionBackbone(BaseModule):
 
 
 def _check_strides(strides: tuple[int, ...], frozen_stride: int) -> None:
-    """Refuse strides that are none or out of order, and freezing more than there is."""
+    """Refuse missing or unordered strides, and freezing beyond the last one."""
     if not strides or list(strides) != sorted(set(strides)):
         raise ValueError(
             f'TorchvisionBackbone: out_strides is {strides}, but must ascend, as in (8, 16, 32)'
@@ -136,20 +136,20 @@ def _check_strides(strides: tuple[int, ...], frozen_stride: int) -> None:
 
 
 def _reference(arch: str, weights: str) -> str:
-    """The URL of torchvision's weights of that name, or the file or URL that ``weights`` is."""
+    """The URL of torchvision's weights of that name, or the given file or URL."""
     known = torchvision.models.get_model_weights(arch).__members__
     if weights in known:
         return str(known[weights].url)
     if weights.isidentifier() and not Path(weights).exists():
         raise ValueError(
-            f'TorchvisionBackbone: {arch} has no weights {weights!r}; known: {", ".join(known)}, '
+            f'TorchvisionBackbone: {arch} has no weights {weights!r}; use {", ".join(known)}, '
             f'or the path of a file'
         )
     return weights
 
 
 def _prune(module: nn.Module, keep: frozenset[str], prefix: str = '') -> None:
-    """Remove the submodules whose names are not to be kept."""
+    """Remove the submodules whose names are not in ``keep``."""
     for name, child in list(module.named_children()):
         if prefix + name in keep:
             _prune(child, keep, f'{prefix}{name}.')
@@ -158,15 +158,15 @@ def _prune(module: nn.Module, keep: frozenset[str], prefix: str = '') -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """A state dict from a file, with the names that torchvision uses today."""
+    """A state dict from a file, with torchvision's current names."""
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f'{path} cannot be read as weights ({reason})') from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f'{path} is no state dict of a torchvision network')
-    # DenseNet's files still say norm.1 where the modules have long been called norm1.
+        raise ValueError(f'{path} is not a state dict of a torchvision network')
+    # DenseNet's files still have norm.1 where the modules are now called norm1.
     old = re.compile(r'(denselayer\d+\.(?:norm|conv))\.(\d)\.')
     return {old.sub(r'\1\2.', key): value for key, value in state.items()}
 
@@ -174,18 +174,18 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _mismatch(
     state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], whole: Mapping[str, torch.Size]
 ) -> str | None:
-    """The first thing that shows that a state dict is of another network.
+    """The first sign that a state dict is of another network.
 
     Args:
         state: The state dict.
-        wanted: What the backbone needs of it.
-        whole: The names that the whole network would have.
+        wanted: The tensors that the backbone needs.
+        whole: The names in the whole network.
     """
     for key, value in wanted.items():
         # Files older than this counter are still good.
         if key not in state and not key.endswith('num_batches_tracked'):
             return f'{key} is missing'
         if key in state and state[key].shape != value.shape:
-            return f'{key} is {tuple(state[key].shape)} and not {tuple(value.shape)}'
+            return f'{key} is {tuple(state[key].shape)}, but must be {tuple(value.shape)}'
     strange = next((key for key in state if key not in whole), None)
-    return None if strange is None else f'{strange} is not of this network'
+    return None if strange is None else f'{strange} is not part of this network'

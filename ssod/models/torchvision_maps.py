@@ -1,9 +1,9 @@
 """Where a torchvision classification network makes its feature map of each stride.
 
-Nothing is written down for each network. It is traced, run on two images of different size, and
-each map's stride is read from how much the map grew; borders without padding do not disturb that.
-The map of a stride is what the outermost module with that stride gives last, such as ``layer2`` of
-a ResNet or ``features.6`` of MobileNet v2, and never something half-way through a block.
+This works without a table of networks. A network is traced and run on two images of different size;
+how much a map grows gives its stride, even where borders are not padded. The map of a stride is the
+output of the last outermost module with that stride, such as ``layer2`` of a ResNet or
+``features.6`` of MobileNet v2, and never something half-way through a block.
 """
 
 import difflib
@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 WORKING = 'resnet50, mobilenet_v3_large, efficientnet_b0, convnext_tiny, swin_t'
-"""Networks to name to someone whose choice cannot be used."""
+"""Networks that error messages suggest."""
 
 _SIDES = (256, 512)
-"""Sides of the two probe images: multiples of every stride, and larger than any network's least."""
+"""Sides of the two probe images: multiples of every stride, and large enough for any network."""
 
 _DEPTH = 2
-"""How far down the module tree maps are looked for; blocks begin below."""
+"""Depth of the module tree down to which maps are looked for; blocks begin below."""
 
-# Their torchvision weights were trained on images of another normalization, which they convert to
-# themselves if told so.
+# Their torchvision weights were trained with another normalization, to which they convert images
+# with this option.
 _ARGUMENTS: dict[str, dict[str, bool]] = {
     'googlenet': {'transform_input': True, 'init_weights': True},
     'inception_v3': {'transform_input': True, 'init_weights': True},
@@ -58,7 +58,7 @@ def build_network(arch: str) -> nn.Module:
     known = torchvision.models.list_models(module=torchvision.models)
     if arch not in known:
         near = difflib.get_close_matches(arch, known, n=1)
-        hint = f'did you mean {near[0]!r}?' if near else f'take for example {WORKING}'
+        hint = f'did you mean {near[0]!r}?' if near else f'use for example {WORKING}'
         raise ValueError(f'torchvision has no classification network {arch!r}; {hint}')
     network: nn.Module = torchvision.models.get_model(
         arch, weights=None, **_ARGUMENTS.get(arch, {})
@@ -77,7 +77,7 @@ def feature_maps(arch: str) -> dict[int, FeatureMap]:
     """The feature maps of a network by stride, in ascending order.
 
     Raises:
-        ValueError: If there is no such network or it gives no maps for images of any size.
+        ValueError: If there is no such network, or it does not accept images of any size.
     """
     network = _skeleton(arch)
     try:
@@ -86,8 +86,8 @@ def feature_maps(arch: str) -> dict[int, FeatureMap]:
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f'{arch} cannot be a backbone, for it does not take images of any size ({reason}); '
-            f'take for example {WORKING}'
+            f'{arch} cannot be a backbone, as it does not accept images of any size ({reason}); '
+            f'use for example {WORKING}'
         ) from error
     found: dict[int, tuple[int, FeatureMap]] = {}
     for path, node in last.items():
@@ -106,8 +106,8 @@ def feature_maps(arch: str) -> dict[int, FeatureMap]:
 class MapProgram:
     """A network's computation up to the maps of some strides, without its weights.
 
-    It never changes, so copies of a model share it; :func:`map_program` makes it, and unpickling
-    makes it again from the same arguments.
+    It never changes, so copies of a model share it. :func:`map_program` makes it; unpickling makes
+    it again from the same arguments.
 
     Args:
         arch: Name of the network.
@@ -115,8 +115,8 @@ class MapProgram:
 
     Attributes:
         maps: The maps.
-        modules: Names of all modules that take part, those which contain others included.
-        leaves: Names of the modules among them which contain no others.
+        modules: Names of all modules that take part, including those that contain others.
+        leaves: Names of those that contain no others.
         parameters: Names of the parameters that take part.
 
     Raises:
@@ -128,7 +128,7 @@ class MapProgram:
         missing = [stride for stride in strides if stride not in available]
         if missing:
             raise ValueError(
-                f'{arch} has no feature map of stride {missing[0]}; it has those of '
+                f'{arch} has no feature map of stride {missing[0]}; its strides are '
                 f'{", ".join(map(str, available))}'
             )
         self._arguments = arch, strides
@@ -139,7 +139,7 @@ class MapProgram:
         self.modules = frozenset(parts)
         self.leaves = frozenset(name for name, part in parts.items() if not any(part.children()))
         self.parameters = frozenset(name for name, _ in graph.named_parameters())
-        # The generated code finds its modules by name and so runs on any object that has them.
+        # The generated code finds its modules by name, so it runs on any object that has them.
         self._train = type(graph.train()).forward
         self._eval = type(graph.eval()).forward
 
@@ -168,7 +168,7 @@ def map_program(arch: str, strides: tuple[int, ...]) -> MapProgram:
 
 @functools.cache
 def _skeleton(arch: str) -> nn.Module:
-    """A whole network without numbers. The random state stays as it was."""
+    """A whole network on the meta device; the random state does not change."""
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device('meta'):
@@ -178,7 +178,7 @@ def _skeleton(arch: str) -> nn.Module:
 
 
 def _last_nodes(nodes: Sequence[str]) -> dict[str, str]:
-    """For each module or function near the top its last operation, in the order of their first."""
+    """The last operation of each module or function near the top, in order of the first ones."""
     last: dict[str, str] = {}
     for node in nodes[1:]:  # The first is the image.
         parts = node.split('.')
@@ -188,7 +188,7 @@ def _last_nodes(nodes: Sequence[str]) -> dict[str, str]:
 
 
 def _shapes(network: nn.Module, nodes: Sequence[str]) -> list[dict[str, tuple[int, ...]]]:
-    """Shapes that operations give for each of the two probe images."""
+    """Output shapes of operations for each of the two probe images."""
     extract = create_feature_extractor(
         network, {node: node for node in nodes}, suppress_diff_warning=True
     ).eval()

@@ -1,4 +1,4 @@
-"""Two classifiers on one region head: one for what is known, one for what is agreed upon."""
+"""Two classifiers on one region head: one for labels, one for the consistency loss."""
 
 from typing import Any
 
@@ -13,22 +13,22 @@ from ssod.strict import check_ranges
 
 @MODELS.register_module()
 class TwoHeadBBoxHead(Shared2FCBBoxHead):
-    """A region head with a second classifier, for the consistency loss alone.
+    """A region head with a second classifier, for the consistency loss only.
 
-    Mean Teacher (Tarvainen & Valpola 2017, section 3.4 and appendix B.2): where one head had to fit
-    labels and agree with the teacher at once, two do one each, tied by the mean squared distance of
-    their logits. The first one learns labels and pseudo-labels and is what predicts; the student's
-    second one learns what the teacher's first one says. ``cls_score`` is (N, 2 (K + 1)), the first
-    one's K classes and background, then the second one's.
+    Mean Teacher (Tarvainen & Valpola 2017, section 3.4 and appendix B.2): instead of one classifier
+    that fits the labels and agrees with the teacher at once, there is one for each, tied by the
+    mean squared distance of their logits. The first one learns labels and pseudo-labels and
+    predicts; the student's second one learns from the teacher's first one. ``cls_score`` is
+    (N, 2 (K + 1)): K classes and background of the first one, then of the second one.
 
-    For a ``StandardRoIHead``; a cascade refines by scores that it would misread.
+    For a ``StandardRoIHead``; a cascade would misread the scores by which it refines.
 
     Args:
-        logit_distance: Cost of the distance; the authors' code has 0.01.
+        logit_distance: Weight of the distance; the authors' code has 0.01.
         kwargs: See mmdet's ``Shared2FCBBoxHead``.
 
     Raises:
-        ValueError: If the cost is negative.
+        ValueError: If the weight is negative.
     """
 
     def __init__(self, *args: Any, logit_distance: float = 0.01, **kwargs: Any) -> None:
@@ -51,5 +51,5 @@ class TwoHeadBBoxHead(Shared2FCBBoxHead):
     def _predict_by_feat_single(
         self, roi: Tensor, cls_score: Tensor, *args: Any, **kwargs: Any
     ) -> InstanceData:
-        """What the first classifier says."""
+        """Predictions of the first classifier."""
         return super()._predict_by_feat_single(roi, cls_score.chunk(2, dim=1)[0], *args, **kwargs)

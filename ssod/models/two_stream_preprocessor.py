@@ -33,7 +33,7 @@ class TwoStreamPreprocessor(BaseDataPreprocessor):
         """Normalize, pad and stack.
 
         Args:
-            data: What the loader gave, see :mod:`ssod.data.branches`; ``weak`` was taken out.
+            data: The loaded batch without ``weak``; see :mod:`ssod.data.branches`.
             training: Whether to apply the augmentations of whole batches.
 
         Returns:
@@ -59,9 +59,9 @@ class TwoStreamPreprocessor(BaseDataPreprocessor):
     def stack(self, branch: Branch, training: bool = False) -> tuple[Tensor, list[DetDataSample]]:
         """Normalize, pad and stack one branch.
 
-        On a CPU images lie in ``channels_last`` order, in which convolutions are faster, and so do
-        the maps that follow from them. Validation is left in mmdet's order, so that it gives the
-        very numbers of a published detector.
+        On a CPU the images, and so their feature maps, are in ``channels_last`` order, in which
+        convolutions are faster. Validation stays in mmdet's order, so that it gives exactly the
+        numbers of a published detector.
 
         Args:
             branch: Images as loaded, and their samples.
@@ -78,18 +78,18 @@ class TwoStreamPreprocessor(BaseDataPreprocessor):
 
 
 def refuse_resizing(preprocessor: nn.Module) -> None:
-    """Refuse augmentations of whole batches that move boxes, but not what belongs to them.
+    """Refuse augmentations of whole batches that would move boxes but not the teacher's regions.
 
     Args:
-        preprocessor: A detector's own.
+        preprocessor: A detector's own preprocessor.
 
     Raises:
-        ValueError: If it has one.
+        ValueError: If it has such an augmentation.
     """
     for augment in getattr(preprocessor, 'batch_augments', None) or []:
         if isinstance(augment, BatchResize | BatchSyncRandomResize):
             raise ValueError(
                 f'data_preprocessor: {type(augment).__name__} in batch_augments would resize the '
-                f'strong views, but not what else the teacher says of places in them; remove it, '
-                f'or take SemiSupervisedDetector with consistency=None'
+                f'strong views, but not the regions that the teacher judged; remove it, or use '
+                f'SemiSupervisedDetector with consistency=None'
             )

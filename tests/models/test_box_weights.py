@@ -129,5 +129,5 @@ def test_no_box_at_all(losses):
 def test_heads_that_cannot_weigh_are_refused(name, head):
     cfg = get_config(f'mmdet::{name}.py').model
     cfg.backbone.init_cfg = None
-    with pytest.raises(ValueError, match=f'{head} cannot weigh boxes by their scores; use Faster'):
+    with pytest.raises(ValueError, match=f'{head} cannot weight boxes by their scores; use Faster'):
         check_weighable(MODELS.build(cfg))

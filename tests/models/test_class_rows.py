@@ -80,7 +80,7 @@ def test_rows_follow_the_names_of_classes(
     adapted, messages = adapt({key: rows(*theirs)}, {key: rows(*mine)})
     assert adapted == {key: expected}
     assert messages == [
-        'class head adapted: 2 of 3 classes found in the checkpoint (dog, Cat), 1 start anew'
+        'class head adapted: 2 of 3 classes found in the checkpoint (dog, Cat), 1 new'
     ]
 
 
@@ -94,7 +94,7 @@ def test_fewer_classes_and_none_in_common() -> None:
     # Only the background is common.
     adapted, messages = adapt(source, model, ('cat', 'dog', 'cow'), ('digit',))
     assert adapted == {key: [50, 9]}
-    assert messages == ['class head adapted: 0 of 1 classes found in the checkpoint, 1 start anew']
+    assert messages == ['class head adapted: 0 of 1 classes found in the checkpoint, 1 new']
 
 
 # As many classes with other names or in another order: the checkpoint has 1, 2, ... in its rows.
@@ -135,10 +135,10 @@ def test_as_many_classes_with_other_names(
     assert adapted == {key: expected}
     moved = expected != list(theirs)
     assert messages == [
-        'class head adapted: 1 of 2 classes found in the checkpoint (dog), 1 start anew'
+        'class head adapted: 1 of 2 classes found in the checkpoint (dog), 1 new'
         if moved
         else '1 of 2 classes found in the checkpoint, but no class head: '
-        'every tensor is taken over as it is'
+        'every tensor is loaded as it is'
     ]
 
 
@@ -222,8 +222,8 @@ def test_what_cannot_be_told_is_dropped(
     )
     assert list(adapted) == ['backbone.w']
     assert messages == [
-        f'dropped {key}: ({theirs}, 1) in the checkpoint, ({mine}, 1) in the model, '
-        f'which starts anew'
+        f'dropped {key}: shape ({theirs}, 1) in the checkpoint, ({mine}, 1) in the model, '
+        f'which keeps its initial values'
     ]
 
 
@@ -233,7 +233,10 @@ def test_other_dimensions_must_fit() -> None:
     source, model = kept | {key: torch.ones(2, 5)}, kept | {key: torch.ones(3, 6)}
     assert adapt(source, model) == (
         {'backbone.w': [1]},
-        [f'dropped {key}: (2, 5) in the checkpoint, (3, 6) in the model, which starts anew'],
+        [
+            f'dropped {key}: shape (2, 5) in the checkpoint, (3, 6) in the model, which keeps its '
+            f'initial values'
+        ],
     )
     # Numbers have no rows.
     source, model = kept | {key: torch.tensor(1.0)}, kept | {key: torch.ones(3)}
@@ -255,8 +258,9 @@ def test_what_only_one_side_has_is_reported() -> None:
     adapted, messages = adapt(source, both | {'neck.z': rows(1)}, None, None)
     assert list(adapted) == ['backbone.a', 'backbone.b']
     assert messages == [
-        "1 of the model's 3 tensors are not in the checkpoint and start anew (neck.z the first)",
-        "2 of the checkpoint's 4 tensors have no place in the model (mask_head.x the first)",
+        "1 of the model's 3 tensors are not in the checkpoint and keep their initial values "
+        '(first: neck.z)',
+        "2 of the checkpoint's 4 tensors are not in the model and are ignored (first: mask_head.x)",
     ]
 
 
@@ -264,7 +268,7 @@ def test_checkpoints_of_other_detectors_are_refused() -> None:
     model = {f'backbone.{i}': rows(1) for i in range(20)}
     one = {'backbone.3': rows(1)}
     message = (
-        "only 1 of the model's 20 tensors are in it .* "
+        "only 1 of the model's 20 tensors with the same name .* "
         r'\(the model has backbone\.0, the checkpoint encoder\.x\)'
     )
     with pytest.raises(ValueError, match=message):

@@ -59,8 +59,8 @@ TENSORS = {
 NAMED = {'meta': {'dataset_meta': {'classes': ('cat', 'dog')}}}
 ADAPTED = {'body': [5.0], 'bbox_head.conv_cls.weight': [2.0, 50, 1], 'extra': [50.0]}
 LACKING = (
-    "pretrained detector: 1 of the model's 3 tensors are not in the checkpoint and start anew "
-    '(extra the first)'
+    "pretrained detector: 1 of the model's 3 tensors are not in the checkpoint and keep their "
+    'initial values (first: extra)'
 )
 
 
@@ -101,7 +101,7 @@ def test_a_run_starts_both_from_a_plain_checkpoint(tmp_path: Path) -> None:
         branch + key: value for branch in ('student.', 'teacher.') for key, value in ADAPTED.items()
     }
     log = next(tmp_path.glob('*/*.log')).read_text()
-    assert '2 of 3 classes found in the checkpoint (dog, cat), 1 start anew' in log
+    assert '2 of 3 classes found in the checkpoint (dog, cat), 1 new' in log
     assert LACKING in log
 
 
@@ -125,8 +125,8 @@ def test_forms_of_checkpoints(checkpoint: dict[str, Any]) -> None:
         for key, value in {**ADAPTED, 'bbox_head.conv_cls.weight': [50.0, 50, 50]}.items()
     }
     assert run.logger == [
-        'pretrained detector: dropped bbox_head.conv_cls.weight: (2, 1) in the checkpoint, '
-        '(3, 1) in the model, which starts anew',
+        'pretrained detector: dropped bbox_head.conv_cls.weight: shape (2, 1) in the '
+        'checkpoint, (3, 1) in the model, which keeps its initial values',
         LACKING,
     ]
 
@@ -206,8 +206,8 @@ def test_a_pairs_class_heads_follow_the_names(part: str, tmp_path: Path) -> None
         ),
         # Scored with what was never trained, it would be 0 mAP.
         (pair_checkpoint(('a', 'b')), 'test', False, 'head adapted: 0 of 3 classes found'),
-        ({'state_dict': TENSORS, **NAMED}, 'test', False, r'\(extra the first\); take the config'),
-        ({'state_dict': TENSORS, **NAMED}, 'train', True, 'is of a plain detector, with which a r'),
+        ({'state_dict': TENSORS, **NAMED}, 'test', False, r'\(first: extra\); use the config'),
+        ({'state_dict': TENSORS, **NAMED}, 'train', True, 'is of a plain detector, from which a r'),
         (
             {'state_dict': {'teacher.body': torch.ones(1)}},
             'train',

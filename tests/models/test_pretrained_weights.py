@@ -103,10 +103,10 @@ def test_unknown_names(downloads: Downloads) -> None:
     tests = [
         (
             'torchvision://resnet51',
-            'mmengine knows none of that name; did you mean torchvision://r',
+            'mmengine knows no weights of that name; did you mean torchvision://r',
         ),
-        ('open-mmlab://?', r'weights open-mmlab://\?: mmengine knows none of that name$'),
-        ('mmcls://resnet50', 'weights mmcls://resnet50: not a local file, an http'),
+        ('open-mmlab://?', r'weights open-mmlab://\?: mmengine knows no weights of that name$'),
+        ('mmcls://resnet50', 'weights mmcls://resnet50: must be a local file, an http'),
     ]
     for reference, message in tests:
         with pytest.raises(ValueError, match=message):

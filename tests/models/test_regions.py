@@ -365,7 +365,7 @@ def test_no_regions_at_all():
 def test_a_detector_without_regions_is_refused(name, head):
     cfg = get_config(f'mmdet::{name}.py').model
     cfg.backbone.init_cfg = None
-    with pytest.raises(ValueError, match=f'{head} cannot be asked about regions; use Faster or'):
+    with pytest.raises(ValueError, match=f'{head} cannot judge given regions; use Faster or'):
         Consistency(MODELS.build(cfg))
 
 

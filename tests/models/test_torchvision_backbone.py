@@ -107,16 +107,16 @@ def test_replaced_modules_are_used() -> None:
     ('settings', 'message'),
     [
         ({'arch': 'resnet51'}, "no classification network 'resnet51'; did you mean 'resnet50'"),
-        ({'arch': '?'}, "no classification network '\\?'; take for example resnet50"),
+        ({'arch': '?'}, "no classification network '\\?'; use for example resnet50"),
         # Position embeddings of one image size, which shows while tracing.
         ({'arch': 'vit_b_32'}, r'vit_b_32 cannot be a backbone, .*\(Wrong image height.*resnet50'),
-        ({'arch': 'squeezenet1_1'}, r'no feature map of stride 32; it has those of 2, 4, 8, 16$'),
+        ({'arch': 'squeezenet1_1'}, r'no feature map of stride 32; its strides are 2, 4, 8, 16$'),
         ({'out_strides': ()}, r'out_strides is \(\), but must ascend'),
         ({'out_strides': (16, 8)}, r'out_strides is \(16, 8\), but must ascend'),
         ({'frozen_stride': 3}, 'resnet18 has no feature map of stride 3'),
         ({'frozen_stride': 64}, 'frozen_stride is 64, but must be 0 or a stride up to .* 32'),
         ({'frozen_stride': -1}, 'frozen_stride is -1'),
-        ({'weights': 'IMAGENET1K_V3'}, "no weights 'IMAGENET1K_V3'; known: IMAGENET1K_V1, DEFAULT"),
+        ({'weights': 'IMAGENET1K_V3'}, "no weights 'IMAGENET1K_V3'; use IMAGENET1K_V1, DEFAULT"),
         ({'out_stride': (8,)}, "unknown setting 'out_stride'; did you mean 'out_strides'"),
     ],
 )

@@ -62,9 +62,12 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         # Another kind of network: the first name is missing.
         ('mobilenet_v2', r'of resnet18: conv1\.weight is missing'),
         # The same names, other shapes.
-        ('resnext50_32x4d', r'layer1\.0\.conv1\.weight is \(128, 64, 1, 1\) and not \(64, 64, 3'),
+        (
+            'resnext50_32x4d',
+            r'layer1\.0\.conv1\.weight is \(128, 64, 1, 1\), but must be \(64, 64, 3',
+        ),
         # Everything that is needed is there, but there is more: the deeper network of two.
-        ('resnet34', r'layer1\.2\.conv1\.weight is not of this network'),
+        ('resnet34', r'layer1\.2\.conv1\.weight is not part of this network'),
     ]
     for arch, message in tests:
         save(file, arch)
@@ -77,8 +80,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     [
         (b'<html>404</html>', 'cannot be read as weights'),  # A download gone wrong.
         (b'', 'cannot be read as weights'),
-        ({'epoch': 3}, 'is no state dict'),
-        ([1, 2], 'is no state dict'),
+        ({'epoch': 3}, 'is not a state dict'),
+        ([1, 2], 'is not a state dict'),
     ],
 )
 def test_files_without_weights_are_refused(tmp_path: Path, content: object, message: str) -> None:

@@ -200,7 +200,7 @@ class Model:
     ('setting', 'message'),
     [
         (dict(type='UncertaintySelector'), r'set model.box_jitter=dict\(\)'),
-        (dict(type='ScoreWeights'), 'cannot weigh boxes by their scores'),
+        (dict(type='ScoreWeights'), 'cannot weight boxes by their scores'),
     ],
 )
 def test_a_model_that_does_not_suit_is_refused_before_training(setting, message):

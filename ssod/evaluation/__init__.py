@@ -1,4 +1,4 @@
-"""Scores of teacher and student, while training and at its end."""
+"""Scores of teacher and student, during training and at its end."""
 
 from ssod.evaluation.fast_coco import FastCocoMetric
 from ssod.evaluation.log_lines import ShortLogProcessor

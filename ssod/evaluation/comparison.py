@@ -1,4 +1,4 @@
-"""Recipes against supervised training alone: their trainings, and tables of their scores."""
+"""Trains recipes and their supervised baselines, and tabulates the scores."""
 
 import json
 import subprocess
@@ -12,11 +12,11 @@ from ssod.checkpoints import latest_checkpoint
 from ssod.files import write_whole
 
 SUFFIX = '_digits10pct.py'
-"""What follows a recipe's name in that of its config."""
+"""How the file names of the recipes' configs end."""
 
 Scores = dict[str, Any]
 """One run: ``recipe``, ``seed``, and in mAP points ``start``, ``supervised``, ``student``,
-``teacher`` and ``gain``; ``None`` where no teacher began."""
+``teacher`` and ``gain``; ``None`` if no teacher took part."""
 
 
 class Comparison:
@@ -68,7 +68,7 @@ class Comparison:
 
 
 def _run(tool: str, recipe: str, *arguments: str | Path, options: list[str]) -> None:
-    """Run a tool with a recipe's config; if it fails, the comparison ends as it did."""
+    """Run a tool with a recipe's config; if it fails, exit with its status."""
     command = [sys.executable, f'tools/{tool}', f'configs/{recipe}{SUFFIX}', *map(str, arguments)]
     if options:
         command += ['--cfg-options', *options]
@@ -94,12 +94,12 @@ def options_of(root: Path, given: list[str]) -> list[str]:
 
 
 def table(rows: Sequence[Scores]) -> str:
-    """A Markdown table: of one recipe by its seeds, of several by their means."""
+    """A Markdown table of one recipe's seeds, or of the means of several recipes."""
     return by_seed(rows) if len({row['recipe'] for row in rows}) == 1 else by_recipe(rows)
 
 
 def by_seed(rows: Sequence[Scores]) -> str:
-    """One recipe: a Markdown table of its seeds with the means below."""
+    """A Markdown table of one recipe's seeds, with the means below."""
     names = ['seed', 'start', 'supervised', 'student', 'teacher', 'gain']
     lines = [f'| {" | ".join(names)} |', f'|{" --- |" * len(names)}']
     lines += [f'| {" | ".join(_cell(row[name]) for name in names)} |' for row in rows]
@@ -108,7 +108,7 @@ def by_seed(rows: Sequence[Scores]) -> str:
 
 
 def by_recipe(rows: Sequence[Scores]) -> str:
-    """Several recipes: a Markdown table of their means, and of the teacher's mAP for each seed."""
+    """A Markdown table of several recipes' means, with the teacher's mAP for each seed."""
     lines = ['| recipe | seeds | supervised | teacher | of each seed | gain |', f'|{" --- |" * 6}']
     for recipe in dict.fromkeys(row['recipe'] for row in rows):
         own = [row for row in rows if row['recipe'] == recipe]
@@ -120,11 +120,11 @@ def by_recipe(rows: Sequence[Scores]) -> str:
 
 
 def _cell(value: float | None) -> str:
-    """As it is; a dash where there is none."""
+    """The value, or a dash if there is none."""
     return '-' if value is None else str(value)
 
 
 def _mean(values: Iterable[float | None]) -> str:
-    """To a tenth; a dash where there is none."""
+    """The mean to a tenth, or a dash if there is none."""
     known = [value for value in values if value is not None]
     return f'{mean(known):.1f}' if known else '-'

@@ -20,12 +20,11 @@ ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 @METRICS.register_module()
 class FastCocoMetric(CocoMetric):
-    """mmdet's ``CocoMetric`` with hotcoco in the place of pycocotools: the same figures.
+    """mmdet's ``CocoMetric`` with hotcoco instead of pycocotools: the same scores, faster.
 
-    What is scored otherwise than by the mAP of boxes with COCO's own limits (``metric``,
+    mmdet still computes anything other than the box mAP with COCO's own limits (``metric``,
     ``classwise``, ``metric_items``, ``iou_thrs``, ``proposal_nums``, ``format_only``, no
-    ``ann_file``) is left to mmdet. Where nothing at all is detected the scores are 0; mmdet has
-    none then.
+    ``ann_file``). If nothing at all is detected, the scores are 0, whereas mmdet gives none.
 
     Args:
         **kwargs: As for mmdet's ``CocoMetric``.
@@ -41,17 +40,17 @@ class FastCocoMetric(CocoMetric):
             self._numbers = _numbers(self._coco_api.dataset)
             self._truth = hotcoco.COCO(_numbered(self._coco_api.dataset, self._numbers))
         elif self._coco_api is not None:
-            # pycocotools wants them numbered from 1, and each a flag.
+            # pycocotools needs annotations numbered from 1, each with iscrowd.
             annotations = self._coco_api.dataset['annotations']
             for number, annotation in enumerate(annotations, 1):
                 annotation.update(id=number, iscrowd=int(annotation.get('iscrowd', 0)))
             self._coco_api.anns = dict(enumerate(annotations, 1))
 
     def compute_metrics(self, results: Sequence[Any]) -> dict[str, float]:
-        """Score all images; rounded to three digits, as by mmdet.
+        """Score all images; rounded to three digits, as in mmdet.
 
         Args:
-            results: For each image its truth, which the file has as well, and its detections.
+            results: For each image its truth (not used, as the file has it) and its detections.
         """
         if self._truth is None:
             return super().compute_metrics(results)
@@ -71,9 +70,9 @@ class FastCocoMetric(CocoMetric):
         scores.evaluate()
         scores.accumulate()
         with warnings.catch_warnings():
-            # mmdet's numbers of detections are not COCO's, and they are what is compared with.
+            # We use mmdet's detection limits on purpose; they are not COCO's.
             warnings.filterwarnings('ignore', 'hotcoco: max_dets differ')
-            # Without the table, which does not say of whom it is; the figures are logged by name.
+            # Without the table, which does not name the model; the scores are logged by name.
             scores.summary_lines()
         evaluated: Any = scores.eval
         figures = {'mAP': _mean_precision(evaluated['precision'])}
@@ -82,10 +81,10 @@ class FastCocoMetric(CocoMetric):
 
 
 def _mean_precision(precision: Any) -> float:
-    """COCO's mAP, for which the first number of detections counts; hotcoco has that of the last.
+    """The mAP at the first detection limit, as pycocotools has it; hotcoco's is at the last.
 
     Args:
-        precision: (IoUs, recalls, classes, areas, numbers of detections), -1 where there is none.
+        precision: (IoUs, recalls, classes, areas, detection limits), -1 where undefined.
     """
     of_all_sizes = np.asarray(precision)[..., 0, 0]
     known = of_all_sizes[of_all_sizes > -1]
@@ -93,7 +92,7 @@ def _mean_precision(precision: Any) -> float:
 
 
 def _numbers(truth: Mapping[str, Any]) -> dict[str, dict[Any, int]]:
-    """Numbers from 1 for the ids of images and categories, which may be text or huge, in order."""
+    """Numbers from 1 for the ids of images and categories, in order; ids may be text or huge."""
     return {
         part: {id_: i for i, id_ in enumerate(in_order(e['id'] for e in truth[part]), 1)}
         for part in ('images', 'categories')
@@ -101,7 +100,7 @@ def _numbers(truth: Mapping[str, Any]) -> dict[str, dict[Any, int]]:
 
 
 def _numbered(truth: Mapping[str, Any], numbers: Mapping[str, dict[Any, int]]) -> dict[str, Any]:
-    """What boxes are scored by, with numbers in the place of ids."""
+    """The part of the truth that box scores need, with numbers instead of ids."""
     images, categories = numbers['images'], numbers['categories']
     return {
         'images': [
@@ -149,6 +148,6 @@ def _rows(
     )
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
-        lost = f'{(~finite).sum()} of {len(rows)} detections have no finite box or score; left out'
+        lost = f'{(~finite).sum()} of {len(rows)} detections have a nan or infinite value; left out'
         print_log(lost, 'current', logging.WARNING)
     return rows[finite]

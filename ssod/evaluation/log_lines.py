@@ -1,4 +1,4 @@
-"""What a run writes down: how far it is and how well it does, each in one line."""
+"""The log lines of a run: one per interval of training, one per validation."""
 
 import datetime
 import re
@@ -14,20 +14,20 @@ from ssod.strict import strict_settings
 
 MODELS = ('teacher', 'student')
 LOSSES = ('sup', 'pseudo', 'consistency')
-"""What the names of losses begin with."""
+"""Prefixes of the losses' names."""
 MEASURED = ('pseudo_precision', 'pseudo_recall')
-"""Where the boxes of the unlabelled images are known."""
+"""Logged only if the true boxes of the unlabelled images are known."""
 
 
 @LOG_PROCESSORS.register_module()
 @strict_settings
 class ShortLogProcessor(LogProcessor):
-    """mmengine's ``LogProcessor`` with shorter lines for runs that count iterations.
+    """mmengine's ``LogProcessor`` with shorter lines, for runs that count iterations.
 
-    A line of the training has rate and time left, the mAP of teacher and student at the last
-    validation, pseudo-boxes per image, alarms, the losses summed by what they are learnt from, and
-    the learning rate; one of the validation has the mAPs in points. All the rest goes where it
-    went, into ``scalars.json`` and the other places that the run logs to.
+    A training line has the rate and time left, the mAP of teacher and student at the last
+    validation, pseudo-boxes per image, alarms, the losses summed by kind, and the learning rate; a
+    validation line has the mAPs in points. Everything else still goes into ``scalars.json`` and the
+    run's other loggers.
     """
 
     def get_log_after_iter(
@@ -57,7 +57,7 @@ class ShortLogProcessor(LogProcessor):
             runner: The runner.
             batch_idx: Number of the last batch.
             mode: ``'val'`` or ``'test'``.
-            with_non_scalar: Whether values that are no numbers are returned too.
+            with_non_scalar: Whether to return values other than numbers too.
         """
         values, line = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
         if mode == 'val' and not self.by_epoch:
@@ -67,10 +67,9 @@ class ShortLogProcessor(LogProcessor):
 
 @HOOKS.register_module(name='LoggerHook', force=True)
 class RankZeroLoggerHook(LoggerHook):
-    """mmengine's ``LoggerHook``, whose place it takes: rank 0 alone writes a test's scores.
+    """Replaces mmengine's ``LoggerHook``, so that only rank 0 writes a test's scores.
 
-    In mmengine all ranks write that one file at the same time, and what is in it then may be the
-    lines of two.
+    In mmengine all ranks write that file at the same time, which can mix their lines.
     """
 
     @master_only
@@ -94,11 +93,11 @@ def training_line(
     """One line for an iteration.
 
     Args:
-        values: What mmengine logs of it.
-        latest: The latest value of everything that was ever logged, validations included.
+        values: The values that mmengine logs.
+        latest: The latest value of everything logged so far, validations included.
         done: Iterations so far.
         total: All iterations.
-        seconds_left: Until the end, if known.
+        seconds_left: Time left, if known.
     """
     parts = {}
     if values.get('time'):
@@ -121,10 +120,10 @@ def training_line(
 
 
 def scores_line(values: Mapping[str, Any]) -> str:
-    """One line for a validation: the mAPs in points, and what else was measured as it is.
+    """One line for a validation: the mAPs in points, and other values as they are.
 
     Args:
-        values: What mmengine logs of it.
+        values: The values that mmengine logs.
     """
     parts = {}
     for name, value in values.items():
@@ -137,7 +136,7 @@ def scores_line(values: Mapping[str, Any]) -> str:
 
 
 def _losses(values: Mapping[str, Any]) -> dict[str, str]:
-    """The whole loss, and how much of it is learnt from what."""
+    """The total loss, and its parts by kind."""
     told = {'loss': f'{values["loss"]:.3f}'} if 'loss' in values else {}
     for part in LOSSES:
         terms = [v for k, v in values.items() if k.startswith(f'{part}_') and 'loss' in k]
@@ -147,5 +146,5 @@ def _losses(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _points(fraction: float | None) -> str:
-    # COCO's own score for a set without any true box is -1.
+    # COCO's score for a set without true boxes is -1.
     return '-' if fraction is None or fraction < 0 else f'{100 * fraction:.1f}'

@@ -21,10 +21,10 @@ from ssod.strict import strict_settings
 
 
 class _EachModels(Evaluator):
-    """The evaluators of several models, whose metrics begin with the model's name.
+    """Evaluators of several models; their metrics are prefixed with the model's name.
 
     Args:
-        evaluators: Of each model, by its name.
+        evaluators: The evaluators by model name.
     """
 
     def __init__(self, evaluators: Mapping[str, Evaluator]) -> None:
@@ -32,13 +32,13 @@ class _EachModels(Evaluator):
         self.evaluators = evaluators
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Metrics of all models, as ``teacher/coco/bbox_mAP``."""
+        """Metrics of all models, such as ``teacher/coco/bbox_mAP``."""
         metrics = {}
         for name, evaluator in self.evaluators.items():
             found = evaluator.evaluate(size)
             left_out = [key for key in _coco_scores(evaluator) if key not in found]
             if left_out:
-                told = f'the {name} detects nothing at all on these images: it scores 0'
+                told = f'the {name} detects nothing at all on these images, so it scores 0'
                 print_log(told, 'current', logging.WARNING)
             found.update(dict.fromkeys(left_out, 0.0))
             metrics.update({f'{name}/{key}': value for key, value in found.items()})
@@ -46,7 +46,7 @@ class _EachModels(Evaluator):
 
 
 class _ScoresModels:
-    """What both loops share: an evaluator for each model, fed from the same batches."""
+    """The common part of both loops: an evaluator for each model, fed with the same batches."""
 
     part: str
     runner: Runner
@@ -69,13 +69,13 @@ class _ScoresModels:
             evaluators[name] = self.runner.build_evaluator(of_model)
             evaluators[name].dataset_meta = self.dataloader.dataset.metainfo
             for metric in evaluators[name].metrics:
-                # Through the group: machines may share no folder for results to meet in.
+                # Through the process group, as machines may not share a folder for results.
                 metric.collect_device = 'gpu'
         self.evaluator = _EachModels(evaluators)
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Let every model predict on one batch; hooks see the outputs of the first."""
+        """Let every model predict on one batch; hooks get the outputs of the first."""
         self.runner.call_hook(f'before_{self.part}_iter', batch_idx=idx, data_batch=data_batch)
         first = None
         for name, evaluator in self.evaluator.evaluators.items():
@@ -94,17 +94,18 @@ class SemiSupervisedValLoop(_ScoresModels, ValLoop):
     """Validation that scores the teacher, the student or both, reading every image once.
 
     Metrics are named ``teacher/coco/bbox_mAP`` and ``student/coco/bbox_mAP``. A model that detects
-    nothing scores 0, by mmdet's ``CocoMetric`` too, which itself has no score then.
+    nothing scores 0, even with mmdet's ``CocoMetric``, which alone would give no score.
 
     Args:
         runner: The runner.
         dataloader: Validation data, or its config.
         evaluator: Config of the evaluator; each model gets its own.
         fp16: Whether to predict in half precision.
-        models: Which to score.
+        models: The models to score.
 
     Raises:
-        ValueError: If ``models`` names something else, or ``save_best`` a metric that will not be.
+        ValueError: If ``models`` has another name, or ``save_best`` names a metric that does not
+            exist.
     """
 
     part = 'val'
@@ -125,17 +126,17 @@ class SemiSupervisedValLoop(_ScoresModels, ValLoop):
 @LOOPS.register_module()
 @strict_settings
 class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
-    """Test that scores the teacher, the student or both, exactly as the validation does.
+    """Test that scores the teacher, the student or both, exactly like the validation.
 
     Args:
         runner: The runner.
         dataloader: Test data, or its config.
         evaluator: Config of the evaluator; each model gets its own.
         fp16: Whether to predict in half precision.
-        models: Which to score.
+        models: The models to score.
 
     Raises:
-        ValueError: If ``models`` names something else.
+        ValueError: If ``models`` has another name.
     """
 
     part = 'test'
@@ -153,19 +154,19 @@ class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
 
 
 def _coco_scores(evaluator: Evaluator) -> Iterator[str]:
-    """COCO's scores of boxes, which mmdet's metric leaves out where nothing is detected.
+    """COCO's box scores, which mmdet's metric leaves out if nothing is detected.
 
-    What was logged last would then stand in their place, and ``save_best`` would fail.
+    The log would then repeat the last scores, and ``save_best`` would fail.
     """
     for metric in evaluator.metrics:
-        # LVIS's are called otherwise.
+        # LVIS's scores have other names.
         is_coco = isinstance(metric, CocoMetric) and metric.default_prefix == 'coco'
         if is_coco and not metric.format_only and 'bbox' in metric.metrics:
             yield from (f'{metric.prefix}/bbox_{item}' for item in metric.metric_items or ITEMS)
 
 
 def _name_files(evaluator: Any, model: str) -> None:
-    """Let metrics that write files write each model's into one of its own."""
+    """Let metrics that write files use a separate file for each model."""
     for metric in dicts_in(evaluator):
         if metric.get('outfile_prefix') is not None:
             metric['outfile_prefix'] += f'_{model}'
@@ -175,7 +176,7 @@ def _name_files(evaluator: Any, model: str) -> None:
 
 
 def _check_save_best(runner: Runner, models: Sequence[str]) -> None:
-    """Refuse a ``save_best`` that no metric will ever match, for it would be missed in silence."""
+    """Refuse a ``save_best`` that matches no metric, which would silently save nothing."""
     for hook in runner.hooks:
         best = getattr(hook, 'save_best', None) if isinstance(hook, CheckpointHook) else None
         for key in [best] if isinstance(best, str) else best or []:

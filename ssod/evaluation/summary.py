@@ -1,4 +1,4 @@
-"""The end of a run: its figures in one file and one table, its pictures."""
+"""The end of a run: its scores in a file and a table, and its pictures."""
 
 import json
 import math
@@ -26,7 +26,7 @@ from ssod.visualization.detections import draw_detections
 
 MAP50 = 'coco/bbox_mAP_50'
 
-# Where the message hub keeps these between the checkpoints of a run.
+# Keys in the message hub, which is saved in checkpoints.
 START_METRICS = 'start_metrics'
 SECONDS = 'train_seconds'
 VALIDATION = 'last_validation'
@@ -35,36 +35,36 @@ VALIDATION = 'last_validation'
 @HOOKS.register_module()
 @strict_settings
 class SummaryHook(Hook):
-    """Sum a run up when its training ends.
+    """Summarizes a run when its training ends.
 
     It logs a table of the last validation and writes into the work_dir:
 
     - ``summary.json``: ``start_mAP``, ``student_mAP``, ``teacher_mAP`` and the same with ``mAP50``,
-      in points from 0 to 100 rounded to 0.1, null where there is no such score (no teacher began,
-      or the validation does not score it); ``seconds``, the wall clock from the first iteration to
-      the end, validations included, summed over resumptions (work that an interruption lost does
-      not count); ``iterations``; ``seed``; ``begun``, the name of the run's last start;
+      in points from 0 to 100 rounded to 0.1, null if there is no such score (no teacher took
+      part, or the validation does not measure it); ``seconds``, the wall-clock time from the first
+      iteration to the end, including validations, summed over resumed runs (without work that an
+      interruption lost); ``iterations``; ``seed``; ``begun``, the name of the run's last start;
     - ``curves.png``: see :func:`~ssod.visualization.curves.plot_curves`;
-    - ``detections.png``: the teacher's boxes (the student's where no teacher was scored) on
-      validation images spread evenly over the set, see
+    - ``detections.png``: the teacher's boxes (the student's if no teacher was scored) on validation
+      images spread evenly over the set, see
       :func:`~ssod.visualization.detections.draw_detections`.
 
-    As the training starts it logs ``started_at``, the iterations before, and the teacher's
-    ``burn_in``: by these the curves leave out what an interruption lost.
+    When training starts, it logs ``started_at``, the number of iterations before, and the teacher's
+    ``burn_in``; from these the curves know what an interruption lost.
 
-    The start weights are those that the teacher begins with: in the iteration in which it begins
-    the run is validated, unless it has just been. So is a resumed run whose checkpoint is of an
-    iteration with a validation, before which the checkpoint was written.
+    The start weights are the weights at the end of the burn-in: the run is then validated, unless
+    it just was. A resumed run is validated at its start if its checkpoint was written right before
+    a validation.
 
     Args:
-        num_images: Validation images in ``detections.png``, at least 1.
-        score_thr: Detections below this score are not drawn, in [0, 1].
+        num_images: Number of validation images in ``detections.png``, at least 1.
+        score_thr: Detections with lower scores are not drawn, in [0, 1].
 
     Raises:
         ValueError: If ``num_images`` or ``score_thr`` is out of its range.
     """
 
-    # Before CheckpointHook, whose checkpoints are to hold the seconds of their own iteration.
+    # Before CheckpointHook, so that checkpoints hold the seconds up to their own iteration.
     priority = 'HIGH'
 
     def __init__(self, num_images: int = 8, score_thr: float = 0.3) -> None:
@@ -81,33 +81,33 @@ class SummaryHook(Hook):
         self._began = 0.0
 
     def before_train(self, runner: Runner) -> None:
-        """Log where the run starts; start the clock, at the seconds that it has already taken."""
+        """Log where the run starts, and start the clock from the seconds already spent."""
         start = {STARTED_AT: runner.iter}
         start |= [(BURN_IN, h.burn_in) for h in runner.hooks if isinstance(h, TeacherHook)]
         runner.visualizer.add_scalars(start, step=runner.iter)
         taken = runner.message_hub.get_info(SECONDS, 0.0) if runner.iter else 0.0
         self._began = time.monotonic() - taken
         self._resumed_at = runner.iter
-        # A best checkpoint is saved after its validation, and the last one once more with it.
+        # A best checkpoint is saved after its validation, and the last one again with it.
         known = runner.message_hub.get_info(VALIDATION) if runner.iter else None
         if known is not None and known[0] == runner.iter:
             self._validated_at, self._metrics = known
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Score the start weights when the teacher begins, and make up for a lost validation."""
+        """Score the start weights when the burn-in ends, and make up for a lost validation."""
         begins = any(isinstance(h, TeacherHook) and h.burn_in == runner.iter for h in runner.hooks)
         if runner.val_loop is None or not (begins or self._lacks_validation(runner)):
             return
         if self._validated_at != runner.iter:
             runner.val_loop.run()
             runner.model.train()
-            # The validation drew, and a run that is resumed here validates once more than others.
+            # Validation draws random numbers, and a run resumed here validates once more.
             seed_iteration(runner)
         if begins:
             runner.message_hub.update_info(START_METRICS, dict(self._metrics or {}))
 
     def _lacks_validation(self, runner: Runner) -> bool:
-        """Whether the run was resumed where a validation is due that its checkpoint precedes."""
+        """Whether the run was resumed from a checkpoint written right before a validation."""
         loop = runner.train_loop
         return (
             isinstance(loop, IterBasedTrainLoop)
@@ -123,7 +123,7 @@ class SummaryHook(Hook):
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Leave the seconds so far to the next checkpoint."""
+        """Store the seconds so far for the next checkpoint."""
         runner.message_hub.update_info(SECONDS, time.monotonic() - self._began)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -136,7 +136,7 @@ class SummaryHook(Hook):
         """Write the summary, log the table, draw the pictures."""
         validates = runner.val_loop is not None
         if validates and self._metrics is None:
-            # Resumed at its very end, the run had no iteration left and thus no validation.
+            # A run resumed at its very end has no iteration left, and so no validation.
             runner.val_loop.run()
         if not is_main_process():
             return
@@ -157,7 +157,7 @@ class SummaryHook(Hook):
 
     def _scores(self, runner: Runner) -> dict[str, float | None]:
         """Every score of the summary, in points."""
-        # During the burn-in the teacher is the student's copy, and no teacher of its own.
+        # During the burn-in the teacher is only a copy of the student.
         teaches = any(isinstance(h, TeacherHook) and h.burn_in < runner.iter for h in runner.hooks)
         start = runner.message_hub.get_info(START_METRICS, {})
         last = self._metrics or {}
@@ -174,7 +174,7 @@ class SummaryHook(Hook):
         return scores
 
     def _draw(self, runner: Runner, whose: str) -> None:
-        """Draw the boxes of ``whose``; no collective call, for only one process is here."""
+        """Draw the boxes of ``whose``, without collective calls: only one process gets here."""
         dataset = runner.val_dataloader.dataset
         count = min(self.num_images, len(dataset))
         chosen = [int(i) for i in np.linspace(0, len(dataset) - 1, count).round()]
@@ -190,12 +190,12 @@ class SummaryHook(Hook):
 
 
 def _first(metrics: Mapping[str, float], *keys: str) -> float | None:
-    """The score of the first of ``keys`` that was measured."""
+    """The first of the scores ``keys`` that was measured."""
     return next((metrics[key] for key in keys if key in metrics), None)
 
 
 def _points(fraction: float | None) -> float | None:
-    # COCO's own score for a set without any true box is -1.
+    # COCO's score for a set without true boxes is -1.
     if fraction is None or not math.isfinite(fraction) or fraction < 0:
         return None
     return round(100 * float(fraction), 1)

@@ -1,1 +1,1 @@
-"""The losses that are not the detector's own."""
+"""Losses other than the detector's own."""

@@ -1,6 +1,6 @@
-"""Distances between the student's and the teacher's opinion of the same regions.
+"""Distances between the student's and the teacher's opinions of the same regions.
 
-The gradient flows into the student alone. A head with a softmax gives one distribution over the
+The gradient flows only into the student. A head with a softmax gives one distribution over the
 classes and the background; a head with sigmoids gives one yes-or-no distribution for each class.
 """
 
@@ -21,7 +21,7 @@ def class_distance(student: Tensor, teacher: Tensor, kind: str, softmax: bool) -
         student: (N, K) logits.
         teacher: (N, K) logits, taken as constant.
         kind: ``'mse'`` or ``'kl'``.
-        softmax: Whether the K logits make one softmax, or K sigmoids.
+        softmax: Whether the K logits form one softmax, or K sigmoids.
 
     Returns:
         (N,) distances, at least 0; float32.
@@ -45,7 +45,7 @@ def box_distance(student: Tensor, teacher: Tensor, regions: Tensor) -> Tensor:
     Args:
         student: (N, 4) boxes, x1, y1, x2, y2 in pixels.
         teacher: (N, 4) boxes, taken as constant.
-        regions: (N, 4) boxes where both looked.
+        regions: (N, 4) regions that both judged.
 
     Returns:
         (N,) distances, at least 0; float32.
@@ -63,7 +63,7 @@ def foreground(logits: Tensor, softmax: bool) -> Tensor:
 
 
 def mean_over_regions(distances: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over the regions of all ranks; 0, with a gradient, where there are none.
+    """Weighted mean over the regions of all ranks; 0, with a gradient, if there are none.
 
     Args:
         distances: (N,), N may be 0.

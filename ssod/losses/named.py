@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 Losses = dict[str, Any]
-"""A tensor or a list of tensors for each name; what has no ``loss`` in its name is only logged."""
+"""A tensor or a list of tensors for each name; only names with ``loss`` in them are losses."""
 
 
 def named(prefix: str, losses: Losses, weight: float = 1.0) -> Losses:
-    """Losses with a prefix, those that count times a weight (a logged accuracy does not).
+    """Losses with prefixed names and a weight, which a logged accuracy does not get.
 
     Args:
-        prefix: Comes before the names, and an underscore.
+        prefix: Put before each name, with an underscore.
         losses: By their names.
-        weight: Of all that have ``loss`` in their name.
+        weight: Weight of all with ``loss`` in their name.
     """
     return {
         f'{prefix}_{name}': _scaled(value, weight) if 'loss' in name else value
@@ -29,7 +29,7 @@ def with_factors(losses: Losses, factors: Mapping[str, float]) -> Losses:
         factors: By the same names; 1 where there is none.
 
     Raises:
-        ValueError: If there is no such loss.
+        ValueError: If a factor is for a loss that does not exist.
     """
     check_factors(losses, factors)
     kept = {name: value for name, value in losses.items() if factors.get(name, 1.0) != 0}
@@ -40,7 +40,7 @@ def check_factors(losses: Losses, factors: Mapping[str, float]) -> None:
     """Refuse factors of losses that do not exist; see :func:`with_factors`."""
     for name in factors.keys() - losses.keys():
         raise ValueError(
-            f'pseudo_factors: the detector has no loss {name!r}; it has '
+            f'pseudo_factors: the detector has no loss {name!r}; use '
             f'{", ".join(name for name in losses if "loss" in name)}'
         )
 

@@ -1,6 +1,6 @@
-"""What mmcv reports about its build: ``get_compiler_version`` and the like.
+"""mmcv's reports on its build: ``get_compiler_version`` and the like.
 
-mmdet prints both with the environment at the start of a run.
+mmdet logs both with the environment at the start of a run.
 """
 
 import torchvision
@@ -9,8 +9,8 @@ __all__ = ['get_compiler_version', 'get_compiling_cuda_version']
 
 
 def get_compiler_version() -> str:
-    """Say that nothing was compiled, and who serves the operators."""
-    return f'not compiled, served by ssod.ops from torchvision {torchvision.__version__}'
+    """Say that nothing was compiled, and where the operators come from."""
+    return f'not compiled; ssod.ops uses torchvision {torchvision.__version__}'
 
 
 def get_compiling_cuda_version() -> str:

@@ -1,8 +1,8 @@
 """Content-aware upsampling: ``carafe_*`` and ``carafe_naive_*``.
 
-Source: Wang et al., CARAFE (ICCV 2019), Eq. 2. mmcv's two variants differ in memory
-layout only; here they are one. The kernel's positions are gone through one by one, so
-that no more memory is needed than a few maps of the output's size.
+Source: Wang et al., CARAFE (ICCV 2019), Eq. 2. mmcv's two variants differ only
+in memory layout; here they are one. The kernel's positions are processed one by one, so
+memory for a few maps of the output's size is enough.
 """
 
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ def carafe_forward(
     Args:
         features: See there.
         masks: See there.
-        rfeatures: Written in place with ``features``, for the backward gets only this.
+        rfeatures: Written in place with ``features``; the backward gets only this.
         routput: Scratch; not used here.
         rmasks: Scratch; not used here.
         output: See there.

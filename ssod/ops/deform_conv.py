@@ -200,9 +200,9 @@ def modulated_deform_conv_forward(
         weight: (K, C / group, kernel_h, kernel_w).
         bias: (K,), or anything where ``with_bias`` is false.
         ones: Scratch; not used here.
-        offset: (N, 2 * deformable_group * kernel_h * kernel_w, H', W'). Of a larger map
-            mmcv reads, for each image, the first values as if they were of this shape;
-            mmdet's DyHead and its checkpoints count on it, so it is done here as well.
+        offset: (N, 2 * deformable_group * kernel_h * kernel_w, H', W'). From a larger map
+            mmcv reads, for each image, the first values as if they had this shape;
+            mmdet's DyHead and its checkpoints rely on that, so we do the same.
         mask: (N, deformable_group * kernel_h * kernel_w, H', W'), or larger likewise.
         output: (N, K, H', W'), written in place.
         columns: Scratch; not used here.
@@ -347,7 +347,7 @@ def _backward(
 def _operands(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
 ) -> tuple[tuple[Tensor, ...], bool]:
-    """The tensors as torchvision's kernels want them, and whether there is a mask."""
+    """The tensors that torchvision's kernels need, and whether there is a mask."""
     dtype = working_dtype(input)
     operands = (
         input,

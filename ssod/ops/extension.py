@@ -1,4 +1,4 @@
-"""The stand-in for ``mmcv._ext`` and the import finder that offers it."""
+"""The stand-in for ``mmcv._ext``, and the import finder that provides it."""
 
 import importlib
 import sys
@@ -25,8 +25,8 @@ FAMILIES = (
     'sync_bn',
 )
 
-# mmdet modules that can be imported without mmcv's operators and then keep a function
-# that only raises, and the name which they ask of ``mmcv.ops``.
+# mmdet modules that can be imported without mmcv's operators but then keep a function
+# that only raises, and the name that they import from ``mmcv.ops``.
 _STAND_INS = {
     'mmdet.structures.mask.structures': 'roi_align',
     'mmdet.utils.large_image': 'batched_nms',
@@ -35,20 +35,20 @@ _STAND_INS = {
 
 
 def unserved(name: str) -> Callable[..., NoReturn]:
-    """Make the function that stands for an operator which nobody serves.
+    """Make the function for an operator that is not provided.
 
     Args:
         name: The operator's name in ``mmcv._ext``.
 
     Returns:
-        A function that raises ``NotImplementedError`` whatever it is called with.
+        A function that always raises ``NotImplementedError``.
     """
 
     def operator(*args: object, **kwargs: object) -> NoReturn:
         """Say that there is no such operator."""
         raise NotImplementedError(
-            f'operator {name!r}: this mmcv has no compiled operators and ssod.ops does not '
-            'serve this one; install an mmcv built with its operators (mmcv._ext), for '
+            f'operator {name!r}: this mmcv has no compiled operators, and ssod.ops does not '
+            'provide this one; install an mmcv built with its operators (mmcv._ext), for '
             'example from source with MMCV_WITH_OPS=1'
         )
 
@@ -57,14 +57,14 @@ def unserved(name: str) -> Callable[..., NoReturn]:
 
 
 class ServedExtension(ModuleType):
-    """A module that has every operator: those served, and for the rest a named error."""
+    """A module with every operator; those that are not provided raise an error by name."""
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
-        """Answer for a name which no family serves.
+        """Answer for a name that no family provides.
 
         Raises:
             AttributeError: For names with two leading underscores, which the import
-                system probes for and which are not operators.
+                system asks for and which are not operators.
         """
         if name.startswith('__'):
             raise AttributeError(f'module {self.__name__!r} has no attribute {name!r}')
@@ -72,7 +72,7 @@ class ServedExtension(ModuleType):
 
 
 class ExtensionFinder(MetaPathFinder, Loader):
-    """Finds and loads ``mmcv._ext`` once every other finder has failed to."""
+    """Finds and loads ``mmcv._ext`` if no other finder does."""
 
     def find_spec(
         self,
@@ -96,11 +96,11 @@ class ExtensionFinder(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Offer the stand-in to the import system; calling it again changes nothing.
+    """Give the stand-in to the import system; calling it again changes nothing.
 
     The finder goes last, so a compiled ``mmcv._ext`` is found before it. Nothing heavy
-    is imported until something asks for the extension, except where mmdet modules were
-    already imported without operators: their stand-ins are then replaced.
+    is imported until the extension is used, unless mmdet modules were already imported
+    without operators: their stand-ins are then replaced.
     """
     if not any(isinstance(finder, ExtensionFinder) for finder in sys.meta_path):
         sys.meta_path.append(ExtensionFinder())
@@ -108,7 +108,7 @@ def install() -> None:
 
 
 def _replace_stand_ins() -> None:
-    """Give mmdet modules imported too early the operator they failed to import."""
+    """Give mmdet modules that were imported too early the operators they lack."""
     for module_name, name in _STAND_INS.items():
         module: Any = sys.modules.get(module_name)
         if module is not None and getattr(module, name).__module__ == module_name:

@@ -11,28 +11,28 @@ from torch import Tensor
 def grouped_nms(
     boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, most: int = 0
 ) -> Tensor:
-    """Places of the boxes that no better one of their group overlaps, best first.
+    """Indices of the boxes that no better one of their group overlaps, best first.
 
-    Each group is moved to a place of its own, as mmcv's ``batched_nms`` does it, so that roundings
-    are the same. Whether a box is kept depends on better ones alone, so where only some are wanted,
-    only the best boxes are looked at: time goes with the square of their number. A GPU looks at all
-    of them, for if the best did not do, it would have to be waited for twice.
+    Each group is offset to its own place, as in mmcv's ``batched_nms``, so rounding is the same.
+    Whether a box is kept depends only on better ones, so if only some are wanted, only the best
+    boxes are examined: time grows with the square of their number. A GPU examines all of them,
+    because if the best did not suffice, we would have to wait for it twice.
 
     Args:
         boxes: (N, 4), none of them left of or above the image.
         scores: (N,).
         groups: (N,), whole numbers from 0 on.
         iou_threshold: A box goes when its IoU with a kept, better one is above this.
-        most: How many to find at most; all if that is not above 0.
+        most: Most boxes to find; all if not above 0.
     """
-    # The zero is for when there is no box, of which there is no maximum.
+    # The zero is for the case without boxes, which have no maximum.
     far = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
     moved = boxes + (groups.to(boxes) * far)[:, None]
     looked_at = 2 * most
     if boxes.is_cuda or not 0 < looked_at < len(boxes):
         kept: Tensor = torchvision.ops.nms(moved, scores, iou_threshold)
         return kept[:most] if most > 0 else kept
-    # As torchvision sorts, so that of equal scores the same come first.
+    # Sorted as in torchvision, so equal scores have the same order.
     order = scores.argsort(descending=True, stable=True)
     while True:
         best = order[:looked_at]
@@ -43,5 +43,5 @@ def grouped_nms(
 
 
 def plain_nms(cfg: Mapping[str, Any]) -> bool:
-    """Whether mmcv's settings of a non-maximum suppression are those of :func:`grouped_nms`."""
+    """Whether :func:`grouped_nms` supports mmcv's settings of a non-maximum suppression."""
     return cfg.get('type', 'nms') == 'nms' and cfg.keys() - {'type'} == {'iou_threshold'}

@@ -1,6 +1,6 @@
 """Multi-scale deformable attention: ``ms_deform_attn_forward`` and ``_backward``.
 
-mmcv calls these on CUDA only; on the CPU it has a way of its own.
+mmcv calls these only on CUDA; on the CPU it has its own code.
 """
 
 import torch
@@ -57,7 +57,7 @@ def ms_deform_attn_backward(
 ) -> None:
     """Carry the gradient of :func:`ms_deform_attn_forward` back.
 
-    The samples are taken again rather than kept: they are the largest tensor of all.
+    The samples are computed again instead of kept, as they are the largest tensor.
 
     Args:
         value: As in the forward.

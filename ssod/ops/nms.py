@@ -45,7 +45,7 @@ def softnms(
     """Lower the scores of overlapping boxes instead of removing them.
 
     Source: Bodla et al., Soft-NMS (ICCV 2017), Fig. 2. mmcv calls it with CPU tensors,
-    for the choice of each box depends on all the choices before it.
+    because the choice of each box depends on all choices before it.
 
     Args:
         boxes: (N, 4) as (x1, y1, x2, y2).

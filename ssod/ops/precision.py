@@ -1,4 +1,4 @@
-"""Which precision the served operators compute in."""
+"""The precision in which the operators compute."""
 
 import torch
 from torch import Tensor

@@ -1,8 +1,9 @@
 """RoIAlign: ``roi_align_forward`` and ``roi_align_backward``.
 
-On CUDA both are torchvision's kernels. On the CPU those take samples one by one, in the backward
-pass on one thread, which was 65 % of a small detector's training step; there it is weighted sums
-(:mod:`ssod.ops.weighted_sums`), or for small maps matrix products (:mod:`ssod.ops.separable`).
+On CUDA both are torchvision's kernels. On the CPU those take samples one by one, and the backward
+pass uses one thread, which took 65 % of a small detector's training step. There we use weighted
+sums (:mod:`ssod.ops.weighted_sums`), or for small maps matrix products
+(:mod:`ssod.ops.separable`).
 """
 
 import torch
@@ -43,10 +44,10 @@ _AVERAGE = 1
 SEPARABLE_CELLS_PER_POINT = 300
 
 OWN_DEVICES = {'cpu'}
-"""Where torchvision's kernels are not used."""
+"""Devices on which torchvision's kernels are not used."""
 
 REGIONS_AT_ONCE = 256
-"""How many regions torchvision pools in one call."""
+"""Number of regions that torchvision pools in one call."""
 
 
 def roi_align_forward(
@@ -70,8 +71,8 @@ def roi_align_forward(
         input: (N, C, H, W) map.
         rois: (R, 5) as (image index, x1, y1, x2, y2) in image pixels.
         output: (R, C, aligned_height, aligned_width), written in place.
-        argmax_y: Of use to the maximum only, which is not served.
-        argmax_x: Of use to the maximum only, which is not served.
+        argmax_y: Only for the maximum, which is not provided.
+        argmax_x: Only for the maximum, which is not provided.
         aligned_height: Bins of a region in height.
         aligned_width: Bins of a region in width.
         spatial_scale: Cells of the map for one image pixel.
@@ -92,8 +93,8 @@ def roi_align_forward(
         with torch.autocast(source.device.type, enabled=False):
             weighted_sums.pool(source, regions, pooling, output)
         return
-    # torchvision has no output to write to, and a second copy of all regions would be the peak of
-    # a step's memory.
+    # torchvision cannot write into a given output, and a second copy of all regions would be the
+    # peak of a step's memory.
     parts = (torch.split(tensor, REGIONS_AT_ONCE) for tensor in (regions, output))
     for some, written in zip(*parts, strict=True):
         written.copy_(
@@ -134,7 +135,7 @@ def roi_align_backward(
         aligned_width: As in the forward.
         spatial_scale: As in the forward.
         sampling_ratio: As in the forward.
-        pool_mode: As in the forward, which refuses what is not served.
+        pool_mode: As in the forward, which refuses the maximum.
         aligned: As in the forward.
     """
     pooling = Pooling(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
@@ -160,7 +161,7 @@ def roi_align_backward(
 
 
 def _separable(rois: Tensor, shape: torch.Size, pooling: Pooling) -> bool:
-    """Whether matrix products carry the gradient of these regions to this map faster than sums."""
+    """Whether matrix products compute the gradient of these regions faster than sums."""
     if not len(rois):
         return False
     _, _, samples = pooling.extents(rois)

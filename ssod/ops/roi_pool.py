@@ -1,8 +1,8 @@
 """RoIPool: ``roi_pool_forward`` and ``roi_pool_backward``.
 
-torchvision's RoIPool rounds the region's corners before it cuts bins, mmcv's cuts bins
-first and takes every cell they touch. Here mmcv's bins are found first, and each is given
-to torchvision's kernel as a region of one bin, for which rounding changes nothing.
+torchvision's RoIPool rounds the region's corners before it cuts bins; mmcv's cuts bins
+first and takes every cell they touch. Here we compute mmcv's bins and give each to
+torchvision's kernel as a region of one bin, for which rounding changes nothing.
 """
 
 import torch
@@ -68,7 +68,7 @@ def roi_pool_backward(
         spatial_scale: As in the forward.
     """
     dtype = working_dtype(grad_output)
-    # Of a region the kernel reads nothing but its image.
+    # The kernel reads only the image index of a region.
     regions = rois.to(dtype).repeat_interleave(pooled_height * pooled_width, dim=0)
     layout = (len(regions), grad_input.shape[1], 1, 1)
     grad, places = (

@@ -31,7 +31,7 @@ class Pooling(NamedTuple):
 
         Returns:
             Regions' first corners and sizes, in cells, and the whole numbers of samples
-            of a bin, 0 for a region of no, negative or no finite size: (R, 2) each as (x, y).
+            of a bin, 0 for a region of zero, negative or infinite size: (R, 2) each as (x, y).
         """
         corners = rois[:, 1:] * self.spatial_scale - (0.5 if self.aligned else 0.0)
         size = corners[:, 2:] - corners[:, :2]

@@ -1,8 +1,8 @@
 """RoIAlign as weighted sums of whole cells.
 
-A bin of a region is the sum of some cells of the map, each with a weight; where the channels of a
-cell lie side by side, ``embedding_bag`` adds them many at a time and on all threads. The gradient
-of a cell is the sum of its bins, with the same weights.
+A bin of a region is a weighted sum of cells of the map. If the channels of a cell are adjacent in
+memory, ``embedding_bag`` adds many at a time, on all threads. The gradient of a cell is the sum
+over its bins, with the same weights.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from ssod.ops.sampling import Pooling, interpolate_axis, sample_axis
 
 _MOST_REGIONS = 256
 _MOST_TERMS = 2**21
-"""Of the sums of one piece: 24 MiB of indices and weights."""
+"""Most terms in the sums of one piece: 24 MiB of indices and weights."""
 
 
 def pool(source: Tensor, rois: Tensor, pooling: Pooling, output: Tensor) -> None:
@@ -24,14 +24,14 @@ def pool(source: Tensor, rois: Tensor, pooling: Pooling, output: Tensor) -> None
     Args:
         source: (N, C, H, W), float32 or float64.
         rois: (R, 5) of the same precision.
-        pooling: How.
+        pooling: How to pool.
         output: (R, C, h, w) of any precision, written in place.
     """
     cells = _cells_first(source)
     for regions, index, weight in _pieces(rois, pooling, source.shape):
         sums = embedding_bag(index, cells, per_sample_weights=weight, mode='sum')
         written = output[regions]
-        # Narrow first: to move channels is what takes time.
+        # Convert to the narrower type first: moving channels is what takes time.
         written.copy_(_channels_first(sums.to(written.dtype), written.shape))
 
 
@@ -41,7 +41,7 @@ def spread(grad_output: Tensor, rois: Tensor, pooling: Pooling, grad_input: Tens
     Args:
         grad_output: (R, C, h, w) of any precision.
         rois: (R, 5), float32 or float64.
-        pooling: How.
+        pooling: How they were pooled.
         grad_input: (N, C, H, W), written in place.
     """
     images, channels, height, width = grad_input.shape
@@ -88,7 +88,7 @@ def _pieces(
 
 
 def _narrowest(count: int) -> torch.dtype:
-    """The smallest integer type that numbers below ``count`` fit in, of 16, 32 and 64 bits."""
+    """The smallest of int16, int32 and int64 that holds all numbers below ``count``."""
     types = torch.int16, torch.int32, torch.int64
     return next(dtype for dtype in types if count - 1 <= torch.iinfo(dtype).max)
 

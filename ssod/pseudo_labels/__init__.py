@@ -1,4 +1,4 @@
-"""Pseudo-boxes: their choice and their quality."""
+"""Pseudo-boxes: selecting them and measuring their quality."""
 
 from ssod.pseudo_labels.frequency import FrequencySelector
 from ssod.pseudo_labels.mixture import MixtureSelector

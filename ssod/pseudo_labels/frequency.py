@@ -1,4 +1,4 @@
-"""Thresholds that give each class as many pseudo-boxes as it has labelled ones."""
+"""Thresholds that give each class as many pseudo-boxes as it has labelled boxes."""
 
 import math
 from collections import Counter
@@ -15,35 +15,33 @@ from ssod.pseudo_labels.selectors import check_class_count, chosen
 from ssod.strict import check_ranges, strict_settings
 
 BINS = 400
-"""Steps of the scores, in which thresholds are chosen; equal ones of the logits, for the scores of
-a sure teacher crowd together below 1."""
+"""Number of score bins for choosing thresholds; they are equal in the logits, because a confident
+teacher's scores crowd together below 1."""
 LEAST_DISTANCE = 1e-6
-"""Of scores from 0 and 1 that are told apart."""
+"""Scores closer to 0 or 1 than this are not distinguished."""
 
 
 def boxes_per_image(ann_file: str, classes: Sequence[str] | None = None) -> list[float]:
-    """How many boxes of each class a labelled image has on average; crowds left out.
+    """Average number of boxes of each class in a labelled image, without crowds.
 
     Args:
         ann_file: COCO JSON.
-        classes: Names of the classes, in order; those of the file's categories if ``None``.
+        classes: Names of the classes, in order; the file's categories if ``None``.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no COCO JSON, holds no image, or lacks one of the classes.
+        ValueError: If it is not COCO JSON, has no images, or lacks one of the classes.
     """
     content = read_coco(ann_file)
     names = {category['id']: category['name'] for category in content['categories']}
     for name in classes or ():
         if name not in names.values():
             raise ValueError(
-                f'{ann_file}: no category is called {name!r}, which FrequencySelector.classes asks '
-                f'for; there are {", ".join(names.values())}'
+                f'{ann_file}: no category is called {name!r}, but FrequencySelector.classes names '
+                f'it; use {", ".join(names.values())}'
             )
     if not content['images']:
-        raise ValueError(
-            f'{ann_file}: there are no images to count boxes on; give the labelled file'
-        )
+        raise ValueError(f'{ann_file}: has no images to count boxes on; give the labelled file')
     boxes = (a['category_id'] for a in content['annotations'] if not is_ignored(a))
     counts = Counter(names.get(category) for category in boxes)
     return [counts[name] / len(content['images']) for name in classes or names.values()]
@@ -52,26 +50,26 @@ def boxes_per_image(ann_file: str, classes: Sequence[str] | None = None) -> list
 @TASK_UTILS.register_module()
 @strict_settings
 class FrequencySelector:
-    """As many boxes of each class as the labelled images have, the best ones.
+    """The best boxes of each class, as many per image as the labelled images have.
 
-    Each class has the threshold above which lie as many boxes in an unlabelled image, on average,
-    as in a labelled one (LabelMatch, Chen et al. 2022, section 3.2: labelled and unlabelled images
-    are taken for draws of one distribution). Averages fade, and are kept as a histogram of the
-    scores on their own device, so nothing waits. As the thresholds follow the scores, it suits
-    every kind of them, if the detector reports low ones too. Each rank has its own averages, of
-    which a checkpoint holds the first rank's.
+    Each class has the threshold above which an unlabelled image has as many boxes, on average, as a
+    labelled one (LabelMatch, Chen et al. 2022, section 3.2, which assumes the same distribution for
+    both). The averages are moving ones, kept as a histogram of the scores on their own device, so
+    nothing waits. Because the thresholds follow the scores, it suits every kind of score, if the
+    detector reports low ones too. Each rank has its own averages; a checkpoint holds the first
+    rank's.
 
     Args:
-        ann_file: COCO JSON of the labelled images, read before the training.
+        ann_file: COCO JSON of the labelled images, read before training.
         classes: Names of the classes in the data set's order; the file's categories if ``None``.
-        share: Boxes that are kept, as a share of those that the labels promise, above 0. A young
+        share: Boxes to keep, as a share of the number in the labels, above 0. Early in a run the
             teacher finds fewer right ones.
-        decay: What remains of the averages after each image, in [0.9, 1).
-        least: Scores below this are never kept, in [0, 1].
+        decay: Decay of the averages with each image, in [0.9, 1).
+        least: Boxes with lower scores are never kept, in [0, 1].
 
     Raises:
-        ValueError: If a setting is out of its range; before the training, if the classes are not
-            as many as the model's.
+        ValueError: If a setting is out of its range; before training, if the number of classes is
+            not the model's.
     """
 
     def __init__(
@@ -114,7 +112,7 @@ class FrequencySelector:
         self._histograms.index_put_((labels, bins), torch.ones_like(scores), accumulate=True)
         self._images = self.decay * self._images + 1
         # How many boxes of an image reach each bin, and how many the next one; the threshold is
-        # where their number is nearest to what is due.
+        # where their number is nearest to the expected one.
         reaching = self._histograms.flip(1).cumsum(dim=1).flip(1) / self._images
         above = reaching.roll(-1, dims=1)
         above[:, -1] = 0
@@ -122,7 +120,7 @@ class FrequencySelector:
         return chosen(predictions, (bins >= too_many[labels]) & (scores >= self.least))
 
     def _due_on(self, device: torch.device) -> Tensor:
-        """Boxes of each class that an image is to have, (C,)."""
+        """Expected boxes of each class per image, (C,)."""
         if self._due is None:
             due = torch.tensor(boxes_per_image(self.ann_file, self.classes))
             self._due = self.share * due
@@ -141,7 +139,7 @@ class FrequencySelector:
 
 
 def _bins(scores: Tensor) -> Tensor:
-    """In which bin each score lies, (N,)."""
+    """The bin of each score, (N,)."""
     logits = scores.logit(eps=LEAST_DISTANCE)
     most = math.log(1 / LEAST_DISTANCE - 1)
     return ((logits / most + 1) * (BINS / 2)).long().clamp(0, BINS - 1)

@@ -1,4 +1,4 @@
-"""The images that a model is to label: each once, under names that tell them apart."""
+"""The images for a model to label: each once, under a unique name."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -15,12 +15,12 @@ from ssod.data.load_image import BrokenImageError
 
 
 class Batch(NamedTuple):
-    """Some images, as far as they can be read.
+    """A batch of images, some of which may be unreadable.
 
     Args:
-        names: What those that can be read are called.
-        data: They, as a model takes them; ``None`` if there is none.
-        broken: Why others cannot be read, one line each.
+        names: Names of the readable images.
+        data: The readable images as model input; ``None`` if there are none.
+        broken: Why the others cannot be read, one line each.
     """
 
     names: list[str]
@@ -31,16 +31,16 @@ class Batch(NamedTuple):
 class ImagesToLabel:
     """All images of some data sets.
 
-    An image that several of them have is there once.
+    An image that is in several of them counts once.
 
     Args:
         data_sets: At least one.
         steps: Configs of the transforms that prepare an image.
 
     Attributes:
-        root: The folder that all are in, as an absolute path.
+        root: The common folder of all images, as an absolute path.
         names: Their paths within it, in order.
-        places: Of each data set, where its images are and its annotation file or folder.
+        places: For each data set its image folder, and its annotation file or folder.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class ImagesToLabel:
         self.names = list(self._found)
 
     def loader(self, done: Collection[str], batch_size: int, num_workers: int) -> DataLoader[Batch]:
-        """Loads them batch by batch, in order.
+        """A loader of the images, batch by batch, in order.
 
         Args:
-            done: Names of those that are left out; at least one image must be left.
-            batch_size: Images at once.
-            num_workers: Processes that load them.
+            done: Names of images to leave out; at least one image must remain.
+            batch_size: Images per batch.
+            num_workers: Number of worker processes.
         """
         left = [(name, *found) for name, found in self._found.items() if name not in done]
         loader: DataLoader[Batch] = Runner.build_dataloader(
@@ -78,7 +78,7 @@ class ImagesToLabel:
 
 
 class _Readable(Dataset[Batch]):
-    """Images one by one; one that is broken is told and not raised."""
+    """Images one by one; a broken one is reported instead of raised."""
 
     def __init__(self, images: Sequence[tuple[str, Any, int]]) -> None:
         self.images = images

@@ -1,4 +1,4 @@
-"""Thresholds that the scores themselves set: a mixture of two Gaussians for each class."""
+"""Thresholds from the scores themselves, by a mixture of two Gaussians for each class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,20 +12,20 @@ from ssod.pseudo_labels.selectors import check_class_count, chosen
 from ssod.strict import check_ranges, strict_settings
 
 ITERATIONS = 10
-"""Steps of expectation and maximization in each fit; the mixtures are one-dimensional."""
+"""Steps of expectation and maximization in each (one-dimensional) fit."""
 
 LEAST_VARIANCE = 1e-4
-"""A component never becomes narrower than 0.01, or it would be a single score."""
+"""Keeps components at least 0.01 wide, or one could shrink to a single score."""
 
 
 def fit_mixtures(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Fit two Gaussians to the scores of each class, by expectation and maximization.
 
-    The first component begins at the lowest score and the second one at the highest.
+    The first component starts at the lowest score, the second at the highest.
 
     Args:
         scores: (C, Q) scores.
-        valid: (C, Q), which of them count; at least one in each row that is to be of use.
+        valid: (C, Q), which of them count; a row without any has no meaningful result.
 
     Returns:
         Means, variances and weights, (C, 2) each.
@@ -51,16 +51,16 @@ def fit_mixtures(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 def responsibilities(scores: Tensor, means: Tensor, variances: Tensor, shares: Tensor) -> Tensor:
-    """How far each component answers for each score, (C, Q, 2), adding up to 1."""
+    """The probability that each score belongs to each component, (C, Q, 2), adding up to 1."""
     away = (scores[..., None] - means[:, None]).square() / variances[:, None]
     logits = shares.clamp(min=1e-6).log()[:, None] - 0.5 * (away + variances.log()[:, None])
     return logits.softmax(dim=-1)
 
 
 def positive_thresholds(scores: Tensor, valid: Tensor) -> Tensor:
-    """The lowest score of each class that belongs rather to its higher Gaussian, (C,).
+    """The lowest score of each class that more likely belongs to its upper Gaussian, (C,).
 
-    Infinite where none does.
+    Infinite where there is none.
     """
     means, variances, shares = fit_mixtures(scores, valid)
     belongs = responsibilities(scores, means, variances, shares)
@@ -73,24 +73,24 @@ def positive_thresholds(scores: Tensor, valid: Tensor) -> Tensor:
 @TASK_UTILS.register_module()
 @strict_settings
 class MixtureSelector:
-    """Boxes that belong to the confident ones of their class, however confident those are.
+    """Boxes that are confident compared with other boxes of their class.
 
-    Each class's latest scores are taken for a mixture of two Gaussians, of wrong and of right
-    boxes; a box is kept if it belongs rather to the second (Consistent-Teacher, Wang et al. 2023,
-    section 3.4). As the thresholds follow the scores, it suits every kind of them, if the detector
-    reports low ones too (a low ``score_thr``). The queues are on the scores' own device, the fit
-    waits for nothing, and is made once for each step from what was seen before it. Each rank has
-    its own queues, of which a checkpoint holds the first rank's.
+    Each class's latest scores are modelled as a mixture of two Gaussians, of wrong and of right
+    boxes; a box is kept if it more likely belongs to the second (Consistent-Teacher, Wang et al.
+    2023, section 3.4). Because the thresholds follow the scores, it suits every kind of score, if
+    the detector reports low ones too (a low ``score_thr``). The mixtures are fitted once per step,
+    to the scores before it, on the scores' own device and without waiting. Each rank has its own
+    queues of scores; a checkpoint holds the first rank's.
 
     Args:
         num_classes: Number of classes.
-        length: Latest scores of each class that are taken, at least 2.
-        default: Threshold of a class of which fewer than ``least`` scores were seen, in [0, 1].
-        least: Scores that a fit needs, from 2 to ``length``.
+        length: Number of latest scores kept per class, at least 2.
+        default: Threshold of a class with fewer than ``least`` scores so far, in [0, 1].
+        least: Fewest scores for a fit, from 2 to ``length``.
 
     Raises:
-        ValueError: If a setting is out of its range; before the training, if ``num_classes`` is not
-            the model's.
+        ValueError: If a setting is out of its range; before training, if ``num_classes`` is not the
+            model's.
     """
 
     def __init__(
@@ -134,13 +134,13 @@ class MixtureSelector:
         self._thresholds = torch.where(known, found, torch.full_like(found, self.default))
 
     def _remember(self, scores: Tensor, labels: Tensor) -> None:
-        """Put scores into the queues of their classes, in the place of the oldest."""
+        """Put scores into the queues of their classes, replacing the oldest."""
         length = self._queues.shape[1]
         of_class = torch.nn.functional.one_hot(labels, len(self._queues))
         before = of_class.cumsum(dim=0).gather(1, labels[:, None])[:, 0] - 1
         counts = of_class.sum(dim=0)
         places = (self._seen[labels] + before) % length
-        # More than a queue holds: the last ones are the latest, the others go beyond its end.
+        # If there are more than a queue holds, only the latest stay; the others go past its end.
         places = torch.where(counts[labels] - before <= length, places, length)
         longer = torch.nn.functional.pad(self._queues, (0, 1))
         longer[labels, places] = scores
@@ -165,13 +165,13 @@ class MixtureSelector:
         """Go on with the queues of a checkpoint.
 
         Raises:
-            ValueError: If they are of another number of classes or another length.
+            ValueError: If they have another number of classes or another length.
         """
         theirs, mine = tuple(state['queues'].shape), tuple(self._queues.shape)
         if theirs != mine:
             raise ValueError(
-                f'{type(self).__name__}: the checkpoint has queues of (num_classes, length) '
-                f'{theirs}, the config of {mine}; resume with the settings that the run began with'
+                f'{type(self).__name__}: (num_classes, length) is {mine}, but {theirs} in the '
+                f'checkpoint; resume with the settings that the run began with'
             )
         self._queues, self._seen = state['queues'].float(), state['seen'].long()
         self._thresholds, self._fitted_at = state['thresholds'].float(), state['fitted_at']

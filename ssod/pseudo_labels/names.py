@@ -1,4 +1,4 @@
-"""Images by the names that an annotation file gives them, wherever they lie now."""
+"""Finds images by their names in an annotation file, even if they were moved."""
 
 import os
 from collections.abc import Container
@@ -6,16 +6,16 @@ from pathlib import PurePath
 
 
 def name_of(img_path: str, names: Container[str]) -> str | None:
-    """Which of some names an image has: the longest one that its path ends with.
+    """The name of an image among given names: the longest one that its path ends with.
 
     Args:
-        img_path: Its path; as it is spelt, and from the root.
+        img_path: Its path; tried both as it is and as an absolute path.
         names: ``file_name`` of each image of an annotation file.
 
     Returns:
-        The name, ``None`` if it has none of them.
+        The name, or ``None`` if none fits.
     """
-    # As it is spelt, too: a name may begin with "..".
+    # As it is, too: a name may begin with "..".
     for path in (img_path, os.path.abspath(img_path)):
         name = PurePath(path).as_posix()
         while name:

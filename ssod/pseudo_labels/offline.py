@@ -1,4 +1,4 @@
-"""Pseudo-labels made once and kept in a file: COCO JSON whose annotations have scores."""
+"""Pseudo-labels made once and stored in a file: COCO JSON whose annotations have scores."""
 
 import hashlib
 import json
@@ -35,21 +35,21 @@ Entry = dict[str, Any]
 def label_images(
     cfg: Config, model: BaseModel, classes: Sequence[str], path: Path, source: str, min_score: float
 ) -> int:
-    """Let a model label all unlabelled images of a config, once and not augmented.
+    """Let a model label all unlabelled images of a config, once and without augmentation.
 
-    They are seen as images for validation are. What is done is kept beside the file, and an
-    interrupted call goes on from there; a progress bar on stderr tells the time left. Images that
-    cannot be read are passed over, and told there at the end.
+    Images are prepared as for validation. Finished images are stored next to the file, and an
+    interrupted call continues from there; a progress bar on stderr shows the time left. Images that
+    cannot be read are skipped, and listed on stderr at the end.
 
     Args:
-        cfg: Says which images, and how they are prepared and batched (``val_dataloader``).
-        model: Predicts; on the device where it is to work.
-        classes: Name of each of its labels, which the config may not say of unlabelled images.
-        path: The COCO JSON to be written, whole or not at all.
-        source: Where the labels are from, such as the checkpoint. Labels that were begun from
-            another one, with other weights, with another model or preparation in the config, or
-            of images elsewhere, are begun anew.
-        min_score: Boxes of lower scores are left out, in [0, 1].
+        cfg: The config with the images, and how to prepare and batch them (``val_dataloader``).
+        model: The model that predicts, on the device to use.
+        classes: Names of the model's labels.
+        path: The COCO JSON to write, whole or not at all.
+        source: Where the labels come from, such as the checkpoint. An interrupted call is started
+            over instead of continued if the source, ``min_score``, the weights, the config's model
+            or preparation, or the places of the images have changed.
+        min_score: Boxes with lower scores are left out, in [0, 1].
 
     Returns:
         The number of images.
@@ -75,7 +75,7 @@ def label_images(
     done = {name: entry for name, entry in entries.items() if name in present}
     broken: list[str] = []
     lines = [json.dumps(line) + '\n' for line in (header, *done.values())]
-    # Not in its place: another interruption would lose what is done.
+    # Replaced at once: an interruption in between would lose finished images.
     write_whole(begun, ''.join(lines).encode())
     with begun.open('a', encoding='utf-8') as file:
         for entry in _label(cfg, model.eval(), images, set(done), min_score, broken):
@@ -102,18 +102,18 @@ def _images_of(cfg: Config) -> tuple[ImagesToLabel, list[Any]]:
 
 
 def _loader(cfg: Config) -> ConfigDict:
-    """The loader of validation images, of test images if there is none: how images are prepared."""
+    """The validation loader, or else the test loader, which prepares images."""
     return cfg.get('val_dataloader') or scored_loader(cfg)[1]
 
 
 def _digest_of_config(parts: Sequence[Any]) -> str:
-    """A digest that changes with whatever decides the predictions."""
+    """A digest of everything in the config that affects the predictions."""
     text = json.dumps(parts, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest_of_weights(model: BaseModel) -> str:
-    """The same for a model's weights, whatever their checkpoint is called."""
+    """A digest of a model's weights, whatever the name of their checkpoint."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         digest.update(name.encode())
@@ -124,7 +124,7 @@ def _digest_of_weights(model: BaseModel) -> str:
 
 
 def _read_begun(path: Path, header: Entry) -> list[Entry]:
-    """What an interrupted call left, as far as it is whole and would be done alike now."""
+    """Finished images of an interrupted call, if they would be labelled the same way now."""
     lines: list[Entry] = []
     if path.is_file():
         with suppress(ValueError):
@@ -141,7 +141,7 @@ def _label(
     min_score: float,
     broken: list[str],
 ) -> Iterator[Entry]:
-    """Label what is not done yet, image by image; why one cannot be read goes into ``broken``."""
+    """Label the remaining images one by one; reasons for unreadable ones go into ``broken``."""
     if done.issuperset(images.names):
         return
     settings = _loader(cfg)
@@ -155,20 +155,20 @@ def _label(
                 if is_text(name):
                     yield entry_of(sample, name, min_score)
                 else:
-                    broken.append(f'{name!a}: its name is no UTF-8; rename it')
+                    broken.append(f'{name!a}: its name is not UTF-8; rename it')
 
 
 def _tell_broken(broken: Sequence[str], total: int) -> None:
-    """Name and count the images that were passed over."""
-    lines = [f'passed over: {why}' for why in broken]
+    """Name and count the images that were skipped."""
+    lines = [f'skipped: {why}' for why in broken]
     if broken:
-        lines.append(f'passed over: {len(broken)} of {total} images, which cannot be read')
+        lines.append(f'skipped: {len(broken)} of {total} images that cannot be read')
     for line in lines:
         Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def is_text(name: str) -> bool:
-    """Whether a file's name is UTF-8; JSON would hold any other, and nobody could read it."""
+    """Whether a file's name is UTF-8; in JSON, any other name could not be read back."""
     return not any('\ud800' <= letter <= '\udfff' for letter in name)
 
 
@@ -176,14 +176,13 @@ def entry_of(sample: DetDataSample, file_name: str, min_score: float) -> Entry:
     """What a model found in one image.
 
     Args:
-        sample: With ``pred_instances`` in pixels of the image's file.
-        file_name: What the file is called.
-        min_score: Boxes of lower scores are left out, in [0, 1], and so are those of which nothing
-            is inside the image.
+        sample: With ``pred_instances`` in pixels of the image file.
+        file_name: Name of the file.
+        min_score: Boxes with lower scores are left out, in [0, 1], as are boxes outside the image.
     """
     found = sample.pred_instances
     found = found[(found.scores >= min_score) & found.bboxes.isfinite().all(dim=1)]
-    # Not every detector keeps its boxes inside the image, and some find nothing but padding.
+    # Some detectors give boxes that reach outside the image, or lie only in the padding.
     inside = clip_boxes(found.bboxes, sample.ori_shape[:2]).tolist()
     boxes = [[round(x, 2) for x in box] for box in inside]
     kept = [i for i, (x1, y1, x2, y2) in enumerate(boxes) if x2 > x1 and y2 > y1]
@@ -205,11 +204,11 @@ def as_coco(
     Args:
         entries: The images, with their boxes.
         classes: Name of each label.
-        info: Where the boxes are from.
+        info: Where the boxes come from.
 
     Returns:
-        ``info``, ``images``, ``annotations`` with a ``score`` each, and ``categories``; ids count
-        from 1.
+        ``info``, ``images``, ``annotations`` with a ``score`` each, and ``categories``; ids begin
+        at 1.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -241,16 +240,16 @@ def as_coco(
 
 
 class StoredLabels:
-    """Pseudo-labels from a file, found by the paths of their images.
+    """Pseudo-labels from a file, looked up by image path.
 
     Args:
-        path: COCO JSON; annotations without a ``score`` (corrected by hand, say) count as certain.
+        path: COCO JSON; annotations without a ``score`` (say, corrected by hand) have a score of 1.
         classes: Names of the data set's classes, in its order.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no COCO JSON, something in it is wrong, it has a class that the data
-            set has not, or an image twice.
+        ValueError: If it is not COCO JSON, has errors, a class that the data set lacks, or an image
+            twice.
     """
 
     def __init__(self, path: str | Path, classes: Sequence[str]) -> None:
@@ -283,23 +282,22 @@ class StoredLabels:
         """One image's boxes in pixels of its file, with ``scores`` and ``labels``.
 
         Args:
-            img_path: Its path. In the folder that the file says the images are in
-                (``info.images``), its path within that is the ``file_name``; elsewhere, where they
-                may have been moved to, it ends with it.
+            img_path: Its path. In the folder that the file names (``info.images``), the path
+                relative to that is the ``file_name``; elsewhere, if the images were moved, the path
+                ends with it.
 
         Raises:
-            ValueError: If the file tells nothing of the image, not even that it is empty, or what
-                it tells is of another image.
+            ValueError: If the file lacks the image, or the entry could be another image's.
         """
         name = self._name_of(img_path)
         if name is None:
-            raise ValueError(f'{self.path} has no image {img_path}; make the pseudo-labels anew')
+            raise ValueError(f'{self.path} has no image {img_path}; make the pseudo-labels again')
         real = os.path.realpath(img_path)
         owner = self._owners.setdefault(name, real)
         if owner != real:
             raise ValueError(
                 f'{self.path}: image {name!r} could be {owner} or {real}; make the pseudo-labels '
-                f'anew'
+                f'again'
             )
         row = self._rows[name]
         return InstanceData(
@@ -307,13 +305,13 @@ class StoredLabels:
         )
 
     def in_view(self, sample: DetDataSample) -> InstanceData:
-        """What :meth:`of` says of a view's image, in the view's pixels."""
+        """The boxes from :meth:`of` for a view's image, in the view's pixels."""
         stored = self.of(sample.img_path)
         stored.bboxes = project_boxes(stored.bboxes, view_to_view(DetDataSample(), sample))
         return stored
 
     def _name_of(self, img_path: str) -> str | None:
-        """What the file calls an image; ``None`` if it has no such image."""
+        """The file's name for an image; ``None`` if it has no such image."""
         whole = PurePath(os.path.abspath(img_path))
         if self._root is not None and whole.is_relative_to(self._root):
             name = whole.relative_to(self._root).as_posix()
@@ -322,7 +320,7 @@ class StoredLabels:
         return None if found is None or self._is_of_another(found, whole) else found
 
     def _is_of_another(self, name: str, path: PurePath) -> bool:
-        """Whether the image that was labelled is still there and is no copy of this one."""
+        """Whether the image that was labelled still exists and is not a copy of this one."""
         labelled = Path(self._root or '', name)
         if self._root is None or not labelled.is_file() or not Path(path).is_file():
             return False
@@ -330,13 +328,13 @@ class StoredLabels:
 
 
 def _check_names(images: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Refuse images of one name: nobody could say whose boxes are whose."""
+    """Refuse images with the same name, whose boxes could not be told apart."""
     counts = Counter(image['file_name'] for image in images)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise ValueError(
-            f'{path}: {len(twice)} of file_name in images are there more than once, such as '
-            f'{twice[0]!r}; make the pseudo-labels anew'
+            f'{path}: {len(twice)} file_name in images are there more than once, such as '
+            f'{twice[0]!r}; make the pseudo-labels again'
         )
 
 
@@ -348,7 +346,7 @@ def _label_of_category(
     for category in categories:
         if category['name'] not in numbers:
             raise ValueError(
-                f'{path}: category {category["name"]!r} is no class of the data set, which has '
+                f'{path}: category {category["name"]!r} is not a class of the data set, which has '
                 f'{", ".join(classes)}'
             )
     return {category['id']: numbers[category['name']] for category in categories}

@@ -1,4 +1,4 @@
-"""Thresholds at the likeliest right score of each class, and how many scores enter the mixture."""
+"""Thresholds at the likeliest score of right boxes, and a limit on the scores that count."""
 
 import torch
 from mmdet.registry import TASK_UTILS
@@ -13,11 +13,11 @@ from ssod.strict import strict_settings
 @TASK_UTILS.register_module()
 @strict_settings
 class ExpectedCountSelector:
-    """As many of an image's boxes as its scores, read as chances, let expect, and one more.
+    """The best boxes of each image: the expected number of right ones, and one more.
 
-    Of Consistent-Teacher (Wang et al., CVPR 2023). It goes before the mixture, which a dense
-    detector's many low scores would else fill alone (``dynamic_ratio=1`` in the released code). For
-    scores that are chances: sigmoids or a softmax.
+    The expected number is the sum of the scores, read as probabilities (sigmoids or a softmax).
+    From Consistent-Teacher (Wang et al., CVPR 2023; ``dynamic_ratio=1`` in the released code). Put
+    it before the mixture, which the many low scores of a dense detector would otherwise fill.
     """
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
@@ -28,7 +28,7 @@ class ExpectedCountSelector:
 
 
 def log_densities(scores: Tensor, mixture: tuple[Tensor, ...]) -> Tensor:
-    """Of each score (C, Q) under each weighted Gaussian, but for a constant: (C, Q, 2)."""
+    """Log densities of scores (C, Q) under each weighted Gaussian, up to a constant: (C, Q, 2)."""
     means, variances, shares = (part[:, None] for part in mixture)
     return shares.log() - variances.log() / 2 - (scores[..., None] - means) ** 2 / (2 * variances)
 
@@ -36,8 +36,9 @@ def log_densities(scores: Tensor, mixture: tuple[Tensor, ...]) -> Tensor:
 def fit_loosely(scores: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
     """Means, variances and weights (C, 2) of two Gaussians for each class's scores (C, Q).
 
-    It begins with variances of 1 and ends when the mean log-likelihood gains less than 0.001, as
-    scikit-learn with the released code's settings; a converged fit is stricter by up to 0.2.
+    It starts from variances of 1 and stops when the mean log-likelihood gains less than 0.001, like
+    scikit-learn with the released code's settings. A converged fit gives thresholds up to 0.2
+    higher.
     """
     filled = torch.stack([scores.masked_fill(~valid, sign * torch.inf) for sign in (1, -1)])
     means = torch.stack([filled[0].amin(dim=1), filled[1].amax(dim=1)], dim=1)
@@ -63,10 +64,10 @@ def fit_loosely(scores: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
 class PeakMixtureSelector(MixtureSelector):
     """Boxes at least as confident as the likeliest right box of their class.
 
-    :class:`~ssod.pseudo_labels.mixture.MixtureSelector` draws the line where right boxes begin to
-    outweigh wrong ones, Consistent-Teacher (Wang et al., CVPR 2023, section 3.4) at the likeliest
-    score of those that are rather right (policy ``high``). The released code's settings are
-    ``length=100``, ``default=0.0`` and ``least=4``.
+    :class:`~ssod.pseudo_labels.mixture.MixtureSelector` sets the threshold where a box becomes more
+    likely right than wrong. Consistent-Teacher (Wang et al., CVPR 2023, section 3.4) sets it at the
+    likeliest score above that point (policy ``high``), as this does. The released code's settings
+    are ``length=100``, ``default=0.0`` and ``least=4``.
     """
 
     def _fit(self) -> None:

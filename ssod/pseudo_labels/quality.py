@@ -32,12 +32,12 @@ from ssod.strict import strict_settings
 def matched(
     boxes: Tensor, labels: Tensor, truth: Tensor, truth_labels: Tensor, iou: float = 0.5
 ) -> Tensor:
-    """Which boxes (N,) find a truth of their class, each truth found once, best overlap first.
+    """Which boxes (N,) match a true box of their class, each at most once, best overlap first.
 
     Args:
         boxes: (N, 4).
         labels: (N,).
-        truth: (M, 4).
+        truth: True boxes, (M, 4).
         truth_labels: (M,).
         iou: Least intersection over union.
     """
@@ -52,16 +52,16 @@ def matched(
 
 
 class HiddenTruth:
-    """The true boxes of images that count as unlabelled.
+    """The true boxes of images that are used as unlabelled ones.
 
-    An image is found by its name: its path ends with its ``file_name``. Ids may be others.
+    An image is found by its name: its path ends with a ``file_name``. Ids may differ.
 
     Args:
         ann_file: COCO JSON.
-        classes: Names of the data set's classes, in its order; others are left out.
+        classes: Names of the data set's classes, in its order; other classes are left out.
 
     Raises:
-        ValueError: If something in it is wrong, or it has no box of the classes.
+        ValueError: If the file has errors, or no boxes of the classes.
     """
 
     def __init__(self, ann_file: str | Path, classes: Sequence[str]) -> None:
@@ -82,13 +82,13 @@ class HiddenTruth:
             )
 
     def check(self, paths: Iterable[str]) -> None:
-        """Refuse a file that is not of some images.
+        """Refuse a file about other images.
 
         Args:
-            paths: Their paths.
+            paths: The paths of the images.
 
         Raises:
-            ValueError: If it has none of them, or one that could be several of them.
+            ValueError: If it has none of them, or an entry that fits several of them.
         """
         path, owners = None, dict[str, str]()
         for path in paths:
@@ -98,14 +98,14 @@ class HiddenTruth:
             owner = owners.setdefault(name, path)
             if owner != path and os.path.realpath(owner) != os.path.realpath(path):
                 raise ValueError(
-                    f'{self._ann_file}: image {name!r} could be {owner} or {path}; let its '
-                    f'file_name say more of the path'
+                    f'{self._ann_file}: image {name!r} could be {owner} or {path}; put more of '
+                    f'the path into its file_name'
                 )
         if path is not None and not owners:
             raise ValueError(
-                f'{self._ann_file}: has none of the unlabelled images: {path} and the others end '
-                f'with no file_name such as {next(iter(self._ids), None)!r}; give the truth of '
-                f'these images, or None'
+                f'{self._ann_file}: has none of the unlabelled images: neither {path} nor the '
+                f'others end with a file_name such as {next(iter(self._ids), None)!r}; give the '
+                f'truth of these images, or None'
             )
 
     def knows(self, sample: DetDataSample) -> bool:
@@ -117,11 +117,11 @@ class HiddenTruth:
 
         Args:
             sample: The view.
-            ignored: Whether those that do not count, such as crowds, are wanted, or the others.
+            ignored: Whether to return the ignored boxes, such as crowds, instead of the others.
 
         Returns:
-            ``bboxes`` (N, 4), clipped to the view, and ``labels`` (N,); what has less than a pixel
-            of width or height in the view is left out.
+            ``bboxes`` (N, 4), clipped to the view, and ``labels`` (N,); boxes with less than a
+            pixel of width or height in the view are left out.
         """
         name = name_of(sample.img_path, self._ids)
         of_image = [] if name is None else self._annotations.get(self._ids[name], [])
@@ -136,11 +136,11 @@ class HiddenTruth:
 
 
 def check_truth(cfg: Config, reports: Sequence[Report]) -> list[Finding]:
-    """Check the hidden truth of the unlabelled images, where pseudo-boxes are measured by one.
+    """Check the hidden truth of the unlabelled images, if the config has one.
 
     Args:
         cfg: The config.
-        reports: Of its data.
+        reports: Reports on its data.
     """
     quality = (cfg.get('default_hooks') or {}).get('quality') or {}
     file = quality.get('ann_file')
@@ -158,22 +158,22 @@ def check_truth(cfg: Config, reports: Sequence[Report]) -> list[Finding]:
 @HOOKS.register_module()
 @strict_settings
 class PseudoLabelQualityHook(Hook):
-    """Log how good the pseudo-boxes are.
+    """Logs how good the pseudo-boxes are.
 
-    ``pseudo_boxes`` is their number in an image, logged without ``ann_file`` too;
-    ``pseudo_precision`` and ``pseudo_recall`` compare them with the hidden truth, which nothing
-    that trains reads. Images that the truth does not know are left out of these, and so are boxes
-    that are not right and lie in a crowd of their class.
+    ``pseudo_boxes`` is their number per image, logged even without ``ann_file``.
+    ``pseudo_precision`` and ``pseudo_recall`` compare them with the hidden truth, which is never
+    used for training. These two leave out images that the truth lacks, and wrong boxes in a crowd
+    of their class.
 
     Args:
         ann_file: COCO JSON with the hidden truth of the unlabelled images; ``None`` if there is
             none.
-        iou: Least overlap with the truth to count as right.
-        window: Iterations over which the figures are taken together.
+        iou: Least IoU with a true box to count as right.
+        window: Number of iterations that the figures cover.
 
     Raises:
-        FileNotFoundError: If ``ann_file`` does not exist when the training starts.
-        ValueError: If it has none of the unlabelled images, or one that could be several of them.
+        FileNotFoundError: If ``ann_file`` does not exist when training starts.
+        ValueError: If it has none of the unlabelled images, or an entry that fits several of them.
     """
 
     priority = 'LOW'
@@ -216,24 +216,24 @@ class PseudoLabelQualityHook(Hook):
             log('train/pseudo_recall', right / truths if truths else 0.0)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember the window."""
+        """Save the window."""
         checkpoint['pseudo_label_quality'] = list(self._counts)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Keep the window until it is known whether the run goes on."""
+        """Restore the window."""
         self._counts.extend(checkpoint.get('pseudo_label_quality', []))
 
     def _count(self, samples: Sequence[DetDataSample]) -> list[tuple[int, ...]]:
-        """What there is in strong views.
+        """Count the boxes of strong views.
 
         Returns:
-            Of each: images (one) and pseudo-boxes; images whose truth is known (one or none),
-            pseudo-boxes in them, those that are right, and true boxes.
+            For each view: images (one) and pseudo-boxes; images with a known truth (one or none),
+            pseudo-boxes in them, right ones among these, and true boxes.
         """
         sizes = [len(sample.gt_instances) for sample in samples]
         if self.ann_file is None:
             return [(1, size, 0, 0, 0, 0) for size in sizes]
-        # A GPU is waited for twice, whatever the number of views.
+        # Waits for a GPU twice, whatever the number of views.
         boxes, labels = (
             torch.split(torch.cat([s.gt_instances[of] for s in samples]).cpu(), sizes)
             for of in ('bboxes', 'labels')

@@ -1,4 +1,4 @@
-"""Which of the teacher's boxes the student may learn from."""
+"""Selectors: which of the teacher's boxes the student learns from."""
 
 import logging
 import math
@@ -18,8 +18,8 @@ from ssod.strict import check_ranges, strict_settings
 class Selector(Protocol):
     """Keeps some of one image's predictions. Registered in mmdet's ``TASK_UTILS``.
 
-    One that remembers anything has ``state_dict`` and ``load_state_dict``, as modules have. One
-    that not every model suits has ``check``, which is given the model before the training.
+    A selector with state has ``state_dict`` and ``load_state_dict``, like a module. A selector that
+    does not suit every model has ``check``, which is called with the model before training.
     """
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
@@ -28,26 +28,26 @@ class Selector(Protocol):
         Args:
             predictions: One image's boxes with ``bboxes`` (N, 4), ``scores`` (N,) and ``labels``
                 (N,).
-            step: Iterations since the teacher began.
+            step: Iterations since the burn-in.
 
         Returns:
-            The chosen ones, in the same order.
+            The selected ones, in the same order.
         """
 
 
 def check_class_count(model: Any, count: int, told: str, remedy: str) -> None:
-    """Refuse a selector that is for another number of classes than the model has.
+    """Refuse a selector whose number of classes is not the model's.
 
     Args:
         model: The model, see :class:`Selector`.
-        count: Number of classes that the selector knows.
-        told: The selector, and where it has them from.
-        remedy: What to do.
+        count: The selector's number of classes.
+        told: The start of the message: the selector and its number.
+        remedy: The end of the message: what to do.
 
     Raises:
-        ValueError: If the model has more or fewer.
+        ValueError: If the model has another number.
     """
-    # A region proposal network has one class, whatever there are.
+    # A region proposal network always has one class.
     numbers = [getattr(module, 'num_classes', None) for module in model.student.modules()]
     classes = max((number for number in numbers if number is not None), default=None)
     if classes not in (None, count):
@@ -55,7 +55,7 @@ def check_class_count(model: Any, count: int, told: str, remedy: str) -> None:
 
 
 def chosen(predictions: InstanceData, mask: Tensor) -> InstanceData:
-    """Choose predictions without counting anew for each of their fields, for which a GPU waits.
+    """Select predictions with one wait for a GPU, instead of one for each of their fields.
 
     Args:
         predictions: N predictions of an image.
@@ -68,7 +68,7 @@ def _threshold(name: str, setting: float | Mapping[str, Any]) -> Schedule:
     """A threshold that is in [0, 1] at all steps."""
     for value in values_of(setting):
         if not 0 <= value <= 1:
-            raise ValueError(f'{name} is {value}, but scores lie in [0, 1]')
+            raise ValueError(f'{name} is {value}, but must be in [0, 1]')
     return build_schedule(setting)
 
 
@@ -78,9 +78,9 @@ class ScoreSelector:
     """Boxes whose score reaches a threshold (Unbiased Teacher, Liu et al. 2021, section 3.2).
 
     Args:
-        threshold: Least score, in [0, 1], or a schedule of the step. It belongs to one kind of
-            score: 0.7 to 0.9 suits the softmax of region heads; sigmoid scores of dense heads are
-            lower, and 0.3 to 0.5 suits them.
+        threshold: Least score, in [0, 1], or a schedule over the steps. It depends on the kind of
+            score: 0.7 to 0.9 suits the softmax of region heads, 0.3 to 0.5 the lower sigmoid scores
+            of dense heads.
 
     Raises:
         ValueError: If the threshold is outside [0, 1] at some step.
@@ -90,7 +90,7 @@ class ScoreSelector:
         self.threshold = _threshold('ScoreSelector: threshold', threshold)
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
-        """Keep what reaches the threshold of this step; see :class:`Selector`."""
+        """Keep the boxes that reach the threshold of this step; see :class:`Selector`."""
         return chosen(predictions, predictions.scores >= self.threshold(step))
 
 
@@ -101,12 +101,12 @@ class ClassScoreSelector:
 
     Args:
         thresholds: Least score of each class, in [0, 1], in the order of the data set's classes;
-            each a number or a schedule of the step. For the kinds of score see
+            each a number or a schedule over the steps. For typical values see
             :class:`ScoreSelector`.
 
     Raises:
-        ValueError: If a threshold is outside [0, 1] at some step; before the training, if there is
-            not one for each class of the model.
+        ValueError: If a threshold is outside [0, 1] at some step; before training, if there is not
+            one for each class of the model.
     """
 
     def __init__(self, thresholds: Sequence[float | Mapping[str, Any]]) -> None:
@@ -122,7 +122,7 @@ class ClassScoreSelector:
         check_class_count(model, count, f'ClassScoreSelector: {count} thresholds', remedy)
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
-        """Keep what reaches the threshold of its class; see :class:`Selector`."""
+        """Keep the boxes that reach the threshold of their class; see :class:`Selector`."""
         scores: Tensor = predictions.scores
         thresholds = scores.new_tensor([threshold(step) for threshold in self.thresholds])
         return chosen(predictions, scores >= thresholds[predictions.labels])
@@ -133,11 +133,11 @@ class ClassScoreSelector:
 class TopSelector:
     """The best boxes of each image, whatever their scores.
 
-    As it compares scores only within an image, it suits every kind of them.
+    It compares scores only within an image, so it suits every kind of score.
 
     Args:
-        count: The most boxes that are kept, at least 1; not limited if ``None``.
-        share: Share of the boxes that is kept, in (0, 1], rounded up.
+        count: Most boxes to keep, at least 1; no limit if ``None``.
+        share: Share of the boxes to keep, in (0, 1], rounded up.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -164,17 +164,18 @@ class TopSelector:
 @TASK_UTILS.register_module()
 @strict_settings
 class UncertaintySelector:
-    """Boxes whose place is sure (Soft Teacher, Xu et al. 2021, section 3.4).
+    """Boxes with certain coordinates (Soft Teacher, Xu et al. 2021, section 3.4).
 
-    How sure, the model's ``box_jitter`` finds out, see
-    :class:`~ssod.models.box_jitter.BoxJitter`. It does not depend on the kind of score.
+    The uncertainty is measured by the model's ``box_jitter``, see
+    :class:`~ssod.models.box_jitter.BoxJitter`; it does not depend on the kind of score.
 
     Args:
-        threshold: Uncertainties must be less, as shares of the box's sides; the paper's 0.02.
+        threshold: Uncertainties must be below this, as a share of the box's sides; the paper has
+            0.02.
 
     Raises:
-        ValueError: If the threshold is not above 0; before the training, if the model does not find
-            out.
+        ValueError: If the threshold is not above 0; before training, if the model has no
+            ``box_jitter``.
     """
 
     def __init__(self, threshold: float = 0.02) -> None:
@@ -185,31 +186,31 @@ class UncertaintySelector:
         """See :class:`Selector`."""
         if getattr(model, 'box_jitter', None) is None:
             raise ValueError(
-                'UncertaintySelector: nobody measures how sure boxes are of their place; set '
-                'model.box_jitter=dict()'
+                'UncertaintySelector: model.box_jitter is None, but must measure the uncertainty; '
+                'set model.box_jitter=dict()'
             )
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
-        """Keep what is sure; see :class:`Selector`."""
+        """Keep the certain boxes; see :class:`Selector`."""
         return chosen(predictions, predictions.uncertainties < self.threshold)
 
 
 @TASK_UTILS.register_module()
 @strict_settings
 class ScoreWeights:
-    """All boxes, each with its score as its weight in the losses: weight = score ** ``power``.
+    """All boxes, weighted by their scores in the losses: weight = score ** ``power``.
 
-    It keeps all that it is given, so let it follow a selector that drops the hopeless ones in a
-    :class:`SelectorChain`. Scores of a softmax are close to 1 where they are right; those of
-    sigmoids are lower throughout, and a ``power`` below 1 makes up for it. It takes a detector
-    that can weigh boxes, see :func:`~ssod.models.box_weights.weighted_boxes`.
+    It keeps all boxes, so in a :class:`SelectorChain` put it after a selector that drops the worst.
+    Softmax scores of right boxes are close to 1; sigmoid scores are lower throughout, which a
+    ``power`` below 1 compensates. It needs a detector that can weight boxes, see
+    :func:`~ssod.models.box_weights.weighted_boxes`.
 
     Args:
         power: Exponent, above 0.
 
     Raises:
-        ValueError: If ``power`` is not above 0; before the training, if the detector or the
-            recipe's own loss cannot weigh.
+        ValueError: If ``power`` is not above 0; before training, if the detector or the recipe's
+            own loss cannot weight boxes.
     """
 
     def __init__(self, power: float = 1.0) -> None:
@@ -220,13 +221,13 @@ class ScoreWeights:
         """See :class:`Selector`."""
         if not model.weighs_boxes:
             raise ValueError(
-                f'ScoreWeights: the pseudo-label loss of {type(model).__name__} weighs no boxes; '
-                f'use a selector without weights, or SemiSupervisedDetector'
+                f'ScoreWeights: the pseudo-label loss of {type(model).__name__} cannot weight '
+                f'boxes; use a selector without weights, or SemiSupervisedDetector'
             )
         check_weighable(model.student)
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
-        """Keep all, weighted; see :class:`Selector`."""
+        """Keep all boxes, weighted; see :class:`Selector`."""
         weighted = predictions[:]
         weighted.weights = predictions.scores**self.power
         return weighted
@@ -235,7 +236,7 @@ class ScoreWeights:
 @TASK_UTILS.register_module()
 @strict_settings
 class SelectorChain:
-    """Several selectors, each choosing from what the one before it kept.
+    """Several selectors, each applied to the boxes that the one before it kept.
 
     Args:
         selectors: Their configs.
@@ -245,7 +246,7 @@ class SelectorChain:
         self.selectors: list[Selector] = [TASK_UTILS.build(dict(s)) for s in selectors]
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
-        """Keep what all keep; see :class:`Selector`."""
+        """Keep the boxes that all selectors keep; see :class:`Selector`."""
         for selector in self.selectors:
             predictions = selector(predictions, step)
         return predictions
@@ -256,11 +257,11 @@ class SelectorChain:
             check(selector, model)
 
     def state_dict(self) -> list[Any]:
-        """What each of them remembers."""
+        """The state of each selector."""
         return [state_of(selector) for selector in self.selectors]
 
     def load_state_dict(self, states: Sequence[Any]) -> None:
-        """Let each of them remember; those that came in since, or changed, begin anew."""
+        """Restore each selector; new or changed ones start without state."""
         for selector, state in zip(self.selectors, states, strict=False):
             restore(selector, state)
 
@@ -269,26 +270,26 @@ def check(selector: Selector, model: Any) -> None:
     """Refuse a model that does not suit a selector.
 
     Raises:
-        ValueError: Says what would.
+        ValueError: If it does not; the message names the remedy.
     """
     if hasattr(selector, 'check'):
         selector.check(model)
 
 
 def state_of(selector: Selector) -> Any:
-    """What a selector remembers, and its kind; ``None`` if nothing."""
+    """A selector's kind and state; ``None`` if it has no state."""
     if not hasattr(selector, 'state_dict'):
         return None
     return {'kind': type(selector).__name__, 'remembers': selector.state_dict()}
 
 
 def restore(selector: Selector, state: Any) -> None:
-    """Let a selector remember what :func:`state_of` gave of one of its kind; say so if not."""
+    """Restore a selector from :func:`state_of`; warn if that was of another kind."""
     if state is None or not hasattr(selector, 'load_state_dict'):
         return
     kind = type(selector).__name__
     if state['kind'] == kind:
         selector.load_state_dict(state['remembers'])
     else:
-        told = f'the selector was a {state["kind"]} and is a {kind} now, which begins anew'
+        told = f'the selector was {state["kind"]} and is now {kind}, which starts without its state'
         print_log(told, 'current', logging.WARNING)

@@ -1,4 +1,4 @@
-"""Which score thresholds suit a trained detector, from labelled images."""
+"""Score thresholds that suit a trained detector, found on labelled images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ THRESHOLDS = tuple(step / 20 for step in range(1, 20))
 
 @dataclass(frozen=True)
 class ClassSweep:
-    """How good a class's boxes are from each of ``THRESHOLDS`` on.
+    """How good a class's boxes are at each of ``THRESHOLDS``.
 
     Args:
         name: The class.
-        truths: Its true boxes.
-        kept: Boxes from each threshold on.
-        right: Those of them that are right.
+        truths: Number of its true boxes.
+        kept: Number of its boxes that reach each threshold.
+        right: Number of right ones among these.
     """
 
     name: str
@@ -38,19 +38,19 @@ class ClassSweep:
     right: tuple[int, ...]
 
     def precision(self, threshold: float) -> float | None:
-        """Share of the boxes that are right; ``None`` where there is no box."""
+        """Share of the boxes that are right; ``None`` if there are no boxes."""
         at = THRESHOLDS.index(threshold)
         return self.right[at] / self.kept[at] if self.kept[at] else None
 
     def recall(self, threshold: float) -> float | None:
-        """Share of the true boxes that are found; ``None`` where there is none."""
+        """Share of the true boxes that are found; ``None`` if there are none."""
         return self.right[THRESHOLDS.index(threshold)] / self.truths if self.truths else None
 
     @property
     def recommended(self) -> float | None:
-        """The threshold with the best balance of precision and recall (F1), the highest of equals.
+        """The threshold with the best F1 score of precision and recall; the highest of equal ones.
 
-        ``None`` where no box of the class is right.
+        ``None`` if no box of the class is right.
         """
         balance = [
             2 * right / (kept + self.truths)
@@ -65,8 +65,8 @@ class ClassSweep:
 class Sweep:
     """Collects the detections of labelled images.
 
-    A box is right if it overlaps a truth of its class by half that no surer box has found; boxes on
-    crowds of their class do not count.
+    A box is right if its IoU with a true box of its class is at least 0.5 and no box with a higher
+    score has found that one; boxes on crowds of their class do not count.
 
     Args:
         classes: Names of the classes, by label.
@@ -83,7 +83,7 @@ class Sweep:
         Args:
             found: ``bboxes`` (N, 4), ``scores`` (N,) and ``labels`` (N,).
             truth: ``bboxes`` (M, 4) and ``labels`` (M,).
-            crowds: The same of what is ignored.
+            crowds: The same for ignored boxes.
         """
         self._truths += np.bincount(truth.labels.numpy(), minlength=len(self.classes))
         verdicts = judge(found, truth, crowds)
@@ -108,15 +108,15 @@ def sweep_validation(cfg: Config, model: BaseModel) -> list[ClassSweep]:
     """Sweep over the validation images of a config.
 
     Args:
-        cfg: Says which images, and how they are prepared and batched (``val_dataloader``).
-        model: Predicts; on the device where it is to work.
+        cfg: The config with the images, and how to prepare and batch them (``val_dataloader``).
+        model: The model that predicts, on the device to use.
 
     Raises:
         ValueError: If the config has no validation images.
     """
     if not cfg.get('val_dataloader'):
         raise ValueError(
-            f'{cfg.filename} has no val_dataloader, on whose images thresholds are tried; add one'
+            f'{cfg.filename} has no val_dataloader, whose images the thresholds need; add one'
         )
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     sampler = dict(type='DefaultSampler', shuffle=False)
@@ -134,7 +134,7 @@ def sweep_validation(cfg: Config, model: BaseModel) -> list[ClassSweep]:
 
 
 def sweep_table(rows: Sequence[ClassSweep]) -> str:
-    """A Markdown table: the recommended threshold of each class, and how good its boxes are."""
+    """A Markdown table of each class's recommended threshold, with precision and recall there."""
     lines = ['| class | labels | threshold | precision | recall |', '|' + ' --- |' * 5]
     for row in rows:
         best = row.recommended
@@ -148,7 +148,7 @@ def sweep_table(rows: Sequence[ClassSweep]) -> str:
 def selector_of(rows: Sequence[ClassSweep]) -> str:
     """The recommended thresholds as lines of a config.
 
-    A class that is never right has 1, and one of which there is no true box the others' median.
+    A class without right boxes gets 1; one without true boxes gets the median of the others.
     """
     told = [row.recommended for row in rows if row.recommended is not None]
     usual = median_low(told) if told else 1.0

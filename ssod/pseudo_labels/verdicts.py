@@ -14,19 +14,20 @@ from torch import Tensor
 Kind = Literal['right', 'wrong class', 'wrong place', 'found twice', 'background', 'ignored']
 
 FOUND = 0.5
-"""Overlap from which on a box is an object's."""
+"""IoU from which on a box finds an object."""
 NEAR = 0.1
-"""Overlap below which a box has nothing to do with an object."""
+"""IoU below which a box has nothing to do with an object."""
 
 
 class Verdict(NamedTuple):
-    """What a detection is.
+    """Whether a detection is right, or its kind of error.
 
     Args:
         kind: ``right``; ``wrong class``: on an object of another class; ``wrong place``: beside an
-            object; ``found twice``: on one that a surer box has found; ``background``: on nothing;
-            ``ignored``: on a crowd of its class, which is neither right nor wrong.
-        truth: Number of the true box that it is on or beside; ``None`` if there is none.
+            object; ``found twice``: on an object that a box with a higher score has found;
+            ``background``: on nothing; ``ignored``: on a crowd of its class, neither right nor
+            wrong.
+        truth: Index of the true box that it is on or beside; ``None`` if there is none.
     """
 
     kind: Kind
@@ -38,14 +39,14 @@ def judge(
 ) -> list[Verdict]:
     """Judge the detections of one image.
 
-    The surest box chooses first: of the true boxes of its class that nobody has chosen, the one
-    that it overlaps most.
+    Boxes are matched in order of score, each with the free true box of its class that it overlaps
+    most.
 
     Args:
         found: With ``bboxes`` (N, 4), ``scores`` (N,) and ``labels`` (N,).
         truth: With ``bboxes`` (M, 4) and ``labels`` (M,).
-        crowds: True boxes that are ignored; a detection of which half lies in one of its class
-            is, as in COCO's scores.
+        crowds: Ignored true boxes; a detection with half of its area in one of its class is ignored
+            too, as in COCO's scores.
 
     Returns:
         A verdict for each detection, in the order of ``found``.
@@ -74,14 +75,14 @@ def judge(
 
 
 def _wrong(overlap: float, same: bool) -> Kind:
-    """What is wrong with a box that has to do with an object."""
+    """The error of a box that is on or beside an object."""
     if overlap < FOUND:
         return 'wrong place'
     return 'found twice' if same else 'wrong class'
 
 
 def inside(found: InstanceData, crowds: InstanceData) -> Tensor:
-    """Which detections (N,) lie with half of their area or more in a crowd of their class.
+    """Which detections (N,) have at least half of their area in a crowd of their class.
 
     Args:
         found: With ``bboxes`` (N, 4) and ``labels`` (N,).

@@ -1,4 +1,4 @@
-"""What is a published method's own and nobody else's, one file each; docs/recipes.md tells more."""
+"""The parts that only one published method uses, one file each; see docs/recipes.md."""
 
 from ssod.recipes.consistent_teacher import (
     AdaptiveAssigner,

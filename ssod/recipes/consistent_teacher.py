@@ -1,9 +1,9 @@
 """Consistent-Teacher: Towards Reducing Inconsistent Pseudo-targets (Wang et al., CVPR 2023).
 
-Anchors are assigned by cost (:class:`AdaptiveAssigner`), boxes are looked up where and at which
-level they are best (:class:`FAM3DHead`), and each class's threshold is the likeliest right score
-(``PeakMixtureSelector``, among the selectors). Numbers that the paper leaves open are its released
-code's.
+Anchors are assigned by cost (:class:`AdaptiveAssigner`), boxes are sampled at the place and level
+where they are best (:class:`FAM3DHead`), and each class's threshold is the likeliest score of right
+boxes (``PeakMixtureSelector``, among the selectors). Numbers that the paper does not give are those
+of its released code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,14 +33,14 @@ Metas = list[dict[str, Any]]
 
 
 class Truth(NamedTuple):
-    """Boxes (B, G, 4) in pixels and labels (B, G) of a batch, -1 for those that fill it up."""
+    """Boxes (B, G, 4) in pixels and labels (B, G) of a batch; -1 for filler boxes."""
 
     boxes: Tensor
     labels: Tensor
 
     @classmethod
     def of(cls, instances: Sequence[InstanceData]) -> 'Truth':
-        """Put the boxes of all images together, with one filler at least for each image."""
+        """Stack the boxes of all images, with at least one filler for each image."""
         boxes = [F.pad(i.bboxes.float(), (0, 0, 0, 1)) for i in instances]
         labels = [F.pad(i.labels, (0, 1), value=-1) for i in instances]
         return cls(pad_sequence(boxes, True), pad_sequence(labels, True, -1))
@@ -52,14 +52,14 @@ class AdaptiveAssigner:
     """Adaptive anchor assignment, ASA (section 3.2), of all images at once.
 
     The cost of anchor i for box j is the focal loss of its scores if j were its box, plus
-    ``iou_weight`` · -log IoU of its predicted box with j, plus ``distance_weight`` · 10^d with d
-    the distance of the two centres in strides. Each box takes its k cheapest anchors, k being the
-    sum of its ``topk`` best IoUs; an anchor that several take goes to the box it is cheapest for.
-    Only anchors with their centre inside some box are taken. Nothing waits for the device.
+    ``iou_weight`` · -log IoU of its predicted box with j, plus ``distance_weight`` · 10^d, where d
+    is the distance of the two centres in strides. Each box takes its k cheapest anchors, where k is
+    the sum of its ``topk`` best IoUs; an anchor taken by several goes to the box with the lowest
+    cost. Only anchors with their centre inside some box are taken. Nothing waits for the device.
 
     Args:
-        topk: IoUs that are added up, and the most anchors of a box, at least 1.
-        iou_weight: λ_reg, at least 0; the released code has 3 for all of COCO labelled.
+        topk: Number of IoUs to add up, and most anchors per box; at least 1.
+        iou_weight: λ_reg, at least 0; the released code has 3 when all of COCO is labelled.
         distance_weight: λ_dist, at least 0.
 
     Raises:
@@ -87,10 +87,10 @@ class AdaptiveAssigner:
             boxes: (B, N, 4) predicted, in pixels.
             points: (N, 3) as x, y of the anchors' centres and their strides, in pixels.
             valid: (B, N), which anchors lie on the image.
-            truth: The boxes to be found.
+            truth: The true boxes.
 
         Returns:
-            (B, N) each anchor's box, -1 for none, and (B, N) the IoU of its prediction with it.
+            (B, N) each anchor's box, -1 for none, and (B, N) its predicted box's IoU with that.
         """
         corners, centres = truth.boxes[:, :, None], points[:, :2]
         within = torch.cat([centres - corners[..., :2], corners[..., 2:] - centres], dim=-1) > 0
@@ -99,10 +99,10 @@ class AdaptiveAssigner:
         possible = candidates[:, None] & real
         ious = bbox_overlaps(truth.boxes, boxes)
         middles = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2
-        # Without matrix products, whose rounding the power of ten would enlarge.
+        # Without matrix products: the power of ten would amplify their rounding errors.
         exact = 'donot_use_mm_for_euclid_dist'
         distances = torch.cdist(middles, centres[None], compute_mode=exact) / points[:, 2]
-        # Beyond 38 strides the power would be infinite, and without weight no number.
+        # Beyond 38 strides the power would be infinite, and nan with a weight of 0.
         far = 10 ** distances.clamp(max=30)
         cost = self._class_cost(logits, truth.labels)
         cost = cost - self.iou_weight * (ious + 1e-7).log() + self.distance_weight * far
@@ -118,7 +118,7 @@ class AdaptiveAssigner:
         return miss.sum(dim=1, keepdim=True) + (hit - miss).gather(1, index)
 
     def _match(self, cost: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose by cost, infinite where it is out of question; both (B, G, N)."""
+        """Choose by cost, which is infinite where impossible; both arguments are (B, G, N)."""
         most = min(self.topk, cost.shape[2])
         counts = ious.topk(most, dim=2).values.sum(dim=2).int().clamp(min=1)
         lowest, places = cost.topk(most, dim=2, largest=False)
@@ -132,22 +132,22 @@ class AdaptiveAssigner:
 
 
 class _Finished:
-    """The coder of boxes that are boxes already."""
+    """A box coder for boxes that are decoded already."""
 
     encode_size = 4
     use_box_type = False
 
     def decode(self, priors: Tensor, boxes: Tensor, max_shape: tuple[int, int]) -> Tensor:
-        """Boxes (N, 4) as they are, cut at the image's borders."""
+        """Boxes (N, 4) as they are, clipped to the image."""
         return clip_boxes(boxes, max_shape)
 
 
 def sample(maps: Tensor, offsets: Tensor) -> Tensor:
-    """Look each channel of (B, C, H, W) up at offsets of its own (FAM-3D's first two dimensions).
+    """Sample each channel of (B, C, H, W) at its own offsets (FAM-3D's first two dimensions).
 
-    The offsets (B, 2C, H, W) are each channel's (dy, dx) in cells; between cells it is bilinear.
-    Beyond its border a map goes on as it is there; deformable convolution, which the released code
-    takes, reads zeros, but these are coordinates, and zero is the image's corner.
+    The offsets (B, 2C, H, W) are each channel's (dy, dx) in cells; sampling is bilinear. Outside
+    the map the border value is used. The released code's deformable convolution reads zeros there,
+    but these are coordinates, and zero is the image's corner.
     """
     height, width = maps.shape[-2:]
     dy, dx = offsets.reshape(-1, 2, height, width).unbind(dim=1)
@@ -164,15 +164,16 @@ def sample(maps: Tensor, offsets: Tensor) -> Tensor:
 class FAM3DHead(AnchorHead):
     """RetinaNet's head with one anchor for each cell and 3-D feature alignment (section 3.3).
 
-    Each coordinate of a cell's box is looked up where the features say: some cells up or down, some
-    cells left or right, and up to one level finer or coarser. So a box comes from where it is best,
-    and the score answers for it. The scores are sigmoids, learnt with hard labels from the
-    anchors that the assigner finds good; how good, the IoU, weighs the box loss and divides both.
+    Each coordinate of a cell's box is sampled at an offset predicted from the features: some cells
+    up or down, some cells left or right, and up to one level finer or coarser. So a box comes from
+    where it is best, and the cell's score belongs to it. The scores are sigmoids, learnt with hard
+    labels on the anchors that the assigner chooses; their IoU weights the box loss and normalizes
+    both losses.
 
     Args:
         num_classes: Number of classes.
         in_channels: Channels of the neck's maps.
-        anchor_generator, bbox_coder, loss_cls, loss_bbox, test_cfg: Configs, as of any anchor head.
+        anchor_generator, bbox_coder, loss_cls, loss_bbox, test_cfg: Configs as for any anchor head.
         feat_channels: Channels of the towers, a multiple of 32.
         stacked_convs: Convolutions of each tower.
         train_cfg: ``assigner``, the config of an :class:`AdaptiveAssigner`.
@@ -202,16 +203,16 @@ class FAM3DHead(AnchorHead):
         losses, boxes = dict(loss_cls=loss_cls, loss_bbox=loss_bbox), (anchor_generator, bbox_coder)
         super().__init__(num_classes, in_channels, feat_channels, *boxes, **losses, **cfgs)
         self.delta_coder = TASK_UTILS.build(bbox_coder)
-        # The forward pass ends with boxes, so nothing that follows has deltas to decode.
+        # The forward pass ends with boxes, so nothing after it has deltas to decode.
         self.bbox_coder = _Finished()
         if self.num_base_priors != 1:
             raise ValueError(
-                f'FAM3DHead: anchor_generator gives {self.num_base_priors} anchors to each cell, '
-                f'but must give one; name one scale and ratios=[1.0]'
+                f'FAM3DHead: anchor_generator gives {self.num_base_priors} anchors per cell, but '
+                f'must give one; set one scale and ratios=[1.0]'
             )
 
     def _init_layers(self) -> None:
-        """Two towers, the predictions of score and box, and FAM-3D's offsets."""
+        """Two towers, the layers for scores and boxes, and FAM-3D's offsets."""
         channels, hint = self.feat_channels, self.feat_channels // 4
         norm = dict(type='GN', num_groups=32)
         inputs = [self.in_channels, *[channels] * (self.stacked_convs - 1)]
@@ -231,7 +232,7 @@ class FAM3DHead(AnchorHead):
         return logits, [self._align(boxes, hints, level) for level in range(len(boxes))]
 
     def _predict_level(self, maps: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, boxes before the alignment, and what their offsets are computed from."""
+        """Logits, boxes before the alignment, and the features for their offsets."""
         seen = []
         for tower in (self.cls_convs, self.reg_convs):
             step = maps
@@ -247,7 +248,7 @@ class FAM3DHead(AnchorHead):
         return logits, boxes.view(deltas.shape).permute(0, 3, 1, 2), hint
 
     def _align(self, boxes: Maps, hints: Maps, level: int) -> Tensor:
-        """The boxes of a level, looked up at FAM-3D's offsets (B, 4, H, W)."""
+        """The boxes of a level, sampled at FAM-3D's offsets (B, 4, H, W)."""
         # The finest level is its own finer one, and the coarsest its own coarser one.
         own, finer, coarser = boxes[level], max(level - 1, 0), min(level + 1, len(boxes) - 1)
         resize = partial(F.interpolate, size=own.shape[-2:], mode='bilinear', align_corners=False)
@@ -258,7 +259,7 @@ class FAM3DHead(AnchorHead):
         mixed = mixed + climb.clamp(min=0) * resize(boxes[coarser])
         mixed = mixed + (-climb).clamp(min=0) * resize(boxes[finer])
         aligned = sample(mixed, moves)
-        # Four offsets may turn a box inside out, and GIoU would reward that.
+        # Four offsets may turn a box inside out, which GIoU would reward.
         upright = (aligned[:, :2] <= aligned[:, 2:]).all(dim=1, keepdim=True)
         return torch.where(upright, aligned, own)
 
@@ -277,7 +278,7 @@ class FAM3DHead(AnchorHead):
         labels = torch.where(index >= 0, truth.labels.gather(1, box), self.num_classes)
         targets = truth.boxes.gather(1, box[..., None].expand(-1, -1, 4))
         total = reduce_mean(quality.sum()).clamp(min=1)
-        # All anchors take part, with the weight 0 where they have no box: nothing to wait for.
+        # All anchors take part, those without a box with weight 0, so nothing has to wait.
         of_classes = (logits.flatten(0, 1), labels.flatten(), valid.to(logits).flatten())
         of_boxes = (flat_boxes.flatten(0, 1), targets.flatten(0, 1), quality.flatten())
         loss_cls = self.loss_cls(*of_classes, avg_factor=total)
@@ -298,13 +299,13 @@ class ConsistentTeacher(SemiSupervisedDetector):
     """A student and its teacher, both with a :class:`FAM3DHead`.
 
     Args:
-        detector: Config of a dense detector with a :class:`FAM3DHead` for its ``bbox_head``.
+        detector: Config of a dense detector with a :class:`FAM3DHead` as its ``bbox_head``.
         data_preprocessor, pseudo_weight, predict_on: See :class:`SemiSupervisedDetector`.
-        background_weight: Factor of the pseudo loss where fewer than half of the strong views, of
-            all ranks together, have a pseudo-box; in the released code, not in the paper.
+        background_weight: Factor of the pseudo loss when fewer than half of the strong views of all
+            ranks have pseudo-boxes; from the released code, not in the paper.
 
     Raises:
-        ValueError: If a setting is unknown or makes no sense, or the head is another one.
+        ValueError: If a setting is unknown or out of range, or the head is another one.
     """
 
     def __init__(
@@ -319,8 +320,8 @@ class ConsistentTeacher(SemiSupervisedDetector):
         head = getattr(self.student, 'bbox_head', None)
         if not isinstance(head, FAM3DHead):
             raise ValueError(
-                f'ConsistentTeacher: {detector["type"]} has no FAM3DHead; a RetinaNet with '
-                f'bbox_head=dict(type="FAM3DHead") has, as in consistentteacher_retinanet_*.py'
+                f'ConsistentTeacher: {detector["type"]} has no FAM3DHead; use a RetinaNet with '
+                f'bbox_head=dict(type="FAM3DHead"), as in consistentteacher_retinanet_*.py'
             )
         check_ranges(
             'ConsistentTeacher',
@@ -331,7 +332,7 @@ class ConsistentTeacher(SemiSupervisedDetector):
     def pseudo_loss(
         self, features: Features, inputs: Tensor, strong: list[DetDataSample]
     ) -> Losses:
-        """The student's own loss, little of it where most strong views are background."""
+        """The student's own loss, reduced when most strong views are background."""
         losses = super().pseudo_loss(features, inputs, strong)
         share = sum(len(sample.gt_instances) > 0 for sample in strong) / len(strong)
         mostly_background = reduce_mean(inputs.new_tensor(share)) < 0.5

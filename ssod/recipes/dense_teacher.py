@@ -1,7 +1,7 @@
 """Dense Teacher (Zhou et al., ECCV 2022): the student learns the teacher's maps, not its boxes.
 
-For each cell of the feature maps the teacher's class probabilities, box distances and quality score
-are the pseudo-label as they are, without a threshold and without suppressing overlapping boxes.
+The pseudo-labels are the teacher's class probabilities, box distances and quality scores in each
+cell of the feature maps, without a threshold and without suppressing overlapping boxes.
 """
 
 import math
@@ -31,15 +31,15 @@ bottom, and quality logits (N,); all float32."""
 def dense_losses(student: Cells, teacher: Cells, share: float) -> tuple[Tensor, Tensor, Tensor]:
     """The losses of all cells of a batch (the original's ``get_distill_loss``).
 
-    The learning region are the cells whose best class score of the teacher, the feature richness
-    score, is among the highest of the batch. Quality Focal Loss teaches all cells: those of the
-    region the teacher's probabilities, all others zeros. Distances and quality are taught in the
-    region alone.
+    The learning region is the cells with the highest feature richness score (the teacher's best
+    class score) in the batch. Quality Focal Loss covers all cells: its targets are the teacher's
+    probabilities in the region and zeros elsewhere. Distances and quality are learnt only in the
+    region.
 
     Args:
         student: N cells, at least 1.
         teacher: The same cells, taken as constant.
-        share: Share of the cells that are the region, in (0, 1]; one cell at least.
+        share: Share of the cells in the region, in (0, 1]; at least one cell.
 
     Returns:
         The class loss, summed and divided by the sum of the region's scores (by 1 at least), the
@@ -52,7 +52,7 @@ def dense_losses(student: Cells, teacher: Cells, share: float) -> tuple[Tensor, 
     target = torch.zeros_like(probabilities).index_copy_(0, region, probabilities[region])
     cross = F.binary_cross_entropy_with_logits(logits, target, reduction='none')
     of_class = (cross * (target - logits.sigmoid()).square()).sum() / richness.sum().clamp(min=1.0)
-    # Boxes around the cell itself: where it is makes no difference to their overlap.
+    # Boxes around the cell itself: its place does not change their overlap.
     signs = distances.new_tensor([-1, -1, 1, 1])
     boxes, wanted = distances[region] * signs, teacher[1].detach()[region] * signs
     of_box = 1 - bbox_overlaps(boxes, wanted, mode='giou', is_aligned=True).mean()
@@ -64,26 +64,27 @@ def dense_losses(student: Cells, teacher: Cells, share: float) -> tuple[Tensor, 
 @MODELS.register_module()
 @strict_settings
 class DenseTeacher(SemiSupervisedDetector):
-    """A student and a teacher with an ``FCOSHead``, the one taught by the maps of the other.
+    """A student and a teacher with an ``FCOSHead``; the student learns the teacher's maps.
 
-    Both views of an image must show the same places: all that moves the image belongs into
-    ``TwoViews.common``. The teacher's boxes are made and selected all the same, for the hooks that
-    watch it; no loss knows them.
+    Both views of an image must show the same places: every transform that moves the image belongs
+    into ``TwoViews.common``. The teacher's boxes are still computed and selected, but only for the
+    hooks that watch it, not for a loss.
 
     Args:
-        detector: Config of the detector that both are.
+        detector: Config of the detector, for student and teacher alike.
         data_preprocessor: Config of a
             :class:`~ssod.models.two_stream_preprocessor.TwoStreamPreprocessor`.
-        pseudo_weight: λ, a number or a schedule of the iterations since the teacher began.
-        share: Share of all cells that are the learning region, in (0, 1]; the paper's 1 %.
-        class_weight: Weight of the class loss; the original has 4, 3 for 1 % and 2 for all labels.
+        pseudo_weight: λ, a number or a schedule over the iterations since the burn-in.
+        share: Share of all cells in the learning region, in (0, 1]; the paper has 1 %.
+        class_weight: Weight of the class loss; the original has 4, with 1 % of the labels 3, with
+            all labels 2.
         box_weight: Weight of the loss of the distances.
         quality_weight: Weight of the loss of the quality (FCOS' centerness).
         predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:
-        ValueError: If the detector's head is no ``FCOSHead``, its preprocessor augments whole
-            batches, or ``share`` is out of its range; while training, if the views of an image show
+        ValueError: If the detector's head is not an ``FCOSHead``, its preprocessor augments whole
+            batches, or a setting is out of its range; while training, if the views of an image show
             different places.
     """
 
@@ -117,7 +118,7 @@ class DenseTeacher(SemiSupervisedDetector):
             )
         if getattr(self.data_preprocessor.data_preprocessor, 'batch_augments', None):
             raise ValueError(
-                'DenseTeacher: batch_augments would change the strong views but not the maps that '
+                'DenseTeacher: batch_augments would change the strong views, but not the maps that '
                 'belong to them; remove them from data_preprocessor'
             )
         self.share = share
@@ -144,7 +145,7 @@ class DenseTeacher(SemiSupervisedDetector):
         """Put the cells of the weak view into the sample of the strong view; see the base class.
 
         Raises:
-            ValueError: If the views differ in size, or in what they show where.
+            ValueError: If the views differ in size or show different places.
         """
         shape, strong.cells = note
         if tuple(strong.img_shape[:2]) != tuple(shape) or not torch.allclose(
@@ -152,13 +153,13 @@ class DenseTeacher(SemiSupervisedDetector):
         ):
             raise ValueError(
                 f'DenseTeacher: the views of {strong.get("img_path")} show different places; put '
-                f'what resizes, flips or moves the image into TwoViews.common, before both views'
+                f'transforms that resize, flip or move the image into TwoViews.common'
             )
 
     def pseudo_loss(
         self, features: Features, inputs: Tensor, strong: list[DetDataSample]
     ) -> Losses:
-        """The distance between the maps of the two, before λ; see the base class."""
+        """The distance between the two models' maps, without λ; see the base class."""
         head = self.student.bbox_head
         shapes = [sample.img_shape[:2] for sample in strong]
         student = _joined(_cells(head, head(features), shapes))
@@ -171,14 +172,14 @@ class DenseTeacher(SemiSupervisedDetector):
 def _cells(
     head: FCOSHead, maps: Sequence[Sequence[Tensor]], shapes: Sequence[tuple[int, int]]
 ) -> list[Cells]:
-    """The cells of each image, level by level; those of its padding are left out.
+    """The cells of each image, level by level, without those of its padding.
 
-    How far an image is padded depends on the others of its batch, and with them the size of the
-    maps, so the cells of two batches are the same only within the image.
+    Padding depends on the other images of the batch, so only the cells inside the image are the
+    same in two batches.
 
     Args:
-        head: Says what the maps mean.
-        maps: Of each level, what the head gives: class logits, distances, quality logits.
+        head: The head that gave the maps.
+        maps: Its outputs for each level: class logits, distances, quality logits.
         shapes: Height and width of each image before padding.
     """
     found: list[Cells] = []
@@ -189,7 +190,7 @@ def _cells(
             logits, distances, quality = (
                 m[number, :, :rows, :columns].flatten(1).T.float() for m in of_level
             )
-            # In training this head gives distances in strides, else in pixels.
+            # In training this head gives distances in strides, otherwise in pixels.
             in_strides = head.norm_on_bbox and head.training
             distances = distances * stride if in_strides else distances
             levels.append([logits, distances, quality[:, 0]])

@@ -1,8 +1,8 @@
 """MixPL (Chen et al. 2023, Mixed Pseudo Labels for Semi-Supervised Object Detection).
 
-Pseudo-mixup blends each strong view with one that was seen before: what the teacher missed in it is
-half as visible, and so does less harm as background. Pseudo-mosaic puts four of them into one image
-at a smaller scale, so that there are more small objects with pseudo-boxes.
+Pseudo-mixup blends each strong view with an earlier one: objects that the teacher missed are then
+half as visible, and do less harm as background. Pseudo-mosaic puts four views into one image at a
+smaller scale, so there are more small objects with pseudo-boxes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,16 +27,16 @@ from ssod.strict import check_ranges, strict_settings
 MOSAIC = 'mosaic'
 """Metainfo of a sample that is a mosaic."""
 PARTS = 4
-"""Images of a mosaic."""
+"""Number of images in a mosaic."""
 
 
 class Lesson(NamedTuple):
     """An image and its pseudo-boxes.
 
     Args:
-        image: (3, H, W) uint8, BGR; remembered on the CPU, mixed on the model's device.
-        instances: ``bboxes`` (N, 4) float32 in the image's pixels, ``labels`` (N,) and what else
-            is known of them, all tensors; on the CPU, where nothing has to wait for them.
+        image: (3, H, W) uint8, BGR; stored on the CPU, mixed on the model's device.
+        instances: ``bboxes`` (N, 4) float32 in the image's pixels, ``labels`` (N,) and any other
+            fields, all tensors; on the CPU, where nothing has to wait for them.
         path: The image's file.
     """
 
@@ -51,7 +51,7 @@ class Lesson(NamedTuple):
 
 
 def fit(lesson: Lesson, shape: tuple[int, int]) -> Lesson:
-    """A lesson as large as fits into ``shape`` (height, width), by nearest neighbours."""
+    """A lesson resized to fit into ``shape`` (height, width), by nearest neighbours."""
     (height, width), (most_rows, most_columns) = lesson.shape, shape
     scale = min(most_rows / height, most_columns / width)
     rows = max(1, min(most_rows, round(height * scale)))
@@ -62,11 +62,11 @@ def fit(lesson: Lesson, shape: tuple[int, int]) -> Lesson:
 
 
 def flip(lesson: Lesson) -> Lesson:
-    """A lesson seen in a mirror, left and right exchanged."""
+    """A lesson flipped left to right."""
     width = lesson.shape[1]
 
     def mirrored(boxes: Tensor) -> Tensor:
-        """The boxes in the mirror."""
+        """The flipped boxes."""
         x1, y1, x2, y2 = boxes.unbind(dim=1)
         return torch.stack([width - x2, y1, width - x1, y2], dim=1)
 
@@ -77,11 +77,11 @@ def erase(lesson: Lesson, patches: Sequence[Sequence[int]], colour: Tensor, most
     """A lesson with patches of one colour, without the boxes that they hide.
 
     Args:
-        lesson: Stays as it is.
+        lesson: The original, which is not changed.
         patches: Each as x1, y1, x2, y2 in whole pixels.
         colour: (3, 1, 1) uint8.
-        most: A box of whose area the patches together cover this share or more is dropped; where
-            patches overlap counts for each, as in the original.
+        most: Boxes with at least this share of their area under patches are dropped; overlapping
+            patches are counted separately, as in the original.
     """
     image = lesson.image.clone()
     for x1, y1, x2, y2 in patches:
@@ -101,9 +101,9 @@ def mix(
     """Pseudo-mixup: the mean of two images, and the boxes of both (the original's ``mixup``).
 
     Args:
-        lessons: The two; the new image is as high and as wide as the larger of them.
+        lessons: The two; the new image has the larger height and the larger width of them.
         corners: x and y of the upper left corner of each within the new image.
-        colour: (3, 1, 1) uint8, of what is around the smaller one.
+        colour: (3, 1, 1) uint8, the colour around the smaller one.
     """
     size = [max(lesson.shape[axis] for lesson in lessons) for axis in (0, 1)]
     total = torch.ones(3, *size, dtype=torch.int16, device=colour.device)
@@ -121,7 +121,7 @@ def mosaic(lessons: Sequence[Lesson], colour: Tensor) -> Lesson:
     Args:
         lessons: Upper left, upper right, lower left and lower right. The quarters are as high and
             as wide as the largest; each image touches the middle with its inner corner.
-        colour: (3, 1, 1) uint8, of what they leave free.
+        colour: (3, 1, 1) uint8, the colour of the rest.
     """
     height, width = (max(lesson.shape[axis] for lesson in lessons) for axis in (0, 1))
     image = colour.repeat(1, 2 * height, 2 * width)
@@ -154,26 +154,28 @@ def _with_boxes(lesson: Lesson, change: Callable[[Tensor], Tensor]) -> InstanceD
 @HOOKS.register_module()
 @strict_settings
 class MixPLHook(Hook):
-    """Mixes the strong views of each batch, whatever teacher gave them their pseudo-boxes.
+    """Mixes the strong views of each batch, with any kind of teacher.
 
-    Each strong view is erased in places and blended with one of the latest before it, scaled to the
-    batch's size, mirrored and erased too; of four more of those a mosaic is made and appended. Then
-    images without any pseudo-box are left out; one stays if all are, see :class:`MixPL`. As long as
-    too few were seen, views are only erased. It comes after the hooks that count pseudo-boxes or
-    compare them with the truth: they see the images as the teacher left them.
+    Patches of each strong view are erased, and the view is blended with an earlier one, which is
+    scaled to the batch's size, flipped and erased too. Four more earlier views are appended as a
+    mosaic. Then images without pseudo-boxes are dropped (one stays if none has any, see
+    :class:`MixPL`). While there are too few earlier views, views are only erased. The hook runs
+    after those that count pseudo-boxes or compare them with the truth, so these see the images as
+    they are before mixing.
 
-    As many views are remembered as one batch has, and four. They are in the checkpoint, those of
-    the first rank, at most 5 MB each on COCO; after a resumption all ranks begin with these.
+    It remembers as many views as a batch has strong ones, plus four. Those of the first rank are
+    saved in the checkpoint, at most 5 MB each on COCO; a resumed run starts with these on all
+    ranks.
 
     Args:
-        mosaic_sides: Least and greatest height and width in pixels of a mosaic's quarter.
-        patches: Fewest and most patches that are erased in an image.
+        mosaic_sides: Least and greatest height and width of a mosaic's quarter, in pixels.
+        patches: Least and greatest number of erased patches per image.
         patch_side: Greatest height and width of a patch, as a share of the image's, in [0, 1).
-        most_erased: Boxes of which this share of the area or more is erased are dropped.
-        flip: Whether remembered images are mirrored.
+        most_erased: Boxes with at least this share of their area erased are dropped, in (0, 1].
+        flip: Whether earlier views are flipped.
 
     Raises:
-        ValueError: If a setting is out of its range; when training, if the model is no
+        ValueError: If a setting is out of its range; when training, if the model is not a
             :class:`MixPL`.
     """
 
@@ -189,7 +191,7 @@ class MixPLHook(Hook):
     ) -> None:
         for name, pair, least in (('mosaic_sides', mosaic_sides, 1), ('patches', patches, 0)):
             rises = len(pair) == 2 and least <= pair[0] <= pair[1]
-            wanted = f'two numbers that do not decrease, at least {least}'
+            wanted = f'two ascending numbers of at least {least}'
             check_ranges('MixPLHook', (name, pair, rises, wanted))
         check_ranges(
             'MixPLHook',
@@ -204,12 +206,12 @@ class MixPLHook(Hook):
         self.cache: list[Lesson] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Begin without images, but for a resumption, and learn what colour is no colour."""
+        """Forget earlier views, unless the run is resumed, and find the padding colour."""
         model = unwrap(runner.model)
         if not isinstance(model, MixPL):
             raise ValueError(
-                f'MixPLHook: the model is a {type(model).__name__}, which does not know mosaics '
-                f"from other images; use model.type='MixPL'"
+                f'MixPLHook: the model is a {type(model).__name__}, which has no loss for mosaics; '
+                f"use model.type='MixPL'"
             )
         if runner.iter == 0:
             self.cache.clear()
@@ -223,7 +225,7 @@ class MixPLHook(Hook):
             put_branch(data_batch, 'strong', self.mixed(strong))
 
     def mixed(self, strong: Branch) -> Branch:
-        """The images to learn from, and remember these; see the class."""
+        """Mix strong views, and remember them; see the class."""
         samples = strong['data_samples']
         lessons = _lessons(strong)
         wanted = len(lessons) + PARTS
@@ -260,12 +262,12 @@ class MixPLHook(Hook):
         return mix(pair, corners, self._colour)
 
     def _recalled(self, lesson: Lesson, size: tuple[int, ...]) -> Lesson:
-        """A remembered image for use within ``size`` (height, width)."""
+        """An earlier view, prepared for ``size`` (height, width)."""
         lesson = fit(self._here(lesson), (size[0], size[1]))
         return self._erased(flip(lesson) if self.flip else lesson)
 
     def _here(self, lesson: Lesson) -> Lesson:
-        """A lesson whose image is where the model is."""
+        """A lesson with its image on the model's device."""
         return lesson._replace(image=lesson.image.to(self._colour.device, non_blocking=True))
 
     def _erased(self, lesson: Lesson) -> Lesson:
@@ -279,22 +281,22 @@ class MixPLHook(Hook):
         return erase(lesson, holes, self._colour, self.most_erased)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Save what is remembered."""
+        """Save the remembered views."""
         checkpoint['mixpl'] = [
             {'image': x.image.clone(), 'path': x.path, **dict(x.instances.items())}
             for x in self.cache
         ]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember what was remembered."""
+        """Restore the remembered views."""
         self.cache = [_remembered(entry) for entry in checkpoint.get('mixpl', [])]
 
 
 def mean_colour(preprocessor: Any) -> Tensor:
-    """The colour (3, 1, 1) uint8 that a detector's preprocessor pads images with, once normalized.
+    """The colour (3, 1, 1) uint8 that equals a preprocessor's padding once normalized.
 
     Args:
-        preprocessor: mmdet's; its mean has the channels as they are after its conversion.
+        preprocessor: A detector's own; its mean is in the channel order after conversion.
     """
     if not getattr(preprocessor, '_enable_normalize', False):
         return torch.full((3, 1, 1), getattr(preprocessor, 'pad_value', 0), dtype=torch.uint8)
@@ -304,7 +306,7 @@ def mean_colour(preprocessor: Any) -> Tensor:
 
 
 def _lessons(strong: Branch) -> list[Lesson]:
-    """The strong views of a batch; all their boxes come to the CPU at once."""
+    """The strong views of a batch; all their boxes are moved to the CPU at once."""
     samples = strong['data_samples']
     boxes = [sample.gt_instances for sample in samples]
     together = InstanceData.cat(boxes).cpu()
@@ -318,7 +320,7 @@ def _lessons(strong: Branch) -> list[Lesson]:
 
 
 def _bytes(image: Tensor) -> Tensor:
-    """An image in bytes: some transforms give numbers beyond 0 and 255, which would wrap."""
+    """An image in bytes, clamped: some transforms give values outside 0 to 255."""
     return image if image.dtype == torch.uint8 else image.round().clamp(0, 255).to(torch.uint8)
 
 
@@ -328,7 +330,7 @@ def _remembered(entry: Mapping[str, Any]) -> Lesson:
 
 
 def _sample(lesson: Lesson, sample: DetDataSample) -> DetDataSample:
-    """The sample of a mixed image; of several images there is no one homography."""
+    """The sample of a mixed image, without a homography: several images have no common one."""
     sample.pop('homography_matrix', None)
     sample.set_metainfo({'img_shape': lesson.shape, 'img_path': lesson.path})
     sample.gt_instances = lesson.instances
@@ -338,18 +340,18 @@ def _sample(lesson: Lesson, sample: DetDataSample) -> DetDataSample:
 @MODELS.register_module()
 @strict_settings
 class MixPL(SemiSupervisedDetector):
-    """A student and a teacher for :class:`MixPLHook`: mosaics have losses of their own.
+    """A student and a teacher for :class:`MixPLHook`, with separate losses for mosaics.
 
-    Features are computed in one pass, the heads' losses once for the blended images and once for
-    the mosaic, so that each is normalized by its own boxes as in the original. Where none of these
-    images has a pseudo-box, that part counts 0: it would teach background alone.
+    Features are computed in one pass, but the heads' losses once for the blended images and once
+    for the mosaic, so each is normalized by its own boxes as in the original. If the images of a
+    part have no pseudo-boxes, its loss counts 0, because it would teach only background.
 
     Args:
-        detector: Config of the detector that both are; any of mmdet's.
+        detector: Config of any mmdet detector, for student and teacher alike.
         data_preprocessor: Config of a
             :class:`~ssod.models.two_stream_preprocessor.TwoStreamPreprocessor`.
-        pseudo_weight: λ, a number or a schedule of the iterations since the teacher began.
-        mosaic_weight: Weight of the mosaic's loss within λ's, at least 0.
+        pseudo_weight: λ, a number or a schedule over the iterations since the burn-in.
+        mosaic_weight: Weight of the mosaic's loss, besides λ; at least 0.
         predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:
@@ -371,7 +373,7 @@ class MixPL(SemiSupervisedDetector):
     def pseudo_loss(
         self, features: Features, inputs: Tensor, strong: list[DetDataSample]
     ) -> Losses:
-        """The student's losses on blended images and mosaics, before λ; see the base class."""
+        """The student's losses on blended images and mosaics, without λ; see the base class."""
         border = sum(not sample.get(MOSAIC, False) for sample in strong)
         losses: Losses = {}
         for name, start, end, weight in (

@@ -1,7 +1,7 @@
 """Soft Teacher (Xu et al., End-to-End Semi-Supervised Object Detection..., ICCV 2021).
 
-What is its own is the loss on the strong views: three sets of pseudo-boxes for three purposes, and
-regions taken for background that count as much as the teacher finds them to be background.
+This module has its loss on the strong views: separate sets of pseudo-boxes for classes and for box
+regression, and background regions weighted by the teacher's probability of background.
 """
 
 from collections.abc import Mapping
@@ -32,11 +32,11 @@ from ssod.strict import check_ranges, strict_settings
 
 @dataclass
 class WeakView:
-    """What the teacher saw of one image, for its opinion on the student's regions.
+    """A weak view, on which the teacher judges the student's regions.
 
     Attributes:
-        features: The teacher's, of the whole batch of weak views.
-        index: The image's place in that batch.
+        features: The teacher's features of the whole batch of weak views.
+        index: Index of the image in that batch.
         img_shape: Height and width of the weak view.
         from_strong: (3, 3) homography from the strong view.
     """
@@ -52,23 +52,24 @@ class WeakView:
 class SoftTeacherDetector(SemiSupervisedDetector):
     """The losses of Soft Teacher, for detectors like Faster R-CNN.
 
-    The selector of the teacher's hook keeps candidates (section 3.4: scores from 0.5), of which
+    The selector of the teacher's hook keeps candidates (section 3.4: scores from 0.5). Of these,
 
-    - the region proposal network and the classes learn those of high score (``score_threshold``),
-    - the places of boxes those that stay where they are when jittered (``uncertainty_threshold``,
-      equations 8 and 9),
-    - and a region that is no object by them counts as background as much as the teacher says that
-      it is background, the weights being normalized to a mean of 1 (equations 5 and 6).
+    - boxes with a high score (``score_threshold``) train the region proposal network and the
+      classes,
+    - boxes that hardly move when jittered (``uncertainty_threshold``, equations 8 and 9) train the
+      box regression,
+    - and regions without a box count as background in proportion to the teacher's probability that
+      they are background, with weights normalized to a mean of 1 (equations 5 and 6).
 
     Args:
-        detector: Config of the detector that both are.
-        data_preprocessor: As in the base.
-        score_threshold: Scores above it make pseudo-boxes for proposals and classes.
-        uncertainty_threshold: Uncertainties below it make pseudo-boxes for places.
+        detector: Config of the detector, for student and teacher alike.
+        data_preprocessor: As in ``SemiSupervisedDetector``.
+        score_threshold: Boxes with a higher score train the proposals and classes.
+        uncertainty_threshold: Boxes with a lower uncertainty train the box regression.
         box_jitter: Settings of :class:`~ssod.models.box_jitter.BoxJitter`.
-        pseudo_weight: λ, the paper's 4.
-        consistency: As in the base; the paper has none.
-        predict_on: As in the base.
+        pseudo_weight: λ; the paper has 4.
+        consistency: As in ``SemiSupervisedDetector``; the paper has none.
+        predict_on: As in ``SemiSupervisedDetector``.
 
     Raises:
         ValueError: If the detector is not two-stage with one region head and a softmax.
@@ -121,7 +122,7 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         samples: list[DetDataSample],
         predictions: list[InstanceData],
     ) -> list[Any]:
-        """The teacher's features, beside the regions of the consistency loss if there is one."""
+        """The teacher's features, and the regions of the consistency loss if there is one."""
         regions = super().notes(inputs, features, samples, predictions) or [None] * len(samples)
         views = [WeakView(features, i, sample.img_shape) for i, sample in enumerate(samples)]
         return list(zip(views, regions, strict=True))
@@ -158,13 +159,13 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         of_boxes: list[SamplingResult],
         strong: list[DetDataSample],
     ) -> Losses:
-        """The loss of the region head; one pass for the regions of classes and those of boxes.
+        """The loss of the region head, from one pass for the class and box regions.
 
-        Of the latter only those on objects are looked at, for the others have no loss.
+        Box regions without an object have no loss and are left out.
         """
         roi_head = self.student.roi_head
         head, cfg = roi_head.bbox_head, self.student.train_cfg.rcnn
-        # Before the student looks at them, so that both do not need memory at a time.
+        # Before the student's pass, so that not both need memory at the same time.
         background = self._background(of_classes, strong)
         rois = bbox2roi([r.priors for r in of_classes])
         placed = bbox2roi([r.pos_priors for r in of_boxes])
@@ -175,15 +176,15 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         weights = torch.where(labels == head.num_classes, background.to(weights.dtype), weights)
         scores = scores[: len(rois)]
         losses: Losses = head.loss(scores, None, rois, labels, weights, None, None)
-        if len(rois):  # Of no region at all mmdet's head has no such loss.
-            # It divides by the number of regions; divided by their weight it is their mean.
+        if len(rois):  # Without any region, mmdet's head has no such loss.
+            # It divides by the number of regions; dividing by their weight gives the mean.
             losses['loss_cls'] = losses['loss_cls'] * (len(weights) / weights.sum().clamp(min=1))
 
         per_image = zip(*head.get_targets(of_boxes, cfg, concat=False), of_boxes, strict=True)
         on_objects = [[t[: len(r.pos_priors)] for t in targets] for *targets, r in per_image]
         targets = [torch.cat(parts) for parts in zip(*on_objects, strict=True)]
         losses |= head.loss(None, boxes[len(rois) :], placed, *targets)
-        # The same here, for the number is that of all regions that were sampled.
+        # The same here, where the number is that of all sampled regions.
         losses['loss_bbox'] *= len(placed) / max(sum(len(r.priors) for r in of_boxes), 1)
         return losses
 
@@ -201,7 +202,7 @@ class SoftTeacherDetector(SemiSupervisedDetector):
 
 
 def _with_boxes(sample: DetDataSample, which: Tensor) -> DetDataSample:
-    """A sample of the same image with those of its boxes that a mask (N,) names."""
+    """A sample of the same image with the boxes that a mask (N,) selects."""
     some = DetDataSample(metainfo=sample.metainfo)
     some.gt_instances = chosen(sample.gt_instances, which)
     return some

@@ -1,7 +1,7 @@
 """STAC (Sohn et al., A Simple Semi-Supervised Learning Framework for Object Detection, 2020).
 
-A teacher that was trained on the labelled images alone labels the others once; then a student is
-trained from the start on both. What is its own is that pseudo-labels come from a file.
+A teacher that was trained on the labelled images labels the others once; then a student is trained
+from scratch on both. This module reads the pseudo-labels from a file.
 """
 
 from collections.abc import Mapping
@@ -19,27 +19,27 @@ from ssod.strict import strict_settings
 from ssod.teachers.pi_teacher import PiTeacherHook
 
 NAME = 'pseudo_labels.json'
-"""The file in the work directory, if no other is named."""
+"""The default file in the work directory."""
 
 
 @HOOKS.register_module()
 @strict_settings
 class OfflineTeacherHook(PiTeacherHook):
-    """The teacher's predictions are read from a file that ``tools/pseudo_label.py`` wrote.
+    """Reads the teacher's predictions from a file written by ``tools/pseudo_label.py``.
 
-    Section 3.1 of the paper, steps 2 and 3. The model that is called teacher is the student's copy
-    here, so that both have the same score, and no time is spent on predicting.
+    Section 3.1 of the paper, steps 2 and 3. The model's ``teacher`` is a copy of the student here:
+    it does not predict, and both have the same score.
 
     Args:
         selector: Config of the selector of pseudo-boxes.
         ann_file: The file; ``pseudo_labels.json`` in the work directory if ``None``.
         burn_in: Number of supervised iterations at the start of the run.
-        min_size: Least width and height in pixels of a pseudo-box in the strong view.
+        min_size: Least width and height of a pseudo-box, in pixels of the strong view.
 
     Raises:
-        FileNotFoundError: Before the training, if there is no such file.
-        ValueError: If the file is not for these images and classes, or the model asks a teacher:
-            for a consistency loss, a ``box_jitter`` or a recipe's own loss.
+        FileNotFoundError: Before training, if the file does not exist.
+        ValueError: If the file is not for these images and classes, or the model needs a teacher
+            that predicts: for a consistency loss, a ``box_jitter`` or a recipe's own loss.
     """
 
     def __init__(
@@ -67,25 +67,25 @@ class OfflineTeacherHook(PiTeacherHook):
         self._labels = StoredLabels(path, classes)
 
     def predict(self, runner: Runner, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
-        """What is stored of the images, in the weak views' pixels."""
+        """The stored boxes of the images, in the weak views' pixels."""
         device = unwrap(runner.model).data_preprocessor.device
         return [self._labels.in_view(sample).to(device) for sample in weak['data_samples']], None
 
 
 def _refuse_asking(model: SemiSupervisedDetector) -> None:
-    """Refuse a model that wants to know more of a teacher than boxes."""
+    """Refuse a model that needs more from a teacher than boxes."""
     kind, base = type(model), SemiSupervisedDetector
     has_own_notes = kind.notes is not base.notes or kind.hand_over is not base.hand_over
     for asks, what, remedy in (
-        (has_own_notes, f'the loss of {kind.__name__}', 'take SemiSupervisedDetector'),
+        (has_own_notes, f'the loss of {kind.__name__}', 'use SemiSupervisedDetector'),
         (model.consistency is not None, 'the consistency loss', 'set model.consistency=None'),
         (
             model.box_jitter is not None,
             'box_jitter',
-            'set model.box_jitter=None, and another selector than UncertaintySelector',
+            'set model.box_jitter=None, and use another selector than UncertaintySelector',
         ),
     ):
         if asks:
             raise ValueError(
-                f'OfflineTeacherHook: {what} asks a teacher, and here is none; {remedy}'
+                f'OfflineTeacherHook: {what} needs a teacher, but there is none; {remedy}'
             )

@@ -1,8 +1,8 @@
 """Unbiased Teacher (Liu et al., Unbiased Teacher for Semi-Supervised Object Detection, ICLR 2021).
 
 Most of it is settings: burn-in, a slow teacher, a fixed threshold, no regression to pseudo-boxes.
-What is its own is the focal loss of a softmax, against the imbalance of classes, and the blur of
-its strong view.
+This module has the rest: the focal loss of a softmax, against class imbalance, and the blur of its
+strong view.
 """
 
 from typing import Any
@@ -21,14 +21,14 @@ from ssod.strict import check_ranges, strict_settings
 @MODELS.register_module()
 @strict_settings
 class SoftmaxFocalLoss(nn.Module):
-    """(1 - p)^γ times the cross entropy of a softmax, p being the true class's probability.
+    """(1 - p)^γ times the cross entropy of a softmax, where p is the true class's probability.
 
-    Section 3.3 of the paper, which takes Lin et al. (2017) from sigmoids to the region head's
-    softmax. It is for the ``loss_cls`` of mmdet's region heads.
+    Section 3.3 of the paper: Lin et al.'s (2017) focal loss, applied to the region head's softmax
+    instead of sigmoids. Use it as the ``loss_cls`` of mmdet's region heads.
 
     Args:
         gamma: γ, at least 0; 0 is the cross entropy. The authors' code has 1.5.
-        loss_weight: Factor of the whole.
+        loss_weight: Weight of the loss.
 
     Raises:
         ValueError: If γ is negative.
@@ -56,12 +56,12 @@ class SoftmaxFocalLoss(nn.Module):
         Args:
             cls_score: Logits (N, K + 1), background last.
             label: Class numbers (N,), K for background.
-            weight: Of each region, (N,); 1 if ``None``.
-            avg_factor: What the sum is divided by; N if ``None``.
+            weight: Weights of the regions, (N,); 1 if ``None``.
+            avg_factor: Divisor of the sum; N if ``None``.
             reduction_override: ``'none'`` for the losses (N,), ``'sum'`` for their sum.
         """
         cross_entropy = F.cross_entropy(cls_score.float(), label, reduction='none')
-        # Above 0, where a root has no gradient.
+        # Above 0, where a fractional power has no finite gradient.
         missing = (1 - torch.exp(-cross_entropy)).clamp(min=1e-7)
         losses = self.loss_weight * missing**self.gamma * cross_entropy
         if weight is not None:
@@ -76,10 +76,10 @@ class SoftmaxFocalLoss(nn.Module):
 @TRANSFORMS.register_module()
 @strict_settings
 class GaussianBlur(BaseTransform):
-    """Blur an image at random (appendix of the paper, after SimCLR).
+    """Blurs images at random (appendix of the paper, after SimCLR).
 
     Args:
-        prob: How often, in [0, 1].
+        prob: Probability, in [0, 1].
         sigma: Least and greatest standard deviation of the kernel in pixels, above 0.
 
     Raises:
@@ -96,7 +96,7 @@ class GaussianBlur(BaseTransform):
         self.sigma = sigma
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Blur ``img`` (H, W, 3); its type stays."""
+        """Blur ``img`` (H, W, 3); its data type does not change."""
         if np.random.rand() < self.prob:
             sigma = np.random.uniform(*self.sigma)
             results['img'] = cv2.GaussianBlur(results['img'], (0, 0), sigma)

@@ -23,5 +23,5 @@ def test_factors():
 
 
 def test_a_factor_of_a_loss_that_is_not_there():
-    with pytest.raises(ValueError, match=r"has no loss 'loss_box'; it has loss_bbox$"):
+    with pytest.raises(ValueError, match=r"has no loss 'loss_box'; use loss_bbox$"):
         with_factors({'loss_bbox': torch.tensor(1.0), 'acc': 1.0}, {'loss_box': 1.0})

@@ -54,5 +54,5 @@ def test_resizing_of_whole_batches_is_refused_and_padding_is_not():
     refuse_resizing(
         MODELS.build(dict(own, batch_augments=[dict(type='BatchFixedSizePad', size=(8, 8))]))
     )
-    with pytest.raises(ValueError, match='BatchSyncRandomResize in .*; remove it, or take Semi'):
+    with pytest.raises(ValueError, match='BatchSyncRandomResize in .*; remove it, or use Semi'):
         refuse_resizing(MODELS.build(dict(own, batch_augments=[resize])))

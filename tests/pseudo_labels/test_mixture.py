@@ -136,7 +136,7 @@ def test_the_state_is_all_there_is():
     found = predictions(torch.linspace(0, 1, 40), [0, 1] * 20)
     for step in (0, 1, 2):
         assert one(found, step).scores.tolist() == other(found, step).scores.tolist()
-    with pytest.raises(ValueError, match=r'queues of .* \(2, 50\), the config of \(3, 50\)'):
+    with pytest.raises(ValueError, match=r'length\) is \(3, 50\), but \(2, 50\) in the checkpoint'):
         MixtureSelector(3, length=50).load_state_dict(one.state_dict())
 
 

@@ -195,8 +195,8 @@ def test_broken_images_are_passed_over_and_told(cfg, tmp_path, capfd, workers):
     assert names_in(path) == ['0.png', '2.png', '3.png']
     told = capfd.readouterr().err
     for name in ('1.png', '4.png', '5.png'):
-        assert f'passed over: {folder}/{name} is empty: 0 bytes' in told
-    assert 'passed over: 3 of 6 images, which cannot be read' in told
+        assert f'skipped: {folder}/{name} is empty: 0 bytes' in told
+    assert 'skipped: 3 of 6 images that cannot be read' in told
 
 
 def test_what_is_written_can_be_learnt_from(cfg, tmp_path):
@@ -236,7 +236,7 @@ def test_a_name_that_json_cannot_hold_is_passed_over_and_told(cfg, tmp_path, cap
     use_folder(cfg, folder)
     assert label(cfg, path, Predictor()) == 2
     assert names_in(path) == ['1.png', '2.png']
-    assert "'caf\\udce9.png': its name is no UTF-8; rename it" in capfd.readouterr().err
+    assert "'caf\\udce9.png': its name is not UTF-8; rename it" in capfd.readouterr().err
     StoredLabels(path, [str(digit) for digit in range(10)])
 
 

@@ -62,7 +62,7 @@ def test_the_threshold_may_change_over_training():
     ],
 )
 def test_impossible_thresholds_are_refused(threshold):
-    with pytest.raises(ValueError, match='scores lie in'):
+    with pytest.raises(ValueError, match=r'but must be in \[0, 1\]'):
         ScoreSelector(threshold)
 
 
@@ -96,7 +96,7 @@ def test_the_thresholds_of_classes_may_change_over_training():
 
 
 def test_too_few_or_impossible_thresholds_of_classes_are_refused():
-    with pytest.raises(ValueError, match=r'thresholds\[1\] is 70, but scores lie in'):
+    with pytest.raises(ValueError, match=r'thresholds\[1\] is 70, but must be in \[0, 1\]'):
         ClassScoreSelector([0.5, 70])
     # A region proposal network's one class is none of the data set's.
     model = nn.Module()
@@ -189,7 +189,7 @@ def test_weights_that_do_not_grow_with_the_score_are_refused(power):
 
 
 class Model:
-    """A dense detector whose head cannot weigh boxes, and nobody measures how sure they are."""
+    """A dense detector without box_jitter, whose head cannot weight boxes."""
 
     box_jitter = None
     weighs_boxes = True

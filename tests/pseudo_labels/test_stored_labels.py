@@ -112,5 +112,7 @@ def test_a_wrong_correction_is_refused(tmp_path, wrong, told):
 
 def test_an_unknown_class_is_refused(tmp_path):
     categories = [{'id': 4, 'name': 'dog'}, {'id': 9, 'name': 'cow'}]
-    with pytest.raises(ValueError, match="'cow' is no class of the data set, which has cat, dog"):
+    with pytest.raises(
+        ValueError, match="'cow' is not a class of the data set, which has cat, dog"
+    ):
         stored(tmp_path, categories=categories)

@@ -109,5 +109,5 @@ def test_validation_images(scored_cfg):
 
 def test_no_validation_images(scored_cfg):
     scored_cfg.val_dataloader = None
-    with pytest.raises(ValueError, match='has no val_dataloader, on whose images thresholds are'):
+    with pytest.raises(ValueError, match='has no val_dataloader, whose images the thresholds need'):
         sweep_validation(scored_cfg, None)

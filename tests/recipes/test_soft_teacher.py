@@ -291,5 +291,7 @@ def test_impossible_thresholds_are_refused(setting, value, wanted):
 
 
 def test_weights_of_boxes_which_its_loss_does_not_know_are_refused():
-    with pytest.raises(ValueError, match='loss of SoftTeacherDetector weighs no boxes; use a sel'):
+    with pytest.raises(
+        ValueError, match='loss of SoftTeacherDetector cannot weight boxes; use a sel'
+    ):
         check(ScoreWeights(), build())

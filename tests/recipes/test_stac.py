@@ -71,11 +71,11 @@ def test_a_missing_file_is_told_with_the_command(stac_cfg):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(consistency={}), 'consistency loss asks a teacher, .*; set model.consistency=None'),
-        (dict(box_jitter={}), 'box_jitter asks a teacher, .*; set model.box_jitter=None, and ano'),
+        (dict(consistency={}), 'consistency loss needs a teacher, .*; set model.consistency=None'),
+        (dict(box_jitter={}), 'box_jitter needs a teacher, .*; set model.box_jitter=None, and use'),
         (
             dict(type='SoftTeacherDetector'),
-            'loss of SoftTeacherDetector asks a teacher, .*; take SemiSupervisedDetector',
+            'loss of SoftTeacherDetector needs a teacher, .*; use SemiSupervisedDetector',
         ),
     ],
 )

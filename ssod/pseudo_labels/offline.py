@@ -333,7 +333,7 @@ def _check_names(images: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise ValueError(
-            f'{path}: {len(twice)} file_name in images are there more than once, such as '
+            f'{path}: images has {len(twice)} file_name more than once, such as '
             f'{twice[0]!r}; make the pseudo-labels again'
         )
 

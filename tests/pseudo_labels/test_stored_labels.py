@@ -73,7 +73,8 @@ def test_two_images_cannot_have_the_boxes_of_one(tmp_path):
 def test_a_name_that_is_there_twice_is_refused(tmp_path):
     names = ['1.png', '2.png', '1.png']
     images = [{'id': i, 'file_name': name, **SIZE} for i, name in enumerate(names)]
-    with pytest.raises(ValueError, match=r"labels\.json: 1 of file_name .* such as '1\.png'; make"):
+    message = r"labels\.json: images has 1 file_name .* such as '1\.png'; make"
+    with pytest.raises(ValueError, match=message):
         stored(tmp_path, images=images, annotations=[])
 
 

@@ -1,4 +1,4 @@
-"""Data sets, their making and splitting, the two-stream sampler and the views of an image."""
+"""Making, reading and splitting data sets, the two-stream sampler, and the views of an image."""
 
 from ssod.data import broken_images, digits, folder, load_image, sampler, sources, views
 

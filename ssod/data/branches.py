@@ -1,4 +1,4 @@
-"""The branches of a collated batch: labelled images, and the weak and strong view of the others.
+"""The branches of a batch: labelled images, and weak and strong views of the unlabelled ones.
 
 The loader gives ``{'inputs': {'labeled': [...], 'weak': [...], 'strong': [...]}, 'data_samples':
 {...}}``, where every list is as long as the batch and holds ``None`` where an image has no such
@@ -22,7 +22,7 @@ def pop_branch(batch: dict[str, Any], name: str) -> Branch:
     """Take a branch out of a batch.
 
     Returns:
-        The branch without its gaps; empty lists if the batch has none of that name.
+        The branch without its gaps; empty lists if the batch has no branch of that name.
     """
     return Branch(
         inputs=[image for image in batch['inputs'].pop(name, []) if image is not None],

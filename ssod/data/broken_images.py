@@ -1,4 +1,4 @@
-"""Unlabelled images that turned out broken while training."""
+"""Unlabelled images that turn out to be broken during training."""
 
 import logging
 from collections.abc import Mapping
@@ -17,29 +17,29 @@ from ssod.strict import check_ranges, strict_settings
 @HOOKS.register_module()
 @strict_settings
 class BrokenImagesHook(Hook):
-    """Name and count the unlabelled images that were skipped, and stop if they are too many.
+    """Log and count the unlabelled images that were skipped, and stop if there are too many.
 
-    Each is named in the log once. Ranks count their own.
+    Each is logged once. Each rank counts its own.
 
     Args:
-        max_share: Share of the unlabelled images, in [0, 1], that may be broken.
+        max_share: Largest share of the unlabelled images, in [0, 1], that may be broken.
 
     Raises:
-        ValueError: If ``max_share`` is out of its range; when too many images are broken.
+        ValueError: If ``max_share`` is out of range, or when too many images are broken.
     """
 
     priority = 'ABOVE_NORMAL'
-    """Before the teacher's hook, which takes the strong views away during the burn-in."""
+    """Before the teacher's hook, which removes the strong views during the burn-in."""
 
     def __init__(self, max_share: float = 0.05) -> None:
         valid = 0 <= max_share <= 1
         check_ranges('BrokenImagesHook', ('max_share', max_share, valid, 'in [0, 1]'))
         self.max_share = max_share
         self.paths: dict[str, None] = {}
-        """The broken images, in the order in which they were met."""
+        """The broken images, in the order they were found."""
 
     def before_train(self, runner: Runner) -> None:
-        """Know how many images there are, and forget those of another run."""
+        """Look up how many images there are, and forget the broken ones of another run."""
         if runner.iter == 0:
             self.paths.clear()
         dataset = runner.train_dataloader.dataset
@@ -48,7 +48,7 @@ class BrokenImagesHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Mapping[str, Any] | None = None
     ) -> None:
-        """Look for what was skipped when this batch was loaded."""
+        """Count what was skipped when this batch was loaded."""
         for sample in (data_batch or {})['data_samples'].get('strong', []):
             for path in () if sample is None else sample.get('skipped', ()):
                 self._count(path)
@@ -72,9 +72,9 @@ class BrokenImagesHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Remember the broken images."""
+        """Save the broken images."""
         checkpoint['broken_images'] = list(self.paths)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Go on counting where the checkpoint stopped."""
+        """Continue counting where the checkpoint stopped."""
         self.paths = dict.fromkeys(checkpoint.get('broken_images', []))

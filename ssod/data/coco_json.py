@@ -1,4 +1,4 @@
-"""COCO JSON files: read with clear errors, written whole or not at all."""
+"""COCO JSON files: read with clear errors, written completely or not at all."""
 
 import contextlib
 import gc
@@ -26,14 +26,14 @@ def read_coco(path: str | Path, parts: tuple[str, ...] = PARTS) -> dict[str, Any
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no JSON, or one of the lists is missing.
+        ValueError: If it is not JSON, or one of the lists is missing.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; see data/README.md for what goes where')
     text = ''
     try:
-        # UTF-8 alone, as mmdet reads it.
+        # Only UTF-8, because mmdet reads it as UTF-8.
         text = path.read_text(encoding='utf-8')
         with no_garbage_collection():
             content = json.loads(text)
@@ -42,26 +42,26 @@ def read_coco(path: str | Path, parts: tuple[str, ...] = PARTS) -> dict[str, Any
             raise ValueError(
                 f'{path} begins with a byte order mark; save it as UTF-8 without one'
             ) from None
-        raise ValueError(f'{path} is no JSON: {error}; get or write it anew') from None
+        raise ValueError(f'{path} is not JSON: {error}; get or write it again') from None
     for part in parts:
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
-            raise ValueError(f'{path} is no COCO JSON: it has no list {part!r}')
+            raise ValueError(f'{path} is not a COCO JSON: it has no list {part!r}')
     return content
 
 
 def is_ignored(annotation: Mapping[str, Any]) -> bool:
-    """Whether nothing learns an annotation: a crowd, or what mmdet leaves out as well."""
+    """Whether an annotation is not learnt from: a crowd, or one that mmdet ignores as well."""
     return bool(annotation.get('iscrowd') or annotation.get('ignore'))
 
 
 def in_order(ids: Iterable[Any]) -> list[Any]:
-    """Ids in their order, numbers before texts; one file may have both."""
+    """Sorted ids, numbers before strings; one file may have both."""
     return sorted(ids, key=lambda known: (isinstance(known, str), known))
 
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Handle millions of objects in half the time, where none of them can become garbage."""
+    """Handle millions of objects in half the time, where none of them becomes garbage."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -72,17 +72,17 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def write_json(path: str | Path, content: Any, overwrite: bool = True) -> None:
-    """Write a JSON file, whole or not at all.
+    """Write a JSON file, completely or not at all.
 
-    It is written beside ``path`` and moved there; the same content gives the same bytes.
+    It is written next to ``path`` and moved there; the same content gives the same bytes.
 
     Args:
         path: The file; its directory must exist.
-        content: What :func:`json.dumps` takes.
-        overwrite: Whether a file with other content may be replaced.
+        content: Anything :func:`json.dumps` takes.
+        overwrite: Whether to replace an existing file with different content.
 
     Raises:
-        FileExistsError: If one is there and may not.
+        FileExistsError: If there is such a file and it must not be replaced.
     """
     path = Path(path)
     text = _text(content)
@@ -96,15 +96,15 @@ def write_json(path: str | Path, content: Any, overwrite: bool = True) -> None:
 
 
 def write_beside(contents: Mapping[Path, Any]) -> list[Path]:
-    """Write JSON files of which none takes the place of one with other content.
+    """Write JSON files without replacing any that has different content.
 
-    Where there is one, all have a number in their names: ``a_2.json``, or else ``a_3.json``.
+    If there is one, all new names get a number: ``a_2.json``, or else ``a_3.json``.
 
     Args:
-        contents: What is to be in each file; their directories must exist.
+        contents: The content of each file; the directories must exist.
 
     Returns:
-        The files, written now or already there.
+        The files, whether just written or already there.
     """
     texts = {path: _text(content) for path, content in contents.items()}
     for number in itertools.count(1):

@@ -1,9 +1,9 @@
-"""mmcv's changes of colours, to the last bit but many times faster.
+"""mmcv's colour transforms with identical results, but many times faster.
 
-mmcv computes them in floating point, pixel by pixel. What depends on a pixel's own value alone is
-here computed once for each of the 256 values and looked up; histograms are counted by OpenCV,
-exactly up to 16 million pixels of one value. All take and give images of (H, W, 3), uint8, BGR, and
-leave the one that they are given as it is.
+mmcv computes them in floating point, pixel by pixel. Here, whatever depends only on a pixel's own
+value is computed once for each of the 256 values and looked up. OpenCV counts the histograms, which
+is exact up to 16 million pixels of one value. All functions take and return images of (H, W, 3),
+uint8, BGR, and leave their input unchanged.
 """
 
 from collections.abc import Callable
@@ -21,24 +21,24 @@ _ALL_VALUES = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3)
 
 
 def by_value(image: Image, change: Callable[[Image], Any]) -> Image:
-    """What a change makes of an image, if it does the same to equal values of all channels.
+    """Apply a change that treats equal values alike in all channels.
 
     Args:
         image: The image.
-        change: Of an image.
+        change: A function of an image.
     """
     table = np.ascontiguousarray(change(_ALL_VALUES)[0, :, 0], np.uint8)
     return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
 def adjust_contrast(image: Image, factor: float) -> Image:
-    """As ``mmcv.adjust_contrast``: away from the mean grey, 1 leaves the image as it is."""
+    """Like ``mmcv.adjust_contrast``: away from the mean grey; 1 leaves the image as it is."""
     grey: Any = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     mean = round(int(grey.sum(dtype=np.int64)) / grey.size)
     middle = np.full((1, 256, 3), mean, np.float32)
 
     def change(values: Image) -> Any:
-        """Mix values with the middle."""
+        """Mix values with the mean grey."""
         mixed = cv2.addWeighted(values.astype(np.float32), factor, middle, 1 - factor, 0)
         return np.clip(mixed, 0, 255).astype(np.uint8)
 
@@ -46,35 +46,35 @@ def adjust_contrast(image: Image, factor: float) -> Image:
 
 
 def adjust_color(image: Image, factor: float) -> Image:
-    """As ``mmcv.adjust_color``: away from grey, 1 leaves the image as it is."""
+    """Like ``mmcv.adjust_color``: away from grey; 1 leaves the image as it is."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     return np.asarray(cv2.addWeighted(image, factor, grey, 1 - factor, 0), np.uint8)
 
 
 def adjust_sharpness(image: Image, factor: float) -> Image:
-    """As ``mmcv.adjust_sharpness``: away from a smoothed image, 1 leaves it as it is."""
+    """Like ``mmcv.adjust_sharpness``: away from a smoothed image; 1 leaves it as it is."""
     smooth = cv2.filter2D(image, -1, _SMOOTH)
     mixed: Any = cv2.addWeighted(image, factor, smooth, 1 - factor, 0, dtype=cv2.CV_32F)
     return np.asarray(np.clip(mixed, 0, 255, out=mixed).astype(np.uint8))
 
 
 def auto_contrast(image: Image) -> Image:
-    """As ``mmcv.auto_contrast``: each channel from its least to its greatest value."""
+    """Like ``mmcv.auto_contrast``: stretch each channel to the full range of values."""
     return _by_channel(image, _stretched)
 
 
 def equalize(image: Image) -> Image:
-    """As ``mmcv.imequalize``: each channel so that its values are about equally frequent."""
+    """Like ``mmcv.imequalize``: make the values of each channel about equally frequent."""
     return _by_channel(image, _equalized)
 
 
 def adjust_brightness(image: Image, factor: float) -> Image:
-    """As ``mmcv.adjust_brightness``: 0 is black, 1 leaves the image as it is."""
+    """Like ``mmcv.adjust_brightness``: 0 is black, 1 leaves the image as it is."""
     return by_value(image, lambda values: mmcv.adjust_brightness(values, factor))
 
 
 def _by_channel(image: Image, table: Callable[[NDArray[np.int64]], Image | None]) -> Image:
-    """Channels looked up in tables that depend on their histograms; ``None`` keeps a channel."""
+    """Look channels up in tables made from their histograms; ``None`` keeps a channel."""
     channels = list(cv2.split(image))
     for number, channel in enumerate(channels):
         counts = cv2.calcHist([channel], [0], None, [256], [0, 256])

@@ -1,4 +1,4 @@
-"""Labels in Pascal VOC's or YOLO's format as COCO JSON."""
+"""Converts labels in Pascal VOC or YOLO format to COCO JSON."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class Converted:
     Args:
         file: The JSON.
         images: The folder of its images.
-        told: How much it holds, for people.
+        told: Its numbers of images, boxes and classes, for people.
     """
 
     file: Path
@@ -33,20 +33,20 @@ class Converted:
 
 
 def is_coco(path: str | Path) -> bool:
-    """Whether a path is named like a COCO JSON, so that nothing is to be converted."""
+    """Whether a path is named like a COCO JSON, so that no conversion is needed."""
     return Path(path).suffix.lower() == '.json'
 
 
 def read_labels(path: str | Path) -> LabeledSplits:
-    """Read labelled images in Pascal VOC's or YOLO's format.
+    """Read labelled images in Pascal VOC or YOLO format.
 
     Args:
-        path: A folder with Pascal VOC's XML files in it or its sub-folders, a YOLO data.yaml, or a
-            folder that has one. Beside XML files, a YAML file without ``names`` is none.
+        path: A folder with Pascal VOC's XML files (sub-folders included), a YOLO data.yaml, or a
+            folder that contains one. Next to XML files, a YAML file without ``names`` is ignored.
 
     Raises:
         FileNotFoundError: If there is no such file or folder, or no image.
-        ValueError: If it is neither format, or a file or a value in it is wrong.
+        ValueError: If it has neither format, or a file or a value in it is wrong.
     """
     path = Path(path)
     if path.suffix.lower() in YAML and path.is_file():
@@ -65,31 +65,31 @@ def read_labels(path: str | Path) -> LabeledSplits:
     )
     file = _data_yaml([file for file in yamls if has_names(file)])
     if file is None and not _has_xml(path):
-        # Which says what it lacks.
+        # Reading it reports what it lacks.
         file = _data_yaml(yamls)
     if file is not None:
         return read_yolo(file)
     content = look_into(path)
     if any(file.suffix.lower() == '.xml' for file in content.others):
         return read_voc(path, content)
-    remedy = 'give the folder or the data.yaml of labelled images, or a COCO JSON'
+    remedy = 'give a folder of labelled images, its data.yaml, or a COCO JSON'
     jsons = sorted(file for file in content.others if is_coco(file))
     if jsons:
         remedy = f'if {jsons[0]} is a COCO JSON, give that'
     raise ValueError(
-        f'{path} has neither one data.yaml (YOLO) nor XML files (Pascal VOC) beside its images; '
+        f'{path} has neither one data.yaml (YOLO) nor XML files (Pascal VOC) with its images; '
         f'{remedy}'
     )
 
 
 def _data_yaml(files: Sequence[Path]) -> Path | None:
-    """The one that is called data, or else the only one."""
+    """The file named data, or else the only one."""
     named = [file for file in files if file.stem == 'data'] or files
     return named[0] if len(named) == 1 else None
 
 
 def _has_xml(folder: Path) -> bool:
-    """Whether there is an XML file in a folder or its sub-folders that is not hidden."""
+    """Whether a folder or its sub-folders have an XML file that is not hidden."""
     return any(
         file.suffix.lower() == '.xml'
         and not any(part.startswith('.') for part in file.relative_to(folder).parts)
@@ -100,22 +100,22 @@ def _has_xml(folder: Path) -> bool:
 def convert(
     path: str | Path, out_dir: str | Path, overwrite: bool = False
 ) -> tuple[dict[str, Converted], list[str]]:
-    """Write labels as COCO JSON, a file for each split; the images stay where they are.
+    """Write labels as COCO JSON, one file per split; the images stay where they are.
 
     Args:
         path: See :func:`read_labels`.
-        out_dir: Where ``train.json``, ``val.json``, ``test.json`` and ``trainval.json`` go, as far
-            as there are such splits; made if missing.
-        overwrite: Whether files with other content may be replaced.
+        out_dir: Where ``train.json``, ``val.json``, ``test.json`` and ``trainval.json`` go, for
+            the splits there are; created if missing.
+        overwrite: Whether to replace existing files with different content.
 
     Returns:
-        What was written, or was there already, for each split; and remarks on what was understood
-        in one way but might be meant in another.
+        What was written, or was already there, for each split; and remarks on anything that could
+        have been meant differently.
 
     Raises:
-        FileExistsError: If a file with other content is in the way; nothing is written then.
+        FileExistsError: If a file with different content is in the way; then nothing is written.
         FileNotFoundError: If there is no such file or folder, or no image.
-        ValueError: If it is neither format, or a file or a value in it is wrong.
+        ValueError: If it has neither format, or a file or a value in it is wrong.
     """
     labels, out = read_labels(path), Path(out_dir)
     contents = _contents(labels, labels.classes, out)
@@ -133,7 +133,7 @@ def convert(
 def _contents(
     labels: LabeledSplits, classes: Sequence[str], out_dir: Path
 ) -> dict[Path, dict[str, Any]]:
-    """What is to be in the file of each split."""
+    """The content of each split's file."""
     return {
         out_dir / f'{split}.json': coco_of(images, labels.classes, classes)
         for split, images in labels.splits.items()
@@ -143,7 +143,7 @@ def _contents(
 def _converted(
     labels: LabeledSplits, contents: Mapping[Path, dict[str, Any]], files: Sequence[Path]
 ) -> dict[str, Converted]:
-    """What was written into files, for each split."""
+    """What was written for each split."""
     written = {}
     for (split, images), content, file in zip(
         labels.splits.items(), contents.values(), files, strict=True
@@ -163,30 +163,31 @@ def _converted(
 def _holds(file: Path, content: dict[str, Any]) -> bool:
     try:
         return read_coco(file) == content
-    except ValueError:  # No COCO JSON at all.
+    except ValueError:  # Not a COCO JSON at all.
         return False
 
 
 def convert_for_run(
     path: str | Path, out_dir: str | Path, classes: Sequence[str] | None = None
 ) -> dict[str, Converted]:
-    """Write labels as COCO JSON for a run, and log what they were taken for in one line.
+    """Write labels as COCO JSON for a run, and log in one line how they were read.
 
-    Files of an earlier run that have other content stay; see
+    Files of an earlier run with different content are kept; see
     :func:`ssod.data.coco_json.write_beside`.
 
     Args:
         path: See :func:`read_labels`.
         out_dir: As for :func:`convert`.
-        classes: Those of the data that are learnt from, which come first, in their order; those
-            of the labels alone if ``None``.
+        classes: Classes of the training data, which come first, in their order. If ``None``, only
+            the classes of these labels.
 
     Returns:
         What was written, for each split.
 
     Raises:
         FileNotFoundError: As for :func:`convert`.
-        ValueError: As for :func:`convert`, or if a class is called otherwise than in ``classes``.
+        ValueError: As for :func:`convert`, or if a class seems to be misspelled: one is not in
+            ``classes``, and one of ``classes`` is missing.
     """
     labels, out = read_labels(path), Path(out_dir)
     names, remarks = labels.classes, labels.remarks
@@ -195,7 +196,7 @@ def convert_for_run(
     written = _converted(labels, contents, write_beside(contents))
     told = [f'{split}: {made.told}' for split, made in written.items()]
     print_log(
-        f'{path} is read as COCO, see {out_dir}: {"; ".join([*told, *remarks])}',
+        f'{path} converted to COCO JSON in {out_dir}: {"; ".join([*told, *remarks])}',
         'current',
         logging.WARNING if remarks else logging.INFO,
     )
@@ -203,19 +204,19 @@ def convert_for_run(
 
 
 def _joined(classes: Sequence[str], names: Sequence[str], path: str | Path) -> list[str]:
-    """The classes that are learnt, then the other ones of some labels."""
+    """The classes of the training data, then the labels' other ones."""
     others = [name for name in names if name not in classes]
-    # If none is missing, the others are passed over as those of any COCO JSON are.
+    # If none is missing, the others are ignored, like those of any COCO JSON.
     if others and not set(classes) <= set(names):
         raise ValueError(
-            f'{path} has the class {others[0]!r}, which the labelled images do not have: '
+            f'{path} has the class {others[0]!r}, but the labelled images have only '
             f'{", ".join(classes)}; correct its name, or remove its objects'
         )
     return [*classes, *others]
 
 
 def split_of(written: Mapping[str, Converted], split: str, path: str | Path) -> Converted:
-    """One split; all, of a data set that is not split.
+    """One split, or everything if the data set is not split.
 
     Args:
         written: What was written for each split.
@@ -223,7 +224,7 @@ def split_of(written: Mapping[str, Converted], split: str, path: str | Path) -> 
         path: What was converted, for the message.
 
     Raises:
-        ValueError: If there are others, but not this one.
+        ValueError: If there are several other splits, but not this one.
     """
     if split in written:
         return written[split]
@@ -238,12 +239,12 @@ def as_coco(
     split: str = 'train',
     classes: Sequence[str] | None = None,
 ) -> tuple[Path, Path]:
-    """Labels in Pascal VOC's or YOLO's format as a COCO JSON.
+    """Convert labels in Pascal VOC or YOLO format to COCO JSON.
 
     Args:
         path: See :func:`read_labels`.
         work_dir: Where the JSON goes.
-        split: Which images; all, of a data set that is not split.
+        split: Which images; all of them if the data set is not split.
         classes: As for :func:`convert_for_run`.
 
     Returns:
@@ -251,7 +252,7 @@ def as_coco(
 
     Raises:
         FileNotFoundError: As for :func:`convert`.
-        ValueError: As for :func:`convert_for_run`, or if there are other splits, but not this one.
+        ValueError: As for :func:`convert_for_run` and :func:`split_of`.
     """
     chosen = split_of(convert_for_run(path, work_dir, classes), split, path)
     return chosen.file, chosen.images

@@ -1,4 +1,4 @@
-"""The data sets that a config names, and what each is used for."""
+"""The data sets of a config, and what each is used for."""
 
 import inspect
 import os
@@ -36,19 +36,19 @@ class DataSet:
 
     @cached_property
     def cls(self) -> Any:
-        """Its class; ``None`` if there is none of that name."""
+        """Its class; ``None`` if no class has that name."""
         kind = self.cfg.get('type')
         return DATASETS.get(kind) if isinstance(kind, str) else kind
 
     @property
     def kind(self) -> Kind:
-        """How it is checked: data sets that read their files in ways of their own are not."""
+        """How it is checked. Data sets that read their files in their own way are not checked."""
         if not inspect.isclass(self.cls) or not self.is_local:
             return 'other'
         if issubclass(self.cls, UnlabeledFolder):
             return 'folder'
         if issubclass(self.cls, DigitsDataset) and not os.path.exists(self.file):
-            return 'other'  # They are made on first use.
+            return 'other'  # It is generated on first use.
         reads = ('load_data_list', 'parse_data_info')
         same = issubclass(self.cls, CocoDataset) and all(
             getattr(self.cls, name) is getattr(CocoDataset, name) for name in reads
@@ -57,22 +57,22 @@ class DataSet:
 
     @property
     def is_local(self) -> bool:
-        """Whether its files are on a disk of this machine."""
+        """Whether its files are on this machine's file system."""
         return not self.cfg.get('backend_args') and '://' not in self.file
 
     @property
     def file(self) -> str:
-        """Its annotation file, or the folder if there is none."""
+        """Its annotation file, or its folder if there is no such file."""
         return self._join(self.cfg.get('ann_file') or '').rstrip(os.sep)
 
     @property
     def image_dir(self) -> str:
-        """Where its images are."""
+        """The folder of its images."""
         return self._join((self.cfg.get('data_prefix') or {}).get('img', ''))
 
     @cached_property
     def classes(self) -> Sequence[str] | str | None:
-        """Its class names as mmengine will read them."""
+        """Its class names, as mmengine will read them."""
         given = (self.cfg.get('metainfo') or {}).get('classes')
         if given is None:
             return getattr(self.cls, 'METAINFO', {}).get('classes')
@@ -86,11 +86,11 @@ class DataSet:
 
 
 def data_sets_of(cfg: Mapping[str, Any], parts: Sequence[Part]) -> list[DataSet]:
-    """The data sets of a config, those inside of others too.
+    """The data sets of a config, including nested ones.
 
     Args:
         cfg: The config.
-        parts: Which loaders will be used; those that the config does not have are passed over.
+        parts: Which loaders will be used; those missing from the config are skipped.
     """
     found = []
     for part in parts:
@@ -104,7 +104,7 @@ def data_sets_of(cfg: Mapping[str, Any], parts: Sequence[Part]) -> list[DataSet]
 def _inner(
     cfg: Mapping[str, Any], where: str, part: Part, pipeline: Sequence[Any]
 ) -> Iterator[DataSet]:
-    """A data set, or those that it is made of."""
+    """A data set, or the ones it is made of."""
     pipeline = [*pipeline, *(cfg.get('pipeline') or [])]
     if isinstance(cfg.get('dataset'), Mapping):
         yield from _inner(cfg['dataset'], f'{where}.dataset', part, pipeline)
@@ -118,7 +118,7 @@ def _inner(
 
 
 def _is_unlabeled(pipeline: Sequence[Any]) -> bool:
-    """Whether a pipeline makes the views of an unlabelled image, in our way or in mmdet's."""
+    """Whether a pipeline makes the views of an unlabelled image, in our way or mmdet's."""
     for step in pipeline:
         if isinstance(step, Mapping):
             name = str(step.get('type'))

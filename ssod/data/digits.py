@@ -1,4 +1,4 @@
-"""The built-in data set: scenes of handwritten digits, made on first use."""
+"""The built-in data set: scenes of handwritten digits, generated on first use."""
 
 import dataclasses
 import inspect
@@ -26,24 +26,24 @@ Objects = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 """COCO's ``images`` and ``annotations``."""
 
 FORMAT_VERSION = 2
-"""Raised whenever the same settings would give other files."""
+"""Raised whenever the same settings would give different files."""
 
 VAL_SHARE = 0.2
-"""Share of the handwritten digits that only validation scenes show."""
+"""Share of the handwritten digits reserved for validation scenes."""
 
 
 def make_digits(root: str | Path, scenes: DigitsScenes | None = None) -> Path:
-    """Make the scenes, unless they are there.
+    """Generate the scenes, unless they are already there.
 
-    The files are written beside ``root`` and moved there when all is done, so ``root`` is whole or
-    not there, whoever interrupts and however many processes begin at once. The same settings give
-    the same bytes.
+    The files are written next to ``root`` and moved there at the end, so ``root`` is complete or
+    does not exist, even when interrupted or when several processes start at once. The same
+    settings give the same bytes.
 
     Args:
         root: The data set's directory: ``images/{train,val}/000000.png`` and
             ``annotations/{labeled,unlabeled,unlabeled_truth,train,val}.json``. ``unlabeled.json``
             has no annotations; those of its images are in ``unlabeled_truth.json``, for diagnosis
-            only, and in ``train.json``, all training images, for studies that split by themselves.
+            only, and in ``train.json``: all training images, for studies that split them.
         scenes: The settings; the defaults if ``None``.
 
     Returns:
@@ -56,7 +56,7 @@ def make_digits(root: str | Path, scenes: DigitsScenes | None = None) -> Path:
     if _is_made(root, scenes):
         return root
     print_log(
-        f'making {scenes.train_images} + {scenes.val_images} scenes of handwritten digits '
+        f'generating {scenes.train_images} + {scenes.val_images} scenes of handwritten digits '
         f'in {root}',
         'current',
         logging.INFO,
@@ -69,14 +69,14 @@ def make_digits(root: str | Path, scenes: DigitsScenes | None = None) -> Path:
         try:
             os.rename(made, target)
         except OSError:
-            # Another process was first. Whether it made the same is for _is_made to say.
+            # Another process was first; _is_made checks that it made the same.
             if not _is_made(root, scenes):
                 raise
     return root
 
 
 def _is_made(root: Path, scenes: DigitsScenes) -> bool:
-    """Whether the scenes are in ``root``; an error if anything else is."""
+    """Whether the scenes are in ``root``; an error if something else is."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
@@ -84,21 +84,21 @@ def _is_made(root: Path, scenes: DigitsScenes) -> bool:
     except (OSError, ValueError):
         raise ValueError(
             f'{root} exists but holds no digits scenes (no readable digits.json); remove it or '
-            f'give another data_root'
+            f'set another data_root'
         ) from None
     wanted = _description(scenes)
     differing = sorted(key for key in found.keys() | wanted if found.get(key) != wanted.get(key))
     if differing:
         key = differing[0]
         raise ValueError(
-            f'{root} holds digits scenes made with {key}={found.get(key)}, wanted is '
-            f'{key}={wanted.get(key)}; remove {root} to have them made anew'
+            f'{root} holds digits scenes made with {key}={found.get(key)}, but the config asks for '
+            f'{key}={wanted.get(key)}; remove {root} to have them generated again'
         )
     return True
 
 
 def _description(scenes: DigitsScenes) -> dict[str, Any]:
-    """The content of ``digits.json``, as JSON gives it back."""
+    """The content of ``digits.json``, as it is read back."""
     text = json.dumps({'format_version': FORMAT_VERSION, **dataclasses.asdict(scenes)})
     description: dict[str, Any] = json.loads(text)
     return description
@@ -131,11 +131,11 @@ def _write_part(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for index in range(count):
-        # A generator of its own: a scene stays the same however many there are.
+        # Its own generator: a scene stays the same however many there are.
         rng = np.random.default_rng([scenes.seed, part, index])
         scene, objects = compose(rng, glyphs, scenes)
         name = f'{index:06d}.png'
-        # Noise hardly gets smaller, and as it is it can be read in a third of the time.
+        # Noise hardly compresses, and uncompressed it loads in a third of the time.
         Image.fromarray(scene).save(folder / name, compress_level=0)
         size = {'width': scenes.image_size, 'height': scenes.image_size}
         images.append({'id': index + 1, 'file_name': name, **size})
@@ -180,11 +180,11 @@ def _write_annotations(
 
 @DATASETS.register_module()
 class DigitsDataset(CocoDataset):
-    """The built-in scenes of handwritten digits, made on first use.
+    """The built-in scenes of handwritten digits, generated on first use.
 
     Args:
-        data_root: Where they are, or will be made.
-        scenes: Settings of :class:`DigitsScenes` that differ from its defaults.
+        data_root: Where they are, or will be generated.
+        scenes: Settings of :class:`DigitsScenes` that differ from the defaults.
         **kwargs: As for mmdet's ``CocoDataset``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Unlabelled images that are just a folder of files."""
+"""Unlabelled images: a plain folder of files."""
 
 import os
 from collections import Counter
@@ -12,28 +12,28 @@ from mmdet.registry import DATASETS
 from ssod.strict import strict_settings
 
 EXTENSIONS = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-"""What an image's name ends with, in any case."""
+"""Endings of image names, in upper or lower case."""
 
 
 @DATASETS.register_module()
 @strict_settings
 class UnlabeledFolder(BaseDetDataset):
-    """All images of a folder and its sub-folders, without any annotation file.
+    """All images in a folder and its sub-folders, without an annotation file.
 
-    In order of their paths. ``img_id`` is an image's path within the folder, so it stays when
-    others are added. Images are not opened before they are used; names that begin with a dot are
-    passed over.
+    They are sorted by path. ``img_id`` is an image's path within the folder, so it stays the same
+    when others are added. Images are not opened until they are used. Names that begin with a dot
+    are skipped.
 
     Args:
         data_root: The folder.
-        metainfo: Classes of the labelled images. A ``ConcatDataset`` wants it to be as there;
-            what is not given is COCO's, as for a ``CocoDataset``.
+        metainfo: Classes of the labelled images; a ``ConcatDataset`` needs them to agree. Missing
+            entries are those of COCO, as for a ``CocoDataset``.
         pipeline: Configs of transforms.
-        lazy_init: Whether to wait with looking into the folder until an image is wanted.
+        lazy_init: Whether to list the folder only when an image is needed.
 
     Raises:
-        FileNotFoundError: If the folder does not exist or no image is in it.
-        PermissionError: If it cannot be looked into.
+        FileNotFoundError: If the folder does not exist or contains no image.
+        PermissionError: If it cannot be read.
     """
 
     METAINFO = CocoDataset.METAINFO
@@ -50,10 +50,10 @@ class UnlabeledFolder(BaseDetDataset):
         )
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Look into the folder.
+        """List the folder.
 
         Returns:
-            For each image ``img_id``, ``img_path`` and no ``instances``.
+            For each image, ``img_id``, ``img_path`` and an empty list ``instances``.
         """
         root = Path(self.data_root)
         return [
@@ -63,13 +63,13 @@ class UnlabeledFolder(BaseDetDataset):
 
 
 class FolderContent(NamedTuple):
-    """What is in a folder and its sub-folders in order, but for names that begin with a dot.
+    """The sorted content of a folder and its sub-folders, without names that begin with a dot.
 
     Args:
         images: The images.
         others: Other files.
-        links: Links that lead nowhere, and folders that a link leads to once more.
-        unreadable: Folders that cannot be looked into.
+        links: Broken links, and links to folders that were already listed.
+        unreadable: Folders that cannot be read.
     """
 
     images: list[Path]
@@ -79,19 +79,19 @@ class FolderContent(NamedTuple):
 
 
 def look_into(root: Path) -> FolderContent:
-    """Find the images in a folder and its sub-folders, through links too, each folder once.
+    """Find the images in a folder and its sub-folders, following links, each folder once.
 
     Raises:
-        FileNotFoundError: If the folder does not exist or no image is in it.
-        PermissionError: If it cannot be looked into.
+        FileNotFoundError: If the folder does not exist or contains no image.
+        PermissionError: If it cannot be read.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f'{root} is no folder; give one that holds images')
+        raise FileNotFoundError(f'{root} is not a folder; give a folder of images')
     content = FolderContent([], [], [], [])
     seen: set[str] = set()
 
     def refused(error: OSError) -> None:
-        """Note a folder that cannot be looked into."""
+        """Note a folder that cannot be read."""
         content.unreadable.append(Path(error.filename))
 
     for folder, folders, files in os.walk(root, followlinks=True, onerror=refused):
@@ -101,7 +101,7 @@ def look_into(root: Path) -> FolderContent:
             folders.clear()
             continue
         seen.add(real)
-        if not os.access(folder, os.X_OK):  # Its names can be listed at most.
+        if not os.access(folder, os.X_OK):  # At most its names can be listed.
             content.unreadable.append(Path(folder))
             folders.clear()
             continue
@@ -111,7 +111,7 @@ def look_into(root: Path) -> FolderContent:
     for paths in content:
         paths.sort(key=str)
     if root in content.unreadable:
-        raise PermissionError(f'{root} cannot be looked into; check its permissions')
+        raise PermissionError(f'{root} cannot be read; check its permissions')
     if not content.images:
         found = Counter(path.suffix or 'no extension' for path in content.others)
         others = ', '.join(f'{n} with {suffix}' for suffix, n in found.most_common(3))
@@ -126,7 +126,7 @@ def _kind(path: Path, content: FolderContent) -> list[Path]:
     """The list that a file belongs to."""
     try:
         is_file = path.is_file()
-    except PermissionError:  # Of a folder that a link leads to.
+    except PermissionError:  # From a folder that a link leads to.
         is_file = False
     if not is_file:
         return content.links

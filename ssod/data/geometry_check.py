@@ -1,10 +1,10 @@
-"""A check, when a pipeline is built, that each view records how it moves an image.
+"""Checks, when a pipeline is built, that each view records how it moves an image.
 
-Pseudo-boxes are found in one view and carried into another by the views' ``homography_matrix``.
+Pseudo-boxes are found in one view and projected into another with the views' ``homography_matrix``.
 mmdet's Resize, FixShapeResize, RandomFlip, RandomCrop, Rotate, ShearX, ShearY, TranslateX and
-TranslateY record theirs; RandomAffine, RandomShift, Expand, MinIoURandomCrop, RandomCenterCropPad,
-Mosaic, MixUp, Albu and others do not, so that pseudo-boxes would land in the wrong place without a
-word. What a transform does is tried out, whatever its name, so that a user's own are covered too.
+TranslateY record theirs. RandomAffine, RandomShift, Expand, MinIoURandomCrop, RandomCenterCropPad,
+Mosaic, MixUp, Albu and others do not, so pseudo-boxes would silently land in the wrong place. The
+check runs each transform, whatever its name, so it covers a user's own ones too.
 """
 
 import contextlib
@@ -27,16 +27,16 @@ Transform = Callable[[dict[str, Any]], dict[str, Any] | None]
 _Chain = Sequence[tuple[int | None, Transform]]
 
 RUNS_ALONE = 10
-"""How often each transform is tried by itself, those inside of wrappers too."""
+"""How often each transform is tried alone, including those inside wrappers."""
 
 RUNS_TOGETHER = 4
-"""How often a whole view is tried; half of them as it will be, without making chance certain."""
+"""How often a whole view is tried; half the runs keep its probabilities, half set them to 1."""
 
 PROBE_SHAPES = ((96, 128), (384, 512))
-"""Height and width of the images it is tried on; a fixed crop acts only on the larger."""
+"""Height and width of the trial images; a crop of fixed size acts only on the larger one."""
 
 TOLERANCE = 1.0
-"""Pixels by which the middle of a box may be off."""
+"""Pixels by which a box centre may be off."""
 
 INSTEAD = (
     'use Resize, RandomResize, RandomFlip, RandomCrop, Rotate, ShearX, ShearY, TranslateX or '
@@ -47,13 +47,13 @@ INSTEAD = (
 def check_geometry(view: str, transforms: Sequence[Transform]) -> None:
     """Refuse a view that does not record in ``homography_matrix`` how it moves an image.
 
-    The transforms run one after another on made-up images with many boxes, and after each one the
-    boxes must be where the matrix says; they run on images without boxes too, as unlabelled images
-    have none. The global random states stay as they were, and so do the transforms.
+    The transforms run one after another on made-up images with many boxes. After each one, the
+    boxes must be where the matrix says. They also run on images without boxes, because unlabelled
+    images have none. The global random states and the transforms are left unchanged.
 
     Args:
         view: Name of the view, for messages.
-        transforms: What makes the view from a loaded image.
+        transforms: The transforms that make the view from a loaded image.
 
     Raises:
         ValueError: Names the view, the transform, what is wrong and what to use instead.
@@ -68,7 +68,7 @@ def check_geometry(view: str, transforms: Sequence[Transform]) -> None:
             parts = list(_parts(transform))
             for part in parts:
                 _make_certain(part)
-            # From the inside, so that an error names the transform itself.
+            # From the inside out, so that an error names the transform itself.
             for part in reversed(parts):
                 trials.run_alone(part, number if part is transform else None)
         for run in range(RUNS_TOGETHER):
@@ -105,7 +105,7 @@ class _State(NamedTuple):
 
 
 class _Trials:
-    """Tries a view out, and remembers which transforms could be judged."""
+    """Tries out a view, and remembers which transforms could be judged."""
 
     def __init__(self, view: str) -> None:
         self.view = view
@@ -113,15 +113,15 @@ class _Trials:
         self._failures: dict[tuple[int | None, bool], str] = {}
 
     def run_alone(self, transform: Transform, number: int | None) -> None:
-        """Try one transform, mostly on the small image, which takes least time."""
+        """Try one transform, mostly on the small image, which is faster."""
         for run in range(RUNS_ALONE):
             _seed(run)
             self.run([(number, transform)], _probe(PROBE_SHAPES[run == RUNS_ALONE - 1]))
 
     def run(self, chain: _Chain, results: dict[str, Any]) -> None:
-        """Try transforms on one image; an error if one does what it may not.
+        """Try transforms on one image; an error if one misbehaves.
 
-        Those with a number are known to work once they did.
+        A transform with a number passes once it has worked.
         """
         before = _State.of(results)
         with_boxes = bool(before.labels)
@@ -130,8 +130,8 @@ class _Trials:
             try:
                 view = transform(results)
                 after = None if view is None else _State.of(view)
-            except Exception as error:  # A transform of the user may raise anything.
-                # Not an offence yet: an image of another size may do.
+            except Exception as error:  # A user's transform may raise anything.
+                # Not a failure yet: it may work on an image of another size.
                 self._failures[case] = f'{type(error).__name__}: {error}'
                 return
             if view is None or after is None:
@@ -153,9 +153,9 @@ class _Trials:
                     continue
                 why = self._failures.get(case, 'it left no boxes')
                 if with_boxes:
-                    raise _error(self.view, transform, f'failed when tried: {why}', 'mend it')
-                what = f'failed on an image without boxes, as unlabelled ones are: {why}'
-                remedy = 'mend it (RandomCrop needs allow_negative_crop=True)'
+                    raise _error(self.view, transform, f'failed in a trial: {why}', 'fix it')
+                what = f'failed on an image without boxes (unlabelled images have none): {why}'
+                remedy = 'fix it (RandomCrop needs allow_negative_crop=True)'
                 raise _error(self.view, transform, what, remedy)
 
 
@@ -166,9 +166,9 @@ def _error(view: str, transform: Transform, what: str, remedy: str = INSTEAD) ->
 
 
 def _problem(before: _State, after: _State) -> str | None:
-    """What is wrong with what a transform did, in words."""
+    """What a transform did wrong, in words."""
     if len(after.labels) != len(after.boxes) or not set(after.labels) <= set(before.labels):
-        return 'leaves boxes and labels that do not belong together'
+        return 'leaves boxes and labels that do not match'
     step = after.matrix @ np.linalg.inv(before.matrix)
     recorded = not np.allclose(step, np.eye(3), atol=1e-4)
     off = _misplacement(before, after, step)
@@ -182,10 +182,10 @@ def _problem(before: _State, after: _State) -> str | None:
 
 
 def _misplacement(before: _State, after: _State, step: NDArray[np.float64]) -> float:
-    """How far the middle of a box is from where the matrix says, in pixels; the median.
+    """Median distance of the box centres from where the matrix says, in pixels.
 
-    The middle, because a wrapper that rotates twice takes the hull of a hull; the median, because
-    one that moves boxes out of the image and back leaves those cut.
+    Centres, because a wrapper that rotates twice takes the hull of a hull. The median, because one
+    that moves boxes out of the image and back leaves them cut off.
     """
     row = {label: number for number, label in enumerate(before.labels)}
     height, width = after.image.shape[:2]
@@ -200,17 +200,17 @@ def _misplacement(before: _State, after: _State, step: NDArray[np.float64]) -> f
 
 
 def _stays_in_place(before: NDArray[Any], after: NDArray[Any]) -> bool:
-    """Whether an image has its size, or was cut or padded at the right and the bottom only."""
+    """Whether an image kept its size, or was only cut or padded at the right and the bottom."""
     if before.shape[:2] == after.shape[:2]:
         return True
     height, width = np.minimum(before.shape[:2], after.shape[:2])
     grey = [image[:height, :width].mean(axis=2).ravel() for image in (before, after)]
-    # Colours may have changed as well, so only the pattern counts. The probe is pure noise.
+    # Colours may have changed as well, so compare only the pattern; the probe is pure noise.
     return bool(abs(np.corrcoef(*grey)[0, 1]) > 0.3)
 
 
 def _probe(shape: tuple[int, int], with_boxes: bool = True) -> dict[str, Any]:
-    """A loaded image of noise with a grid of boxes, each of a label of its own."""
+    """A loaded image of noise with a grid of boxes, each with its own label."""
     height, width = shape
     side = height / 8
     x, y = np.meshgrid(np.linspace(0, width - side, 12), np.linspace(0, height - side, 9))
@@ -227,13 +227,13 @@ def _probe(shape: tuple[int, int], with_boxes: bool = True) -> dict[str, Any]:
         'gt_bboxes': HorizontalBoxes(corners),
         'gt_bboxes_labels': np.arange(len(corners)),
         'gt_ignore_flags': np.zeros(len(corners), bool),
-        # As if it had been resized and cropped before: a transform must add to what is recorded.
+        # As if already resized and cropped: a transform must add to what is recorded.
         'homography_matrix': np.array([[0.5, 0, -3], [0, 0.5, -5], [0, 0, 1]], np.float32),
     }
 
 
 def _parts(transform: Any) -> Iterator[Transform]:
-    """A transform and those that it wraps, if it does nothing but run some of them."""
+    """A transform and those it wraps, if it only runs some of them."""
     if isinstance(transform, list | tuple):
         for part in transform:
             yield from _parts(part)
@@ -245,11 +245,11 @@ def _parts(transform: Any) -> Iterator[Transform]:
 
 
 def _make_certain(transform: Any) -> None:
-    """Let a rare transform act each time, which else might slip through."""
+    """Let a transform act every time; a rare one might slip through otherwise."""
     if isinstance(getattr(transform, 'prob', None), float) and transform.prob > 0:
         transform.prob = 1.0
     if isinstance(transform, RandomErasing):
-        # mmdet's fails where it hides nothing; ours, which takes its place, does not.
+        # mmdet's fails when it draws no patch; ours, which replaces it, does not.
         least, most = transform.n_patches
         transform.n_patches = max(1, least), most
 

@@ -1,4 +1,4 @@
-"""Images and videos that a user names: files, and folders of images."""
+"""Finds the images and videos a user names: files, and folders of images."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from ssod.data.folder import EXTENSIONS, look_into
 
 VIDEO_EXTENSIONS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
-"""What a video's name ends with, in any case."""
+"""Endings of video names, in upper or lower case."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Inputs:
     Args:
         images: The images.
         videos: The videos.
-        unreadable: Folders that cannot be looked into.
-        root: The folder that all are in.
+        unreadable: Folders that cannot be read.
+        root: The folder that contains them all.
     """
 
     images: list[Path]
@@ -36,11 +36,11 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
     """Find images and videos.
 
     Args:
-        given: Images, videos, and folders whose images are meant, in sub-folders too.
-        leave_out: A folder that nothing is taken from, by whatever links it is reached.
+        given: Images, videos, and folders of images (sub-folders included).
+        leave_out: A folder from which nothing is taken, whichever links lead there.
 
     Raises:
-        FileNotFoundError: If one does not exist, or there is no image in a folder.
+        FileNotFoundError: If one does not exist, or a folder contains no image.
         ValueError: If a file is neither an image nor a video, or nothing is given.
     """
     left_out = Path(os.path.realpath(leave_out))
@@ -53,17 +53,17 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
             images = [image for image in there if not _is_in(image, left_out)]
             if there and not images:
                 raise FileNotFoundError(
-                    f'{name}: no image in this folder or its sub-folders but in {leave_out}, where '
-                    f'pictures are written to; give another --out'
+                    f'{name}: the only images in this folder and its sub-folders are in '
+                    f'{leave_out}, where pictures are written; give another --out'
                 )
             if not images:
                 raise FileNotFoundError(
                     f'{name}: no image in this folder or its sub-folders; looked for '
-                    f'{", ".join(EXTENSIONS)}; give videos by their own names'
+                    f'{", ".join(EXTENSIONS)}; name videos one by one'
                 )
             inputs.images.extend(images)
         elif _is_in(path, left_out):
-            raise ValueError(f'{name} is where pictures are written to; give another --out')
+            raise ValueError(f'{name} is where pictures are written; give another --out')
         else:
             _list_for(path, inputs).append(path)
     for paths in (inputs.images, inputs.videos):
@@ -72,12 +72,12 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
 
 
 def as_list(given: str | Path | Iterable[str | Path]) -> list[str | Path]:
-    """The files that are given, be it one, several, or what gives them one by one and only once."""
+    """The given files as a list, whether one, several or an iterator."""
     return [given] if isinstance(given, str | Path) else list(given)
 
 
 def _is_in(path: Path, folder: Path) -> bool:
-    """Whether a file or what it links to is in a folder, whose path is a real one."""
+    """Whether a file, or what it links to, is in a folder, given by its real path."""
     real = Path(os.path.realpath(path.parent), path.name), Path(os.path.realpath(path))
     return any(folder in file.parents for file in real)
 
@@ -109,6 +109,6 @@ def _list_for(path: Path, inputs: Inputs) -> list[Path]:
         if path.suffix.lower() in extensions:
             return paths
     raise ValueError(
-        f'{path} is neither an image nor a video by its name, which should end with one of '
+        f'{path} is not named like an image or a video; its name must end with one of '
         f'{", ".join(EXTENSIONS + VIDEO_EXTENSIONS)}'
     )

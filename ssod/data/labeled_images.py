@@ -1,4 +1,4 @@
-"""Images and their boxes, whatever format they were labelled in, and the same as COCO JSON."""
+"""Labelled images in any format, and how to turn them into COCO JSON."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from PIL import Image
 from ssod.data.load_image import exif_of, printable, turn_of
 
 DIGITS = 4
-"""Decimals of a pixel that are written."""
+"""Decimals written for pixel coordinates."""
 
 _TIFF_SIZE = 256, 257
 
 Corners = tuple[float, float, float, float]
-"""A box as (x1, y1, x2, y2) in pixels, where the image begins at 0."""
+"""A box as (x1, y1, x2, y2) in pixels; the image begins at 0."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Box:
     Args:
         label: Its class, counted from 0.
         corners: Where it is.
-        ignored: Whether it is too hard to be learnt from or scored on.
+        ignored: Whether training and scoring ignore it because it is too hard.
     """
 
     label: int
@@ -36,12 +36,12 @@ class Box:
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """An image and what is in it.
+    """An image and its boxes.
 
     Args:
         path: Its file.
-        size: Width and height in pixels, as it is loaded.
-        boxes: What is in it.
+        size: Width and height in pixels, as loaded.
+        boxes: The labelled objects.
     """
 
     path: Path
@@ -55,9 +55,9 @@ class LabeledSplits:
 
     Args:
         classes: Their names, in the order of the labels.
-        splits: The images of ``train``, ``val``, ``test`` and ``trainval``, as far as there are
+        splits: The images of ``train``, ``val``, ``test`` and ``trainval``, for those that have
             any.
-        remarks: What was understood in one way but might be meant in another, a line each.
+        remarks: Anything that could have been meant differently, one line each.
     """
 
     classes: Sequence[str]
@@ -66,7 +66,7 @@ class LabeledSplits:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image as it is loaded: turned as its EXIF orientation says.
+    """Width and height of an image as loaded: rotated according to its EXIF orientation.
 
     Raises:
         ValueError: If it cannot be opened.
@@ -75,19 +75,19 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as header:
             width, height = header.size
             turn = turn_of(header)
-            if header.format == 'TIFF':  # Newer versions of Pillow have turned its size already.
+            if header.format == 'TIFF':  # Newer versions of Pillow already swap its size.
                 exif = exif_of(header)
                 width, height = (exif.get(tag, 0) for tag in _TIFF_SIZE)
-    except Exception as error:  # Of damaged headers Pillow raises errors of many kinds.
+    except Exception as error:  # Pillow raises many kinds of errors for damaged headers.
         raise ValueError(
-            f'{printable(str(path))} cannot be opened as an image ({error}); save it anew or '
+            f'{printable(str(path))} cannot be opened as an image ({error}); save it again, or '
             f'remove it with its labels'
         ) from None
     return (height, width) if turn in (5, 6, 7, 8) else (width, height)
 
 
 def read_lines(file: Path) -> list[str]:
-    """The lines of a text file in UTF-8, with or without a byte order mark.
+    """The lines of a UTF-8 text file, with or without a byte order mark.
 
     Raises:
         ValueError: If it is in another encoding.
@@ -96,34 +96,34 @@ def read_lines(file: Path) -> list[str]:
         return file.read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(
-            f'{file} is not in UTF-8: {error.reason} at byte {error.start}; save it anew in UTF-8'
+            f'{file} is not in UTF-8: {error.reason} at byte {error.start}; save it again in UTF-8'
         ) from None
 
 
 def leave_out_empty(
     splits: Mapping[str, list[LabeledImage]], where: str
 ) -> tuple[dict[str, list[LabeledImage]], list[str]]:
-    """Leave out splits that have no image.
+    """Leave out splits without images.
 
     Args:
         splits: The images of each split.
-        where: The file or folder that says what is in them, for the message.
+        where: The file or folder that defines them, for the message.
 
     Returns:
-        Those that have some, and a remark for each of the others.
+        The splits that have images, and a remark on each of the others.
 
     Raises:
-        ValueError: If ``train`` is one of the others.
+        ValueError: If ``train`` has no image.
     """
     empty = [name for name, images in splits.items() if not images]
     if 'train' in empty:
-        raise ValueError(f'{where}: train has no image; put some into it')
+        raise ValueError(f'{where}: train has no image; add some')
     left = {name: images for name, images in splits.items() if images}
     return left, [f'{name} has no image, left out' for name in empty]
 
 
 def clip(corners: Corners, size: tuple[int, int], where: str) -> tuple[Corners, bool]:
-    """Cut off what of a box is outside of its image.
+    """Cut off the part of a box that is outside its image.
 
     Args:
         corners: The box.
@@ -131,7 +131,7 @@ def clip(corners: Corners, size: tuple[int, int], where: str) -> tuple[Corners, 
         where: File and place of the box, for the message.
 
     Returns:
-        What is left, and whether more than a pixel, by which rounding errs, was cut off.
+        What is left, and whether more than a pixel (which may be rounding) was cut off.
 
     Raises:
         ValueError: If nothing is left.
@@ -139,18 +139,18 @@ def clip(corners: Corners, size: tuple[int, int], where: str) -> tuple[Corners, 
     width, height = size
     x1, y1, x2, y2 = corners
     left = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
-    # As it will be written, or the file that is made would be at fault.
+    # Rounded as it will be written, or the written file would be invalid.
     if min(round(left[2] - left[0], DIGITS), round(left[3] - left[1], DIGITS)) <= 0:
         shown = ', '.join(f'{value:g}' for value in corners)
         raise ValueError(
-            f'{where}: the box from x1, y1 to x2, y2 = {shown} has no area in its image of '
+            f'{where}: the box x1, y1, x2, y2 = {shown} has no area within its image of '
             f'{width} x {height}; correct or remove it'
         )
     return left, max(abs(a - b) for a, b in zip(corners, left, strict=True)) > 1
 
 
 def image_root(images: Sequence[LabeledImage]) -> Path:
-    """The folder that all images, at least one, are in."""
+    """The folder that contains all images; there must be at least one."""
     return Path(os.path.commonpath([image.path.absolute().parent for image in images]))
 
 
@@ -160,10 +160,10 @@ def coco_of(
     """Labelled images as the content of a COCO JSON.
 
     Args:
-        images: At least one; their names are those within :func:`image_root`. What is ignored
-            becomes a crowd, with which COCO, mmdet and this package do the same.
-        names: The classes' names, in the order of the labels.
-        classes: All of them and maybe others, in the order of the categories.
+        images: At least one; their names are relative to :func:`image_root`. Ignored boxes become
+            crowds, which COCO, mmdet and this package also ignore.
+        names: The class names, in the order of the labels.
+        classes: All of these and maybe others, in the order of the categories.
     """
     root = image_root(images)
     ids = {name: number for number, name in enumerate(classes, 1)}

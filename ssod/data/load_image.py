@@ -1,4 +1,4 @@
-"""Loading an image, or saying in one line why it cannot be used."""
+"""Loads an image, or says in one line why it cannot be used."""
 
 import io
 from typing import Any
@@ -14,12 +14,12 @@ from PIL import Image
 from ssod.strict import strict_settings
 
 MAX_PIXELS = 89_478_485
-"""Pixels of the largest image that is decoded, as in Pillow: a quarter GiB in memory. A file of
-kilobytes may claim to hold many more."""
+"""Pixels of the largest image that is decoded, as in Pillow: a quarter of a GiB in memory. A file
+of a few kilobytes may claim to hold many more."""
 
 MAX_RATIO = 100
-"""Sides of an image at most, the longer by the shorter one: of thinner ones nothing is left when
-they are made as small as detectors want them."""
+"""Largest ratio of an image's longer side to its shorter one: thinner images would vanish when
+resized for the detector."""
 
 SIGNATURES = {
     b'\xff\xd8\xff': 'JPEG',
@@ -30,12 +30,12 @@ SIGNATURES = {
     b'II*\0': 'TIFF',
     b'MM\0*': 'TIFF',
 }
-"""How files of images begin."""
+"""The first bytes of image files."""
 
 ORIENTATION = 0x112
-"""The EXIF tag that says how a stored image is to be turned."""
+"""The EXIF tag that says how to rotate a stored image."""
 
-_GET_ANEW = 'get it anew, or remove it'
+_GET_ANEW = 'replace or remove it'
 _JPEG_END = b'\xff\xd9'
 _PNG_END = b'IEND\xaeB`\x82'
 _START_OF_SCAN = 0xDA
@@ -48,8 +48,8 @@ class BrokenImageError(ValueError):
 
     Args:
         path: The file.
-        message: One line: the file, what is wrong with it, the remedy. Data workers hand on the
-            text of an error alone; what is built from it has no ``path``.
+        message: One line: the file, what is wrong with it, the remedy. Data workers pass on only
+            an error's text; an error rebuilt from it has no ``path``.
     """
 
     def __init__(self, path: str, message: str | None = None) -> None:
@@ -60,11 +60,11 @@ class BrokenImageError(ValueError):
 @TRANSFORMS.register_module()
 @strict_settings
 class LoadImage(BaseTransform):
-    """Load an image as ``LoadImageFromFile`` does, and refuse what is broken.
+    """Load an image like ``LoadImageFromFile``, and refuse broken ones.
 
-    The image is (H, W, 3), uint8, BGR, turned as its EXIF orientation says (WebP: as it is stored).
-    Grey images get three equal channels, of 16 bits the upper 8 are kept, transparency is left out
-    (TIFF: blended with black), and palettes and CMYK become colours.
+    The image is (H, W, 3), uint8, BGR, rotated according to its EXIF orientation (WebP: as stored).
+    Grey images get three equal channels, 16-bit images keep the upper 8 bits, transparency is
+    dropped (TIFF: blended with black), and palettes and CMYK are converted to colours.
 
     Reads ``img_path`` and, if the annotations have them, ``height`` and ``width``; writes ``img``,
     ``img_shape`` and ``ori_shape``.
@@ -73,9 +73,9 @@ class LoadImage(BaseTransform):
         backend_args: As for mmengine's ``fileio.get``, for files that are not on a disk.
 
     Raises:
-        BrokenImageError: If the file is missing, unreadable, empty, no image or cut off, if it has
-            more than :data:`MAX_PIXELS`, is thinner than :data:`MAX_RATIO`, or of another size than
-            in its annotations.
+        BrokenImageError: If the file is missing, unreadable, empty, not an image or cut off, if it
+            has more than :data:`MAX_PIXELS`, is thinner than :data:`MAX_RATIO`, or differs in size
+            from its annotations.
     """
 
     def __init__(self, backend_args: dict[str, Any] | None = None) -> None:
@@ -97,11 +97,11 @@ class LoadImage(BaseTransform):
             content: bytes = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
             raise _broken(
-                path, 'does not exist', 'check data_root, data_prefix and file_name, or get it'
+                path, 'does not exist', 'check data_root, data_prefix and file_name, or add it'
             ) from None
         except KeyError:
-            # mmengine asks what is before :// how to read it.
-            raise _broken(path, 'is no file', 'load it down, and let file_name name that') from None
+            # mmengine reads by what comes before ://.
+            raise _broken(path, 'is not a file', 'download it and set file_name to it') from None
         except OSError as error:
             raise _broken(
                 path, f'cannot be read: {error.strerror or error}', 'check its permissions and disk'
@@ -110,50 +110,50 @@ class LoadImage(BaseTransform):
 
 
 def decode_image(content: bytes, path: str) -> NDArray[np.uint8]:
-    """Decode the content of an image's file.
+    """Decode the content of an image file.
 
     Args:
-        content: All of the file.
+        content: The whole file.
         path: The file, for messages.
 
     Returns:
         The image, (H, W, 3), BGR.
 
     Raises:
-        BrokenImageError: If it is empty, no image, cut off, of more than :data:`MAX_PIXELS`, or
-            thinner than :data:`MAX_RATIO`.
+        BrokenImageError: If it is empty, not an image or cut off, has more than
+            :data:`MAX_PIXELS`, or is thinner than :data:`MAX_RATIO`.
     """
     if not content:
         raise _broken(path, 'is empty: 0 bytes', _GET_ANEW)
     _check_pixels(content, path)
     kind = next((name for start, name in SIGNATURES.items() if content.startswith(start)), None)
-    # OpenCV's older versions fill what is missing with grey.
+    # Older versions of OpenCV fill what is missing with grey.
     if _is_cut_off(content, kind):
         raise _broken(path, f'is cut off: the end of its {kind} data is missing', _GET_ANEW)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # Of sizes that OpenCV itself refuses.
+    except cv2.error:  # For sizes that OpenCV itself refuses.
         image = None
     if image is None and kind is None:
         raise _broken(path, 'is not an image', _GET_ANEW)
     if image is None:
         raise _broken(
-            path, f'is a {kind} that is cut off, damaged or of a rare kind', 'save it anew as PNG'
+            path, f'is a {kind} that is cut off, damaged or of a rare kind', 'save it as PNG'
         )
     height, width = image.shape[:2]
     if max(height, width) > MAX_RATIO * min(height, width):
-        what = f'is {width} × {height} pixels, too thin to be made smaller'
-        raise _broken(path, what, 'cut it, or remove it')
+        what = f'is {width} × {height} pixels, too thin to be resized'
+        raise _broken(path, what, 'crop or remove it')
     return np.asarray(image, np.uint8)
 
 
 def printable(path: str) -> str:
-    r"""A path as one line that any terminal shows: odd characters and bytes as ``\x..``."""
+    r"""A path as one line that any terminal can show: odd characters and bytes as ``\x..``."""
     return ''.join(c if c.isprintable() else _escaped(c) for c in path)
 
 
 def _escaped(character: str) -> str:
-    # Python reads a byte that is no UTF-8 as a character from 0xDC80 on.
+    # Python reads a byte that is not UTF-8 as a character from 0xDC80 on.
     if '\udc80' <= character <= '\udcff':
         return f'\\x{ord(character) - 0xDC00:02x}'
     return character.encode('unicode_escape').decode()
@@ -164,12 +164,12 @@ def _broken(path: str, what: str, remedy: str) -> BrokenImageError:
 
 
 def _check_pixels(content: bytes, path: str) -> None:
-    """Refuse a huge image before memory is given to it; only the header is read."""
+    """Refuse a huge image before allocating memory for it; only the header is read."""
     try:
         width, height = _size_of_png(content) or _size(content)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         size = 'has'
-    except Exception:  # Whatever Pillow cannot read, OpenCV is asked next.
+    except Exception:  # OpenCV may still read what Pillow cannot.
         return
     else:
         if width * height <= MAX_PIXELS:
@@ -187,7 +187,7 @@ def _size(content: bytes) -> tuple[int, int]:
 
 
 def _size_of_png(content: bytes) -> tuple[int, int] | None:
-    """Width and height where a PNG has them; Pillow takes half as long as decoding a small one."""
+    """Width and height from a PNG's header; Pillow would take half as long as decoding it."""
     if content[12:16] != b'IHDR' or not content.startswith(b'\x89PNG'):
         return None
     return int.from_bytes(content[16:20], 'big'), int.from_bytes(content[20:24], 'big')
@@ -196,14 +196,14 @@ def _size_of_png(content: bytes) -> tuple[int, int] | None:
 def _is_cut_off(content: bytes, kind: str | None) -> bool:
     if kind == 'PNG':
         return content.rfind(_PNG_END) < 0
-    # A thumbnail within the header has an end of its own.
+    # A thumbnail in the header has its own end marker.
     return kind == 'JPEG' and content.rfind(_JPEG_END) < _end_of_jpeg_header(content)
 
 
 def _end_of_jpeg_header(content: bytes) -> int:
     """Where the pixels begin, or the length of a file without any."""
     at = 2
-    # Decoders pass over what lies between two segments.
+    # Decoders skip anything between two segments.
     while 0 <= (at := content.find(0xFF, at)) <= len(content) - 4:
         marker = content[at + 1]
         if marker == _START_OF_SCAN:
@@ -220,12 +220,12 @@ def _end_of_jpeg_header(content: bytes) -> int:
 def _check_size(
     image: NDArray[np.uint8], expected: tuple[int, int], content: bytes, path: str
 ) -> None:
-    """Refuse an image of another size than its annotations are for.
+    """Refuse an image whose size differs from its annotations.
 
     Args:
         image: The image.
         expected: Width and height in the annotations.
-        content: The file, which is read again only if there is something to explain.
+        content: The file; read again only if there is something to explain.
         path: The file.
     """
     height, width = image.shape[:2]
@@ -237,8 +237,8 @@ def _check_size(
         raise _broken(
             path,
             f'is {told} in its annotation file, as it is stored, but its EXIF orientation {turn} '
-            f'turns it to {width} x {height}',
-            'turn its pixels and remove the tag (exiftran -ai), or annotate the turned image',
+            f'rotates it to {width} x {height}',
+            'rotate its pixels and remove the tag (exiftran -ai), or annotate the rotated image',
         )
     raise _broken(
         path,
@@ -248,16 +248,16 @@ def _check_size(
 
 
 def orientation(content: bytes) -> int:
-    """How an image's file is turned as it is loaded: 1 to 8, where 1 is upright."""
+    """The EXIF orientation applied when an image file is loaded: 1 to 8; 1 is upright."""
     try:
         with Image.open(io.BytesIO(content)) as header:
             return turn_of(header)
-    except Exception:  # What cannot be opened turns nothing.
+    except Exception:  # What cannot be opened is not rotated.
         return 1
 
 
 def turn_of(header: Image.Image) -> int:
-    """The EXIF orientation of an opened image; 1 for WebP, which OpenCV does not turn.
+    """The EXIF orientation of an opened image; 1 for WebP, which OpenCV does not rotate.
 
     Raises:
         OSError: If it is a PNG that is cut off.
@@ -266,15 +266,15 @@ def turn_of(header: Image.Image) -> int:
         turn: int = 1 if header.format == 'WEBP' else exif_of(header).get(ORIENTATION, 1)
     except OSError:
         raise
-    except Exception:  # Damaged metadata turn nothing.
+    except Exception:  # Damaged metadata rotates nothing.
         return 1
     return turn if turn in range(1, 9) else 1
 
 
 def exif_of(header: Image.Image) -> Image.Exif:
-    """The EXIF metadata of an opened image alone; OpenCV does not turn by what Pillow adds."""
+    """Only the EXIF metadata of an opened image; OpenCV ignores the other sources Pillow uses."""
     if header.format == 'PNG':
-        header.load()  # Metadata may stand behind the pixels.
+        header.load()  # Metadata may come after the pixels.
     for name in _TAKEN_FOR_EXIF:
         header.info.pop(name, None)
     return header.getexif()

@@ -1,4 +1,4 @@
-"""Views as the model takes them, and the boxes of an image that has none."""
+"""Packs views for the model, and provides the boxes of an image that has none."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -14,7 +14,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Nothing can be written into a tensor of nothing, so all may have the same.
+# Nothing can be written into an empty tensor, so all images can share one.
 _BOXES = torch.zeros(0, 4)
 _LABELS = torch.zeros(0, dtype=torch.int64)
 _MORE = {'gt_masks', 'gt_seg_map', 'proposals'}
@@ -22,13 +22,13 @@ _PLAIN = (str, int, float, tuple, type(None))
 
 
 class NoBoxes(HorizontalBoxes):
-    """No boxes at all: to move, scale or clip them takes no time.
+    """No boxes at all: moving, scaling or clipping them takes no time.
 
-    What is made of them otherwise, such as a selection or a copy, is a ``HorizontalBoxes``.
+    Anything else made from them, such as a selection or a copy, is a ``HorizontalBoxes``.
     """
 
     def __new__(cls, data: Any = None, *args: Any, **kwargs: Any) -> HorizontalBoxes:
-        """None, or as boxes make boxes of their own kind: those of ``data``."""
+        """No boxes; or, as when boxes make new ones of their kind, those of ``data``."""
         if data is not None:
             return HorizontalBoxes(data, *args, **kwargs)
         boxes: HorizontalBoxes = super().__new__(cls)
@@ -63,7 +63,7 @@ class Packing:
     """Does what mmdet's ``PackDetInputs`` does, in less time.
 
     Args:
-        meta_keys: What a data sample is to know of its image.
+        meta_keys: What a data sample keeps about its image.
     """
 
     def __init__(self, meta_keys: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ class Packing:
         self._annotations = PackDetInputs(meta_keys=())
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """The image as (3, H, W) under ``inputs``, all else as ``data_samples``."""
+        """The image as (3, H, W) under ``inputs``, everything else as ``data_samples``."""
         if isinstance(results.get('gt_bboxes'), NoBoxes) and _MORE.isdisjoint(results):
             sample = DetDataSample()
             sample.gt_instances, sample.ignored_instances = _no_instances(), _no_instances()
@@ -84,9 +84,9 @@ class Packing:
 
 
 def planes(image: NDArray[Any]) -> Tensor:
-    """An image (H, W) or (H, W, C) as a tensor (C, H, W), whose pixels lie one after another.
+    """An image (H, W) or (H, W, C) as a tensor (C, H, W) over channels-last memory.
 
-    It is in the image's memory, if it lies there so.
+    It shares the image's memory if that is contiguous.
     """
     if image.ndim == 2:
         image = image[..., None]
@@ -105,13 +105,13 @@ def _no_instances() -> InstanceData:
 
 
 def _fill(element: BaseDataElement, names: set[str], values: dict[str, Any]) -> None:
-    """Set values without mmengine's check of each, which takes longer than all the rest."""
+    """Set values without mmengine's checks, which take longer than all the rest."""
     names.update(values)
     vars(element).update(values)
 
 
 def _owned(value: Any) -> Any:
-    """A copy of what might be written into."""
+    """A copy of anything that could be modified."""
     if isinstance(value, _PLAIN):
         return value
     return value.copy() if isinstance(value, np.ndarray) else deepcopy(value)

@@ -1,7 +1,7 @@
-"""mmdet's transforms with the same random numbers and the same pixels, in less time.
+"""Faster versions of mmdet's transforms, with the same random numbers and the same pixels.
 
-Configs name mmdet's transforms as ever; :func:`quicken` is called on those that stand in a view.
-Only mmdet's own classes are meant: what a user derived from them runs as it is.
+Configs name mmdet's transforms as usual; :func:`quicken` replaces those in a view. Only mmdet's own
+classes are replaced: a user's subclasses run as they are.
 """
 
 import inspect
@@ -25,15 +25,15 @@ Results = dict[str, Any]
 T = TypeVar('T')
 
 FLIPS = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
-"""OpenCV's names of what mmdet calls directions."""
+"""OpenCV's flip codes for mmdet's directions."""
 
 
 def quicken(transforms: list[Any]) -> None:
-    """Let transforms, and those that they choose from or run through, do the same in less time.
+    """Speed up transforms, including those inside wrappers, without changing their results.
 
     Args:
-        transforms: As built; some are exchanged, and those that stay no longer share their random
-            numbers between images, as mmcv's ``TransformBroadcaster`` would have them do.
+        transforms: As built. Some are replaced; the others can no longer share their random
+            numbers between images, which mmcv's ``TransformBroadcaster`` would need.
     """
     for number, transform in enumerate(transforms):
         _draw_directly(transform)
@@ -48,11 +48,11 @@ def quicken(transforms: list[Any]) -> None:
 
 
 class Directly:
-    """A transform's method of random numbers, without mmcv's cache that copies an object each time.
+    """A transform's random method without mmcv's cache, which copies an object on each call.
 
     Args:
-        transform: Whose method.
-        name: Of the method.
+        transform: The transform.
+        name: Name of the method.
     """
 
     def __init__(self, transform: Any, name: str) -> None:
@@ -64,7 +64,7 @@ class Directly:
         return self._draw(self._transform, *args)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Into another process by name, for there is no other way to find the function."""
+        """Pickle by name: the function itself cannot be pickled."""
         return type(self), (self._transform, self._name)
 
 
@@ -76,7 +76,7 @@ def _draw_directly(transform: Any) -> None:
 
 
 def _like(cls: type[T], transform: Any) -> T:
-    """An object of a class with the settings of a transform of its base class."""
+    """An object of a subclass with the settings of a transform."""
     quick = cls.__new__(cls)
     quick.__dict__.update(transform.__dict__)
     _draw_directly(quick)
@@ -84,10 +84,10 @@ def _like(cls: type[T], transform: Any) -> T:
 
 
 class QuickColour(mmdets.ColorTransform):
-    """A change of colours by a function for images of whole numbers.
+    """A colour transform by a function for uint8 images.
 
     Args:
-        slow: The transform that it stands for.
+        slow: The transform it replaces; it still handles other images.
     """
 
     def __init__(self, slow: mmdets.ColorTransform) -> None:
@@ -104,7 +104,7 @@ class QuickColour(mmdets.ColorTransform):
 
 
 class QuickFlip(mmdets.RandomFlip):
-    """``RandomFlip``, whose pixels lie in memory in their order, for what comes next."""
+    """``RandomFlip`` with contiguous pixels, which speeds up what comes next."""
 
     def _flip(self, results: Results) -> None:
         image: NDArray[Any] = results['img']
@@ -114,7 +114,7 @@ class QuickFlip(mmdets.RandomFlip):
 
 
 class QuickErasing(mmdets.RandomErasing):
-    """``RandomErasing``, which looks for erased boxes only where there are boxes and patches.
+    """``RandomErasing`` that looks for erased boxes only if there are boxes and patches.
 
     mmdet's fails if it draws no patch.
     """
@@ -142,7 +142,7 @@ COLOURS: dict[type, Callable[[Image, float], Image]] = {
     mmdets.Equalize: lambda image, _: colours.equalize(image),
     mmdets.AutoContrast: lambda image, _: colours.auto_contrast(image),
 }
-"""What each of mmdet's changes of colours does with an image and a magnitude."""
+"""What each of mmdet's colour transforms does with an image and a magnitude."""
 
 QUICK: dict[type, type] = {mmdets.RandomFlip: QuickFlip, mmdets.RandomErasing: QuickErasing}
-"""What stands for a transform of mmdet's."""
+"""Replacements for mmdet's transforms."""

@@ -1,4 +1,4 @@
-"""Batches that hold labelled and unlabelled images in a fixed ratio."""
+"""Batches with a fixed ratio of labelled to unlabelled images."""
 
 import itertools
 from collections.abc import Iterator, Sequence, Sized
@@ -12,49 +12,49 @@ from torch.utils.data import Sampler
 from ssod.strict import strict_settings
 
 DRAW = 'draw'
-"""Name in an image's metainfo of its draw's key."""
+"""Name of the draw's key in an image's metainfo."""
 
 
 class Draw(int):
-    """The index of an image, and what the randomness of its views is to depend on.
+    """The index of an image, with a key that seeds the randomness of its views.
 
     Args:
-        index: The image, as an index of the concatenated data set.
-        key: Seed, source, and which draw from that source this is, counted over all ranks.
+        index: The image's index in the concatenated data set.
+        key: Seed, source, and the number of this draw from that source, counted over all ranks.
     """
 
     key: tuple[int, ...]
 
     def __new__(cls, index: int, key: tuple[int, ...]) -> 'Draw':
-        """Make an ``int`` that knows its key."""
+        """Make an ``int`` with a key."""
         draw = super().__new__(cls, index)
         draw.key = key
         return draw
 
     def __getnewargs__(self) -> tuple[int, tuple[int, ...]]:  # type: ignore[override]
-        """Take the key along on the way into a data worker."""
+        """Keep the key when pickled for a data worker."""
         return int(self), self.key
 
 
 @DATA_SAMPLERS.register_module()
 @strict_settings
 class SourceRatioSampler(Sampler[int]):
-    """Endless draws from several data sets in a fixed ratio.
+    """Draws endlessly from several data sets in a fixed ratio.
 
     Of every ``sum(source_ratio)`` draws in a row, the first ``source_ratio[0]`` come from the first
     source, the next ``source_ratio[1]`` from the second, and so on. Which image a draw gives
-    depends on the seed and the number of the draw alone, so a resumed run goes on where it was at
-    no cost. All ranks together go through a shuffled source once before any image comes again, and
-    two ranks with batches of b images see at each step the same images as one with 2b.
+    depends only on the seed and the number of the draw, so a resumed run continues where it was at
+    no cost. All ranks together see every image of a shuffled source once before any image comes
+    again. At each step, two ranks with batches of b images see the same images as one with 2b.
 
     Args:
         dataset: A ``ConcatDataset`` of the sources.
         source_ratio: Draws from each source, whole numbers of at least 1.
-        seed: The same on all ranks; drawn and shared among them if ``None``.
+        seed: The same on all ranks. If ``None``, one is drawn and shared among them.
 
     Raises:
-        ValueError: If ``dataset`` is not concatenated, a source is empty, or the ratio does not fit
-            the sources.
+        ValueError: If ``dataset`` is not a ``ConcatDataset``, a source is empty, or the ratio does
+            not fit the sources.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class SourceRatioSampler(Sampler[int]):
     ) -> None:
         if not hasattr(dataset, 'cumulative_sizes'):
             raise ValueError(
-                f'SourceRatioSampler: dataset is a {type(dataset).__name__}; it must be a '
+                f'SourceRatioSampler: dataset is a {type(dataset).__name__}, but must be a '
                 f'ConcatDataset with one data set for each number of source_ratio'
             )
         ends = [int(end) for end in dataset.cumulative_sizes]
@@ -74,27 +74,26 @@ class SourceRatioSampler(Sampler[int]):
         self.rank: int
         self.world_size: int
         self.rank, self.world_size = get_dist_info()
-        # Of each draw in a period: its source, and its number among that source's draws.
+        # For each draw in a period: its source, and its number among that source's draws.
         self._slots = [(s, j) for s, n in enumerate(self.source_ratio) for j in range(n)]
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
         self._first = 0
 
     def __iter__(self) -> Iterator[Draw]:
-        """Draw for ever, from the draw that :meth:`skip` set."""
+        """Draw for ever, starting after the draws that :meth:`skip` set."""
         for number in itertools.count(self._first):
             yield self._draw(number)
 
     def __len__(self) -> int:
-        """Draws of this rank until each image of each source was drawn at least once."""
+        """Draws of this rank until every image of every source has been drawn at least once."""
         periods = [-(-size // n) for size, n in zip(self._sizes, self.source_ratio, strict=True)]
         return -(-max(periods) // self.world_size) * len(self._slots)
 
     def skip(self, num_samples: int) -> None:
-        """Begin the next iteration after some draws, without making them.
+        """Start the next iteration after some draws, without making them.
 
         Args:
-            num_samples: Draws of this rank since the very beginning of the training; it replaces
-                an earlier skip.
+            num_samples: Draws of this rank since training began; replaces an earlier skip.
 
         Raises:
             ValueError: If negative.
@@ -104,16 +103,16 @@ class SourceRatioSampler(Sampler[int]):
         self._first = num_samples
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing: the draws have no epochs, loops call it nevertheless."""
+        """Do nothing: loops call it, but the draws have no epochs."""
 
     def check_batch_size(self, batch_size: int) -> None:
-        """Refuse a batch size that would give batches of differing composition.
+        """Refuse a batch size that would make the composition vary between batches.
 
         Args:
             batch_size: Images in a batch of one rank.
 
         Raises:
-            ValueError: If it is not a multiple of the sum of ``source_ratio``; names those near.
+            ValueError: If it is not a multiple of the sum of ``source_ratio``; names the nearest.
         """
         period = len(self._slots)
         if batch_size >= 1 and batch_size % period == 0:
@@ -126,7 +125,7 @@ class SourceRatioSampler(Sampler[int]):
         )
 
     def _draw(self, number: int) -> Draw:
-        """This rank's draw of a number."""
+        """This rank's draw with a given number."""
         period, place = divmod(number, len(self._slots))
         source, slot = self._slots[place]
         period = period * self.world_size + self.rank

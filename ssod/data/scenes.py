@@ -1,8 +1,8 @@
-"""One scene of handwritten digits: its settings and how it is composed.
+"""Settings of the scenes of handwritten digits, and how one is composed.
 
 The handwriting is scikit-learn's ``load_digits`` (1,797 images of 8x8 pixels, the test part of the
-UCI set "Optical Recognition of Handwritten Digits"). All arithmetic is on whole numbers, or exact
-in IEEE floats, so that every machine makes the same pixels.
+UCI set "Optical Recognition of Handwritten Digits"). All arithmetic uses whole numbers or is exact
+in IEEE floats, so every machine makes the same pixels.
 """
 
 import dataclasses
@@ -17,31 +17,31 @@ Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in whole pixels, the last two exclusive."""
 
 MAX_COVER = 0.1
-"""How much of the smaller of two boxes the other may cover."""
+"""Largest share of the smaller of two boxes that the other may cover."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DigitsScenes:
     """What the scenes look like and how many there are.
 
-    The last three before the seed set the difficulty. Dark and smooth backgrounds with light
-    digits (low ``background``, high ``contrast``, no ``noise``) are the easy end.
+    ``background``, ``contrast`` and ``noise`` set the difficulty. Light digits on dark, smooth
+    backgrounds (low ``background``, high ``contrast``, no ``noise``) are easiest.
 
     Args:
         image_size: Width and height of a scene in pixels.
-        digits_per_image: Fewest and most digits of a scene.
-        digit_height: Least and greatest height of a digit in pixels, met within two or so.
+        digits_per_image: Fewest and most digits in a scene.
+        digit_height: Smallest and largest height of a digit in pixels, give or take two.
         train_images: Number of training scenes.
-        val_images: Number of validation scenes; their digits are shown in no training scene.
+        val_images: Number of validation scenes; their digits appear in no training scene.
         labeled_fraction: Share of the training scenes that are labelled, in (0, 1).
-        background: Brightest background, in [0, 1] of white.
-        contrast: Least and greatest difference of a digit to its background, in (0, 1] of white.
-            Digits are lighter than their background, or darker where white is too near.
-        noise: Standard deviation of the pixels' noise, in [0, 1] of white.
-        seed: Other seeds give other scenes; 0 or more.
+        background: Brightest background, as a fraction of white in [0, 1].
+        contrast: Smallest and largest difference between a digit and its background, as fractions
+            of white in (0, 1]. Digits are lighter than their background, or darker if it is bright.
+        noise: Standard deviation of the pixels' noise, as a fraction of white in [0, 1].
+        seed: Different seeds give different scenes; 0 or more.
 
     Raises:
-        ValueError: If a setting is out of its range; names it.
+        ValueError: If a setting is out of range; names it.
     """
 
     image_size: int = 96
@@ -88,7 +88,7 @@ class DigitsScenes:
 def compose(
     rng: np.random.Generator, glyphs: list[Pixels], scenes: DigitsScenes
 ) -> tuple[Pixels, list[tuple[int, Box]]]:
-    """Compose one scene; returns its pixels (S, S, 3) and the digits' numbers and boxes."""
+    """Compose one scene; returns its pixels (S, S, 3), and each digit's glyph number and box."""
     scene = _background(rng, scenes).astype(np.int64)
     objects: list[tuple[int, Box]] = []
     low, high = scenes.digits_per_image
@@ -104,14 +104,14 @@ def compose(
         colour = _ink_colour(rng, int(under.sum()) // under.size, scenes.contrast)
         opacity = ink[..., None].astype(np.int64)
         scene[y1:y2, x1:x2] = (under * (255 - opacity) + colour * opacity) // 255
-    # The sum of four uniform numbers is near enough to a normal one, and exact everywhere.
+    # The sum of four uniform numbers is close enough to normal, and the same on every machine.
     noise = rng.integers(0, 256, size=(4, *scene.shape), dtype=np.uint8).sum(axis=0, dtype=np.int64)
     scene += np.floor((noise - 510) * (scenes.noise * 255 / 147.8) + 0.5).astype(np.int64)
     return scene.clip(0, 255).astype(np.uint8), objects
 
 
 def _background(rng: np.random.Generator, scenes: DigitsScenes) -> Pixels:
-    """A few random colours that run into each other, (S, S, 3)."""
+    """A few random colours that blend into each other, (S, S, 3)."""
     brightest = int(scenes.background * 255)
     cells = int(rng.integers(2, 6))
     base = rng.integers(0, brightest, size=3, endpoint=True)
@@ -129,7 +129,7 @@ def _draw_ink(rng: np.random.Generator, glyph: Pixels, heights: tuple[int, int])
     scale = height / glyph.shape[0]
     size = (round(padded.shape[1] * scale * stretch), round(padded.shape[0] * scale))
     large = np.asarray(Image.fromarray(padded).resize(size, Image.Resampling.BICUBIC))
-    # Steeper edges: 8x8 pixels alone would give a blur instead of a stroke.
+    # Steeper edges: from 8x8 pixels, a stroke would only be a blur.
     steep = ((large.astype(np.int64) - 70) * 255 // 110).clip(0, 255).astype(np.uint8)
     return _crop(steep, least=64)
 
@@ -137,7 +137,7 @@ def _draw_ink(rng: np.random.Generator, glyph: Pixels, heights: tuple[int, int])
 def _find_place(
     rng: np.random.Generator, shape: tuple[int, ...], taken: list[Box], image_size: int
 ) -> Box | None:
-    """A random place for a digit that hides no other; ``None`` if there is hardly any room."""
+    """A random place where a digit hides no other; ``None`` if there is hardly any room."""
     height, width = shape
     if height > image_size or width > image_size:
         return None
@@ -160,7 +160,7 @@ def _cover(one: Box, other: Box) -> float:
 def _ink_colour(
     rng: np.random.Generator, under: int, contrast: tuple[float, float]
 ) -> NDArray[np.int64]:
-    """A tinted colour (3,) that differs from the brightness ``under`` it by the contrast."""
+    """A tinted colour (3,) that contrasts with the brightness ``under`` it."""
     step = int(rng.uniform(*contrast) * 255)
     level = under + step if under + step <= 255 or under < 128 else under - step
     tint = rng.integers(-24, 24, size=3, endpoint=True)

@@ -1,7 +1,7 @@
-"""The tensors of a batch in one piece of shared memory.
+"""Puts the tensors of a batch into one piece of shared memory.
 
-A data worker hands on each piece of memory by a file handle of its own, which costs a third of a
-millisecond on either side: for a batch of many small images more than all else about it.
+A data worker passes on each piece of memory with its own file handle, which costs a third of a
+millisecond on either side. For a batch of many small images, this is most of the cost.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 _ALIGNMENT = 64
-"""Bytes of a line of the processor's cache."""
+"""Bytes of a processor cache line."""
 
 
 def share_together(batch: Any) -> None:
     """Move the tensors of a batch into one piece of shared memory.
 
     Args:
-        batch: Tensors, boxes and data elements, in any mappings and sequences; the tensors stay the
-            same objects with the same content in the same order.
+        batch: Tensors, boxes and data elements, in any mappings and sequences. The tensors stay the
+            same objects with the same content and memory layout.
     """
     tensors = [tensor for tensor in _tensors(batch) if tensor.numel()]
     ends, end = [], 0

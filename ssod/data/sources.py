@@ -1,4 +1,4 @@
-"""The labelled and unlabelled data sets of a run, side by side."""
+"""The labelled and unlabelled data sets of a run, concatenated."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from ssod.seeds import seed_all
 from ssod.strict import strict_settings
 
 RETRIES = 100
-"""Images that are tried in the place of a broken one."""
+"""How many other images are tried in place of a broken one."""
 
 
 @DATASETS.register_module()
@@ -28,26 +28,26 @@ RETRIES = 100
 class ImageSources(ConcatDataset):
     """Labelled and unlabelled data sets, for a :class:`~ssod.data.sampler.SourceRatioSampler`.
 
-    A sample depends on its :class:`~ssod.data.sampler.Draw` alone, whichever process loads it, and
+    A sample depends only on its :class:`~ssod.data.sampler.Draw`, whichever process loads it, and
     carries the draw's key as ``draw``, for :mod:`ssod.models.region_sampling`.
 
-    An unlabelled image that cannot be read is replaced by another of its source, and its path
-    travels with that one as ``skipped`` in the data samples, for
-    :class:`~ssod.data.broken_images.BrokenImagesHook` to count. A source is unlabelled if
-    :class:`~ssod.data.views.TwoViews` is in its pipeline, or in that of the data set inside it, or
-    mmdet's ``MultiBranch`` with a branch ``weak``.
+    An unlabelled image that cannot be read is replaced by another one of its source. The data
+    samples of the other one carry its path as ``skipped``, for
+    :class:`~ssod.data.broken_images.BrokenImagesHook` to count. A source is unlabelled if its
+    pipeline, or that of the data set inside it, has :class:`~ssod.data.views.TwoViews`, or mmdet's
+    ``MultiBranch`` with a branch ``weak``.
 
     Args:
         datasets: Configs of the data sets, in the order of the sampler's ``source_ratio``.
 
     Raises:
-        ValueError: If a branch ``weak`` or ``strong`` does not record how it moves an image, see
+        ValueError: If a branch ``weak`` or ``strong`` does not record how it moves an image; see
             :func:`ssod.data.geometry_check.check_geometry`.
         BrokenImageError: When a labelled image cannot be read.
     """
 
     def __init__(self, datasets: list[dict[str, Any]]) -> None:
-        # A source may be several data sets itself, each with its own.
+        # A source may itself be several data sets, each with its own value.
         super().__init__(datasets, ignore_keys=['cumulative_sizes'])
         self._unlabeled = [_has_two_views(dataset) for dataset in self.datasets]
         for dataset in self._unlabeled_datasets:
@@ -70,14 +70,14 @@ class ImageSources(ConcatDataset):
         return [dataset for dataset, unlabeled in known if unlabeled]
 
     def labeled_draws(self, seed: int, views: int) -> Iterator[Draw]:
-        """Each labelled image some times, with another view each time.
+        """Each labelled image several times, with a different view each time.
 
-        Within each pass the images are in turns of their classes, so that the first ones have boxes
-        of all classes.
+        Within each pass, the images take turns by class, so that the first ones have boxes of all
+        classes.
 
         Args:
-            seed: Of order and views; no sampler draws the same.
-            views: How many times.
+            seed: Seed of order and views; no sampler draws the same.
+            views: How often each image is drawn.
         """
         starts = [0, *self.cumulative_sizes[:-1]]
         known = zip(starts, self.cumulative_sizes, self._unlabeled, strict=True)
@@ -119,7 +119,7 @@ class ImageSources(ConcatDataset):
         return views
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Load a batch; a data worker has it in one piece of memory."""
+        """Load a batch; a data worker puts it into one piece of memory."""
         samples = [self[index] for index in indices]
         if get_worker_info() is not None:
             share_together(samples)
@@ -127,7 +127,7 @@ class ImageSources(ConcatDataset):
 
 
 def _classes_in(info: Mapping[str, Any]) -> set[int]:
-    """The classes of an image's boxes, without those that are ignored."""
+    """The classes of an image's boxes, except ignored ones."""
     return {box['bbox_label'] for box in info.get('instances', ()) if not box.get('ignore_flag')}
 
 
@@ -135,19 +135,19 @@ def _views(dataset: Any, place: int) -> dict[str, Any]:
     """An image's views.
 
     Raises:
-        BrokenImageError: If it cannot be read, or it is too thin to be made as small as they are.
+        BrokenImageError: If it cannot be read, or is too thin to be resized.
     """
     try:
         views: dict[str, Any] = dataset[place]
     except cv2.error as error:
         path = dataset.get_data_info(place)['img_path']
         what = f'{printable(path)} cannot be made into views: {error.err}'
-        raise BrokenImageError(path, f'{what}; cut or remove it if it is thin') from None
+        raise BrokenImageError(path, f'{what}; crop or remove it if it is thin') from None
     return views
 
 
 def _has_two_views(dataset: Any) -> bool:
-    """Whether a data set, or those that it is around, give views for teacher and student."""
+    """Whether a data set, or those inside it, give views for teacher and student."""
     if isinstance(dataset, ConcatDataset):
         return all(map(_has_two_views, dataset.datasets))
     if any(isinstance(t, TwoViews) or 'weak' in _branches_of(t) for t in _transforms_of(dataset)):
@@ -156,15 +156,15 @@ def _has_two_views(dataset: Any) -> bool:
 
 
 def _transforms_of(dataset: Any) -> Sequence[Any]:
-    """The transforms of a data set, without those of data sets inside it."""
+    """The transforms of a data set itself, without those of data sets inside it."""
     pipeline = getattr(dataset, 'pipeline', None) or ()
-    # That of a data set around another one may be a plain list.
+    # The pipeline of a wrapper may be a plain list.
     transforms: Sequence[Any] = getattr(pipeline, 'transforms', pipeline)
     return transforms
 
 
 def _check_branches(dataset: Any) -> None:
-    """Refuse views of mmdet's ``MultiBranch`` that do not say how they move an image."""
+    """Refuse views of mmdet's ``MultiBranch`` that do not record how they move an image."""
     for transform in _transforms_of(dataset):
         for name, branch in _branches_of(transform).items():
             if name in ('weak', 'strong'):
@@ -173,7 +173,7 @@ def _check_branches(dataset: Any) -> None:
                 if any('homography_matrix' not in pack.meta_keys for pack in packs):
                     raise ValueError(
                         f'MultiBranch: {name} has PackDetInputs without homography_matrix in its '
-                        f'meta_keys, by which pseudo-boxes are carried; add it, or use TwoViews'
+                        f'meta_keys, but pseudo-boxes need it; add it, or use TwoViews'
                     )
                 check_geometry(name, [step for step in steps if step not in packs])
     inside = [dataset.dataset] if hasattr(dataset, 'dataset') else getattr(dataset, 'datasets', ())
@@ -182,5 +182,5 @@ def _check_branches(dataset: Any) -> None:
 
 
 def _branches_of(transform: Any) -> Mapping[str, Any]:
-    """The branches of mmdet's ``MultiBranch``; of others none."""
+    """The branches of mmdet's ``MultiBranch``; other transforms have none."""
     return transform.branch_pipelines if isinstance(transform, MultiBranch) else {}

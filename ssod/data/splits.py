@@ -1,4 +1,4 @@
-"""Splitting a COCO JSON into a labelled and an unlabelled part."""
+"""Splits a COCO JSON into a labelled and an unlabelled part."""
 
 from collections.abc import Set
 from pathlib import Path
@@ -15,23 +15,23 @@ Coco = dict[str, Any]
 def draw_labeled(image_ids: list[int | str], percent: float, fold: int) -> set[int | str]:
     """Draw the labelled images, without replacement.
 
-    Of one fold, more percent always hold all the images that fewer percent do.
+    Within a fold, a larger percentage always contains the images of a smaller one.
 
     Args:
         image_ids: All images, in any order.
-        percent: How many to draw, of a hundred; rounded to whole images.
+        percent: Percentage to draw, rounded to whole images.
         fold: Number of the draw, 0 or more; the same number draws the same images.
 
     Raises:
-        ValueError: If no image would be labelled, or none unlabelled, or the fold is negative.
+        ValueError: If no image would be labelled or none unlabelled, or if the fold is negative.
     """
     if fold < 0:
         raise ValueError(f'fold={fold} must be at least 0')
     count = round(len(image_ids) * percent / 100)
     if not 0 < count < len(image_ids):
         raise ValueError(
-            f'percent={percent:g} of {len(image_ids)} images labels {count}; at least one image '
-            f'must be labelled and one not'
+            f'percent={percent:g} of {len(image_ids)} images labels {count}, but at least one must '
+            f'be labelled and one unlabelled'
         )
     order = np.random.default_rng(fold).permutation(len(image_ids))
     ordered = in_order(image_ids)
@@ -42,20 +42,19 @@ def split_coco(coco: Coco, percent: float, fold: int) -> tuple[Coco, Coco, Coco]
     """Split a data set.
 
     Args:
-        coco: Content of a COCO JSON; it stays as it is.
+        coco: Content of a COCO JSON; not modified.
         percent: See :func:`draw_labeled`.
         fold: See :func:`draw_labeled`.
 
     Returns:
-        The labelled part; the unlabelled part, the other images without any annotation; and the
-        hidden truth, the unlabelled part with its boxes, which only diagnosis may read. Masks are
-        not kept in it.
+        The labelled part; the unlabelled part: the other images without annotations; and the hidden
+        truth: the unlabelled part with its boxes but without masks, which only diagnosis may read.
     """
     return part_coco(coco, draw_labeled([image['id'] for image in coco['images']], percent, fold))
 
 
 def part_coco(coco: Coco, labeled: Set[int | str]) -> tuple[Coco, Coco, Coco]:
-    """The parts that :func:`split_coco` returns, where ``labeled`` are the ids of the first one."""
+    """The parts that :func:`split_coco` returns, for the labelled image ids ``labeled``."""
     shown = [i for i in coco['images'] if i['id'] in labeled]
     hidden = [i for i in coco['images'] if i['id'] not in labeled]
     annotations = [a for a in coco['annotations'] if a['image_id'] in labeled]
@@ -64,7 +63,7 @@ def part_coco(coco: Coco, labeled: Set[int | str]) -> tuple[Coco, Coco, Coco]:
         for annotation in coco['annotations']
         if annotation['image_id'] not in labeled
     ]
-    # Only what is known to hold no labels goes into the unlabelled part.
+    # Only what is known to be free of labels goes into the unlabelled part.
     unlabeled: Coco = {key: coco[key] for key in ('info', 'licenses', 'categories') if key in coco}
     return (
         {**coco, 'images': shown, 'annotations': annotations},
@@ -84,23 +83,23 @@ def write_split(
 
     For ``instances_train2017.json``, 10 percent and fold 1 it writes
     ``instances_train2017.1@10.json`` (labelled), ``instances_train2017.1@10-unlabeled.json`` and
-    ``instances_train2017.1@10-unlabeled-truth.json``. The same file always splits in the same way.
+    ``instances_train2017.1@10-unlabeled-truth.json``. The same file is always split the same way.
 
     Args:
         ann_file: The COCO JSON of all labelled images.
-        out_dir: Where the parts go; made if missing.
-        percents: Shares that are labelled, of a hundred.
+        out_dir: Where the parts go; created if missing.
+        percents: Percentages that are labelled.
         folds: Numbers of the draws.
-        overwrite: Whether files with other content may be replaced.
+        overwrite: Whether to replace existing files with different content.
 
     Returns:
-        The files, written now or already there.
+        The files, whether just written or already there.
 
     Raises:
         FileNotFoundError: If ``ann_file`` does not exist.
-        FileExistsError: If a file with other content is in the way.
-        ValueError: If ``ann_file`` is no COCO JSON, its entries lack fields, or a share leaves a
-            part without images.
+        FileExistsError: If a file with different content is in the way.
+        ValueError: If ``ann_file`` is not a COCO JSON, its entries lack fields, or a percentage
+            leaves a part without images.
     """
     ann_file, out_dir = Path(ann_file), Path(out_dir)
     coco = read_coco(ann_file)
@@ -118,23 +117,23 @@ def write_split(
 
 
 def write_unlabeled(image_info: str | Path, ann_file: str | Path, overwrite: bool = False) -> Path:
-    """Make images without any annotation, such as COCO's unlabeled2017, a data set.
+    """Make a data set of images without annotations, such as COCO's unlabeled2017.
 
-    ``image_info_unlabeled2017.json`` has no categories, without which nothing reads it. This writes
-    ``instances_unlabeled2017.json`` beside it, with those of the labelled images.
+    ``image_info_unlabeled2017.json`` cannot be read as it is, because it has no categories. This
+    writes ``instances_unlabeled2017.json`` next to it, with the labelled images' categories.
 
     Args:
-        image_info: A JSON file with COCO's ``images``; its annotations, if any, are left out.
+        image_info: A JSON file with COCO's ``images``; any annotations are left out.
         ann_file: The COCO JSON of the labelled images.
-        overwrite: Whether a file with other content may be replaced.
+        overwrite: Whether to replace an existing file with different content.
 
     Returns:
         The file.
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        FileExistsError: If a file with other content is in the way.
-        ValueError: If a file is no COCO JSON, or would be replaced itself.
+        FileExistsError: If a file with different content is in the way.
+        ValueError: If a file is not a COCO JSON, or would itself be replaced.
     """
     image_info = Path(image_info)
     images = read_coco(image_info, ('images',))['images']
@@ -145,8 +144,8 @@ def write_unlabeled(image_info: str | Path, ann_file: str | Path, overwrite: boo
     )
     if path.resolve() in (image_info.resolve(), Path(ann_file).resolve()):
         raise ValueError(
-            f'{path} would be written without annotations, but is read; give {image_info} another '
-            f'name'
+            f'{path} is read, but would be overwritten without annotations; give {image_info} '
+            f'another name'
         )
     content = {'images': images, 'annotations': [], 'categories': categories}
     write_json(path, content, overwrite)

@@ -1,9 +1,9 @@
 """The views of an image, in the format of :mod:`ssod.data.branches`.
 
-mmdet's ``MultiBranch`` gives the same format. These two pack by themselves, with all that is needed
-to carry boxes between views, copy an image once instead of everything twice, let no label of an
-unlabelled image through, and refuse a view whose geometry cannot be followed. They take half of
-``MultiBranch``'s time or less for the same pixels, see :mod:`ssod.data.quick_transforms`.
+mmdet's ``MultiBranch`` gives the same format. These two do their own packing, with all that is
+needed to project boxes between views. They copy an image once instead of everything twice, drop all
+labels of unlabelled images, and refuse a view whose geometry cannot be followed. For the same
+pixels they take at most half of ``MultiBranch``'s time; see :mod:`ssod.data.quick_transforms`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ META_KEYS = (
     'flip_direction',
     'homography_matrix',
 )
-"""What a data sample knows of its image; nothing less will do for pseudo-boxes."""
+"""What a data sample keeps about its image; pseudo-boxes need all of it."""
 
 BRANCHES = ('labeled', 'weak', 'strong')
 
@@ -42,8 +42,8 @@ class LabeledView(BaseTransform):
     """The rest of a labelled image's pipeline, after loading it and its annotations.
 
     Args:
-        transforms: Configs of transforms. A last ``PackDetInputs`` may stand there for meta keys
-            of its own; it is not needed.
+        transforms: Configs of transforms. A ``PackDetInputs`` at the end may add meta keys; it is
+            not needed.
     """
 
     def __init__(self, transforms: Sequence[Mapping[str, Any] | Transform] = ()) -> None:
@@ -51,7 +51,7 @@ class LabeledView(BaseTransform):
         quicken(self._view.transforms)
 
     def transform(self, results: Results) -> Results | None:
-        """Make the branch ``labeled``; ``None`` if a transform gave up this image."""
+        """Make the branch ``labeled``; ``None`` if a transform gave up on this image."""
         return _join({'labeled': self._view(results)})
 
 
@@ -60,16 +60,16 @@ class LabeledView(BaseTransform):
 class TwoViews(BaseTransform):
     """The weak and the strong view of an unlabelled image, after loading it.
 
-    Annotations are dropped, whatever was loaded: an unlabelled image has none.
+    Any loaded annotations are dropped: an unlabelled image has none.
 
     Args:
         weak: Configs of the transforms for the teacher's view.
         strong: Configs of the transforms for the student's view.
-        common: Configs of transforms before both, drawn once. Where only they move the image, the
-            pixels of the two views are the same places, as dense pseudo-labels need them to be.
+        common: Configs of transforms applied before both, drawn once. If only they move the image,
+            the pixels of both views show the same places, as dense pseudo-labels require.
 
     Raises:
-        ValueError: If a view does not record how it moves the image, see
+        ValueError: If a view does not record how it moves the image; see
             :func:`ssod.data.geometry_check.check_geometry`.
     """
 
@@ -88,19 +88,19 @@ class TwoViews(BaseTransform):
             quicken(transforms)
 
     def transform(self, results: Results) -> Results | None:
-        """Make the branches ``weak`` and ``strong``; ``None`` if a transform gave up this image."""
+        """Make the branches ``weak`` and ``strong``; ``None`` if a transform gave up."""
         shared = _apply(self._common, _without_annotations(results))
         if shared is None:
             return None
         if self._common:
             shared = _without_annotations(shared)
-        # One copy: transforms may write into the image that they are given.
+        # One copy: transforms may write into their input image.
         other = {**shared, 'img': shared['img'].copy()}
         return _join({'weak': self._weak(shared), 'strong': self._strong(other)})
 
 
 class _View:
-    """Some transforms, and the packing of what they make."""
+    """Some transforms, and the packing of their result."""
 
     def __init__(self, transforms: Sequence[Mapping[str, Any] | Transform]) -> None:
         built = _built(transforms)
@@ -129,7 +129,7 @@ def _built(transforms: Sequence[Mapping[str, Any] | Transform]) -> list[Any]:
 
 
 def _apply(transforms: Sequence[Transform], results: Results) -> Results | None:
-    """What the transforms make one after another; ``None`` if one gave up this image."""
+    """Apply the transforms one after another; ``None`` if one gave up on this image."""
     for transform in transforms:
         view = transform(results)
         if view is None:
@@ -149,7 +149,7 @@ def _without_annotations(results: Results) -> Results:
 
 
 def _join(views: dict[str, Results | None]) -> Results | None:
-    """The branches of one image, with ``None`` where it has no such view."""
+    """The branches of one image, with ``None`` for views it does not have."""
     if any(view is None for view in views.values()):
         return None
     return {

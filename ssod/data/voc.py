@@ -25,13 +25,13 @@ from ssod.data.labeled_images import (
 )
 
 SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'test': 'test'}
-"""What the folders of splits are called, and which split that is."""
+"""Names of split folders, and the split each stands for."""
 
 LISTS = ('train.txt', 'trainval.txt', 'val.txt', 'test.txt')
-"""What the lists of splits are called."""
+"""File names of the split lists."""
 
 _MASKS = {'SegmentationClass', 'SegmentationObject'}
-"""Folders of images that are no photographs."""
+"""Folders of images that are not photographs."""
 
 _MAIN = 'ImageSets/Main'
 
@@ -53,28 +53,28 @@ class _Annotation:
 
 
 def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
-    """Read a data set in Pascal VOC's format.
+    """Read a data set in Pascal VOC format.
 
-    An XML file's image is the one of the same name, in the same or the corresponding folder, such
-    as ``JPEGImages`` for ``Annotations``; where there are several or none, the one that it names.
-    No image is that of two XML files.
-    Images without an XML file are not labelled and left out. Objects marked difficult are ignored,
-    as VOC does. Pixels count from 1, unless a box of the data set begins below that. Classes are in
-    alphabetical order.
+    An XML file's image has the same name, in the same folder or the corresponding one, such as
+    ``JPEGImages`` for ``Annotations``; if there are several or none, it is the image that the file
+    names. No two XML files may share an image.
+    Images without an XML file are unlabelled and left out. Objects marked difficult are ignored, as
+    in VOC. Pixels count from 1, unless a box of the data set begins below that. Classes are sorted
+    alphabetically.
 
-    The splits are the lists in ``ImageSets/Main``, and where ``trainval.txt`` is there beside
-    ``train.txt`` and ``val.txt``, both of these together; where ``train.txt`` is missing,
-    ``trainval.txt`` without what is in ``val.txt``, or else what is in no list. Without lists, they
-    are folders called ``train``, ``val`` (or ``valid``) and ``test``, at any depth, that an XML
-    file or its image lies in; without those, all is ``train``.
+    The splits are the lists in ``ImageSets/Main``. If ``trainval.txt`` exists next to ``train.txt``
+    and ``val.txt``, it becomes those two joined. If ``train.txt`` is missing, the training images
+    are ``trainval.txt`` without ``val.txt``, or else the images in no list. Without lists, the
+    splits are the folders ``train``, ``val`` (or ``valid``) and ``test``, at any depth, that an XML
+    file or its image is in. Without such folders, everything is ``train``.
 
     Args:
         root: The folder.
         content: What is in it.
 
     Raises:
-        ValueError: If a file or a value in it is wrong, an image is missing, or the lists are
-            those of a folder further in.
+        ValueError: If a file or a value in it is wrong, an image is missing, or the lists belong
+            to a folder further in.
     """
     _refuse_lists_further_in(root)
     files = [path for path in content.others if path.suffix.lower() == '.xml']
@@ -98,12 +98,12 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
         images[annotation.file] = LabeledImage(path, size, boxes)
     left_out = set(photographs) - {image.path for image in images.values()}
     remarks = [
-        (from_zero, 'a box begins at pixel 0, so pixels are taken to count from 0, not from 1'),
+        (from_zero, 'a box begins at pixel 0, so pixels are assumed to count from 0, not from 1'),
         (len(left_out), f'images without an XML file, left out: {len(left_out)}'),
-        (clipped, f'boxes that left their images, clipped: {clipped}'),
+        (clipped, f'boxes that reach outside their images, clipped: {clipped}'),
         (
             difficult := sum(found.difficult for found in objects),
-            f'difficult, ignored: {difficult}',
+            f'difficult objects, ignored: {difficult}',
         ),
     ]
     splits, empty = _splits(root, images)
@@ -112,7 +112,7 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
 
 
 def _refuse_lists_further_in(root: Path) -> None:
-    """Refuse the folder around a data set, as VOCdevkit: its lists would be passed over."""
+    """Refuse the folder around a data set, such as VOCdevkit: its lists would be ignored."""
     if (root / _MAIN).is_dir():
         return
     lists = [file for depth in ('*', '*/*') for file in root.glob(f'{depth}/{_MAIN}/*.txt')]
@@ -127,7 +127,7 @@ def _refuse_lists_further_in(root: Path) -> None:
     if meant:
         raise ValueError(
             f'{root} has no {_MAIN}, but {" and ".join(map(str, meant))} '
-            + ('have; give one of them' if len(meant) > 1 else 'has; give that folder')
+            + ('have one; give one of them' if len(meant) > 1 else 'has one; give that folder')
         )
 
 
@@ -135,10 +135,10 @@ def _read(path: Path) -> _Annotation:
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise ValueError(f'{path} is no XML: {error}; write it anew') from None
+        raise ValueError(f'{path} is not XML: {error}; write it again') from None
     if root.tag != 'annotation':
         raise ValueError(
-            f"{path} is not Pascal VOC's: it begins with <{root.tag}>, not <annotation>; remove it"
+            f'{path} is not Pascal VOC: it begins with <{root.tag}>, not <annotation>; remove it'
         )
     objects = []
     for number, element in enumerate(root.iter('object'), 1):
@@ -155,14 +155,14 @@ def _read(path: Path) -> _Annotation:
 
 def _is_difficult(element: Element, where: str) -> bool:
     text = (element.findtext('difficult') or '').strip()
-    # As annotation tools write it that do not ask.
+    # Annotation tools that do not ask for it write these.
     if text.lower() in ('', 'unspecified'):
         return False
     return _number(element, 'difficult', where) != 0
 
 
 def _size(root: Element, path: Path) -> tuple[int, int] | None:
-    """The size that is written, if any; some tools write 0."""
+    """The size in the file, if any; some tools write 0."""
     element = root.find('size')
     if element is None:
         return None
@@ -184,14 +184,14 @@ def _number(element: Element, tag: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f'{where}: <{tag}> is {text!r}, which is no number; correct it')
+        raise ValueError(f'{where}: <{tag}> is {text!r}, which is not a number; correct it')
     return value
 
 
 def _from_zero(corners: Corners, are_already: bool) -> Corners:
     """Corners in an image that begins at 0.
 
-    Where pixels count from 1, a box's last pixel n ends at n.
+    If pixels count from 1, a box's last pixel n ends at n.
     """
     x1, y1, x2, y2 = corners
     return corners if are_already else (x1 - 1, y1 - 1, x2, y2)
@@ -202,14 +202,14 @@ def _checked_size(annotation: _Annotation, path: Path) -> tuple[int, int]:
     if annotation.size not in (None, size):
         raise ValueError(
             f'{annotation.file}: size is {annotation.size[0]} x {annotation.size[1]}, but {path} '
-            f'is loaded as {size[0]} x {size[1]}, turned as its EXIF orientation says; correct '
-            f'size and boxes, or get the right image'
+            f'is loaded as {size[0]} x {size[1]}, with its EXIF orientation applied; correct size '
+            f'and boxes, or get the right image'
         )
     return size
 
 
 def _images_of(annotations: Sequence[_Annotation], images: Sequence[Path]) -> dict[Path, Path]:
-    """The image of each XML file, and none of two."""
+    """The image of each XML file; no two may share one."""
     finder = _Finder(images)
     files = defaultdict(list)
     for annotation in annotations:
@@ -218,16 +218,16 @@ def _images_of(annotations: Sequence[_Annotation], images: Sequence[Path]) -> di
         if len(some) > 1:
             first, second = sorted(some, key=lambda file: _distance(file, image))[:2]
             if _distance(first, image) == _distance(second, image):
-                raise ValueError(f'{first} and {second} are both of {image}; remove one')
+                raise ValueError(f'{first} and {second} both describe {image}; remove one')
             raise ValueError(
-                f'{second}: there is no image called {second.stem} but {image}, which is that of '
-                f'{first}; add it, or remove the XML file'
+                f'{second}: its only possible image is {image}, but that belongs to {first}; add '
+                f'its image, or remove the XML file'
             )
     return {file: image for image, some in files.items() for file in some}
 
 
 def _distance(file: Path, image: Path) -> int:
-    """How far an XML file is from an image that may be its own."""
+    """How badly an XML file and an image match: 0 for the same place, then 1 and 2."""
     if file.stem == image.stem and file.parent == image.parent:
         return 0
     return 1 if file.stem == image.stem and _correspond(file.parent, image.parent) else 2
@@ -244,7 +244,7 @@ class _Finder:
             self.by_name[path.name].append(path)
 
     def image_of(self, annotation: _Annotation) -> Path:
-        """The image that an XML file is of."""
+        """The image that an XML file describes."""
         file, named = annotation.file, Path(annotation.image).name
         found = self.by_stem.get(file.stem) or self.by_name.get(named) or []
         for is_meant in (
@@ -258,7 +258,7 @@ class _Finder:
             return found[0]
         if found:
             raise ValueError(
-                f'{file}: its image may be {found[0]} or {found[1]}; name it in <filename>, or '
+                f'{file}: its image could be {found[0]} or {found[1]}; name it in <filename>, or '
                 f'remove one'
             )
         raise ValueError(
@@ -269,7 +269,7 @@ class _Finder:
 
 
 def _correspond(one: Path, other: Path) -> bool:
-    """Whether two folders' paths are alike but for one name, which is not that of a split."""
+    """Whether two folders' paths differ in a single name, and not in the split."""
     pairs = list(zip(one.parts, other.parts, strict=False))
     odd = [(a, b) for a, b in pairs if a != b]
     if len(one.parts) != len(other.parts) or len(odd) != 1:
@@ -278,7 +278,7 @@ def _correspond(one: Path, other: Path) -> bool:
 
 
 def _split_names(folders: Iterable[str]) -> list[str]:
-    """Which splits folders are called after, each once."""
+    """The splits that folders are named after, each once."""
     return sorted({SPLITS[name.lower()] for name in folders if name.lower() in SPLITS})
 
 
@@ -301,7 +301,9 @@ def _splits(
         rest = _without(images, [file for files in listed.values() for file in files])
         if rest:
             listed = {'train': rest, **listed}
-            remarks.append(f'without train.txt, train is what is in no list: {len(rest)} images')
+            remarks.append(
+                f'without train.txt, train is whatever is in no list: {len(rest)} images'
+            )
     elif joined:
         listed['trainval'] = [*listed['train'], *_without(listed['val'], listed['train'])]
     splits = {name: [images[file] for file in files] for name, files in listed.items()}
@@ -321,15 +323,15 @@ def _by_folders(root: Path, images: dict[Path, LabeledImage]) -> dict[str, list[
         names = _split_names(name for parts in folders for name in parts)
         if len(names) > 1:
             raise ValueError(
-                f'{file} and its image {image.path} lie in folders called after '
-                f'{" and ".join(names)}; rename those that are no split'
+                f'{file} and its image {image.path} are in folders named after '
+                f'{" and ".join(names)}; rename those that are not splits'
             )
         splits[names[0] if names else 'train'].append(image)
     return dict(splits)
 
 
 class _Listed:
-    """Finds the XML files that a list names without their extension."""
+    """Finds the XML files that a list names, without their extension."""
 
     def __init__(self, root: Path, files: Iterable[Path]) -> None:
         self.by_path: dict[str, Path] = {}
@@ -343,7 +345,7 @@ class _Listed:
                 self.by_path[file.relative_to(own).with_suffix('').as_posix()] = file
 
     def files_in(self, file: Path) -> list[Path]:
-        """The XML files that are in a list, each once."""
+        """The XML files in a list, each once."""
         lines = [(number, line.strip()) for number, line in enumerate(read_lines(file), 1)]
         found = [self._file_of(line, f'{file}, line {number}') for number, line in lines if line]
         return list(dict.fromkeys(found))
@@ -351,18 +353,18 @@ class _Listed:
     def _file_of(self, line: str, where: str) -> Path:
         in_quotes = len(line) > 1 and line[0] == line[-1] and line[0] in '"\''
         whole = line[1:-1] if in_quotes else line
-        # Lists of a class have 1 or -1 behind the name.
+        # Lists for a single class have 1 or -1 after the name.
         for name in (whole, line.split()[0]):
             if name in self.by_path:
                 return self.by_path[name]
             some = self.by_stem.get(name, [])
             if len(some) > 1:
                 raise ValueError(
-                    f'{where}: {name} may be {some[0]} or {some[1]}; write its folder too, from '
-                    f'Annotations on'
+                    f'{where}: {name} could be {some[0]} or {some[1]}; write its path within '
+                    f'Annotations'
                 )
             if some:
                 return some[0]
         raise ValueError(
-            f'{where}: there is no {whole}.xml; lines are names without an ending, remove others'
+            f'{where}: there is no {whole}.xml; write names without an ending, remove other lines'
         )

@@ -1,4 +1,4 @@
-"""YOLO: a text file for each labelled image, and a data.yaml for all.
+"""YOLO: a text file for each labelled image, and one data.yaml.
 
 Source: the layout of Ultralytics, https://docs.ultralytics.com/datasets/detect/.
 """
@@ -24,20 +24,20 @@ from ssod.data.labeled_images import (
 )
 
 SPLITS = ('train', 'val', 'test')
-"""Its keys of splits."""
+"""Keys of the splits."""
 
 OUTSIDE = 1.01
-"""The largest share of an image that rounding may give, as for Ultralytics."""
+"""The largest share of an image that is accepted as rounding, as in Ultralytics."""
 
 ENOUGH_BOXES = 10
-"""Fewer boxes that leave their images may be a few bad ones."""
+"""With fewer boxes, those that reach outside their images may just be a few bad ones."""
 
 _BOX = 5
 _SHORTEST_POLYGON = 7
 
 
 class _Counts:
-    """What is worth a remark."""
+    """Counts of what is worth a remark."""
 
     def __init__(self) -> None:
         self.without_file = 0
@@ -47,50 +47,48 @@ class _Counts:
         self.boxes = 0
 
     def remarks(self) -> list[str]:
-        """What was understood otherwise than it stands there, a line each."""
+        """What was not taken literally, one line each."""
         names = ', '.join(EXTENSIONS)
         told = {
-            'images without a label file, taken to have no object in them': self.without_file,
-            f'label files without an image (which end with {names}), passed over': (
-                self.without_image
-            ),
-            'polygons, of which the boxes around them are left': self.polygons,
-            'boxes that left their images, clipped': self.clipped,
+            'images without a label file, assumed to contain no objects': self.without_file,
+            f'label files without an image (looked for {names}), ignored': (self.without_image),
+            'polygons, replaced by the boxes around them': self.polygons,
+            'boxes that reach outside their images, clipped': self.clipped,
         }
         return [f'{what}: {count}' for what, count in told.items() if count]
 
     def refuse_corners(self, file: Path) -> None:
-        """Refuse boxes of which most leave their images, as two corners do.
+        """Refuse labels whose boxes mostly reach outside their images, as pairs of corners do.
 
         Raises:
-            ValueError: If these are such.
+            ValueError: If they do.
         """
         if self.boxes >= ENOUGH_BOXES and self.clipped > self.boxes / 2:
             raise ValueError(
-                f'{file}: {self.clipped} of {self.boxes} boxes leave their images; write the '
-                f'shares x, y of the centre, width and height of each, not two corners'
+                f'{file}: {self.clipped} of {self.boxes} boxes reach outside their images; write '
+                f'centre x, centre y, width and height of each as shares, not two corners'
             )
 
 
 def read_yolo(file: Path) -> LabeledSplits:
-    """Read a data set in YOLO's format.
+    """Read a data set in YOLO format.
 
-    The labels of ``.../images/a/b.jpg`` are ``.../labels/a/b.txt``; where there is no such folder
-    ``labels``, they are beside the image. A line is a class and a box as
-    the shares x, y of its centre, width and height; a class and a polygon, which becomes the box
-    around it; or, where data.yaml has ``kpt_shape``, a box and keypoints, which are left out. An
-    image whose file is empty or missing has no object in it.
+    The labels of ``.../images/a/b.jpg`` are in ``.../labels/a/b.txt``, or next to the image if
+    there is no such folder ``labels``. A line is one of: a class and a box as centre x, centre y,
+    width and height, all shares of the image; a class and a polygon, which becomes the box around
+    it; or, if data.yaml has ``kpt_shape``, a class, a box and keypoints, which are dropped. An
+    image whose label file is empty or missing contains no objects.
 
     Args:
         file: The data.yaml: ``names`` (a list, or a dict from 0 on), ``train``, ``val`` and
             ``test``, each a folder, a text file that lists images, or a list of those, in the
             folder ``path``. A ``val`` or ``test`` that does not exist or has no image is left out,
-            as some exporters name one that they did not write.
+            because some exporters name one that they did not write.
 
     Raises:
         FileNotFoundError: If a folder or list that it names does not exist or has no image.
         ValueError: If a file or a value in it is wrong, no image of ``train`` has a label file, or
-            most boxes leave their images.
+            most boxes reach outside their images.
     """
     settings = _settings(file)
     classes = _classes(settings, file)
@@ -113,7 +111,7 @@ def read_yolo(file: Path) -> LabeledSplits:
 
 
 def has_names(file: Path) -> bool:
-    """Whether a file is YAML with the ``names`` of classes, as a data.yaml."""
+    """Whether a file is YAML with the ``names`` of classes, like a data.yaml."""
     try:
         return 'names' in _settings(file)
     except (OSError, ValueError):
@@ -125,7 +123,7 @@ def _settings(file: Path) -> Mapping[str, Any]:
         settings = yaml.safe_load(file.read_text(encoding='utf-8-sig'))
     except (yaml.YAMLError, ValueError) as error:
         reason = ' '.join(str(error).split())
-        raise ValueError(f'{file} is no YAML: {reason}; write it anew') from None
+        raise ValueError(f'{file} is not YAML: {reason}; write it again') from None
     if not isinstance(settings, dict):
         raise ValueError(f'{file} has no settings such as names and train; add them')
     return settings
@@ -134,13 +132,13 @@ def _settings(file: Path) -> Mapping[str, Any]:
 def _classes(settings: Mapping[str, Any], file: Path) -> list[str]:
     names = settings.get('names')
     if isinstance(names, dict):
-        # Some write the numbers in quotes.
+        # Some tools write the numbers in quotes.
         numbered = {int(key) if str(key).isdecimal() else key: names[key] for key in names}
         names = numbered if len(numbered) == len(names) else names
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise ValueError(
                 f'{file}: names has the keys {", ".join(map(str, names))}; number the classes '
-                f'from 0 on without a gap'
+                f'from 0 without gaps'
             )
         names = [names[label] for label in range(len(names))]
     if not isinstance(names, list) or not names:
@@ -148,7 +146,7 @@ def _classes(settings: Mapping[str, Any], file: Path) -> list[str]:
     for label, name in enumerate(names):
         if type(name) not in (str, int, float):
             raise ValueError(
-                f'{file}: YAML reads class {label} of names as {name!r}, which is no name; write '
+                f'{file}: YAML reads class {label} of names as {name!r}, which is not a name; put '
                 f'the name in quotes'
             )
     if settings.get('nc', len(names)) not in (len(names), str(len(names))):
@@ -162,7 +160,7 @@ def _classes(settings: Mapping[str, Any], file: Path) -> list[str]:
         if name in names[:label]:
             raise ValueError(
                 f'{file}: names has {name!r} as class {names.index(name)} and as class {label}; '
-                f'give each a name of its own'
+                f'give each its own name'
             )
     return names
 
@@ -178,7 +176,7 @@ def _keypoints(settings: Mapping[str, Any], file: Path) -> int:
 
 
 def _images(settings: Mapping[str, Any], split: str, file: Path) -> tuple[list[Path], list[str]]:
-    """The images of a split, in order, each once however it is spelled; and remarks."""
+    """The images of a split, in order, each once however its path is spelled; and remarks."""
     given = settings[split]
     found: dict[str, Path] = {}
     remarks = []
@@ -190,25 +188,25 @@ def _images(settings: Mapping[str, Any], split: str, file: Path) -> tuple[list[P
                 raise
             remarks.append(f'left out of {split}: {error}')
             continue
-        # A list is read only here: what is wrong in it is told.
+        # A list is read only here, so that errors in it are reported.
         for path in paths:
             found.setdefault(os.path.abspath(path), path)
     return list(found.values()), remarks
 
 
 def _spellings(name: str) -> tuple[str, ...]:
-    """A path as it is written, and as Windows means it."""
+    """A path as written, and as Windows would read it."""
     return (name, name.replace('\\', '/')) if '\\' in name else (name,)
 
 
 def _place(settings: Mapping[str, Any], place: str, split: str, file: Path) -> Path:
-    """A folder or list, where Ultralytics looks for it and where exporters mean it."""
+    """A folder or list, where Ultralytics looks for it or where exporters put it."""
     here = file.parent
     path = settings.get('path')
     roots = [here / name for name in _spellings(str(path))] if path else []
     for root in (*roots, here):
         for name in _spellings(place):
-            # Roboflow writes ../train/images for what lies beside the data.yaml.
+            # Roboflow writes ../train/images for a folder next to the data.yaml.
             for inner in (name, name.removeprefix('../')):
                 if (root / inner).exists():
                     return root / inner
@@ -238,11 +236,11 @@ def _listed(file: Path) -> Iterator[Path]:
 
 
 def _check_labels(paths: list[Path], file: Path) -> None:
-    """Refuse images of which none has labels: they are looked for in the wrong place."""
+    """Refuse images none of which has labels: the labels must be somewhere else."""
     if not any(_label_file(path).is_file() for path in paths):
         raise ValueError(
             f'{file}: train has {len(paths)} images, but none has a label file such as '
-            f'{_places(paths[0])[0]}; put them there'
+            f'{_places(paths[0])[0]}; put the label files there'
         )
 
 
@@ -276,9 +274,9 @@ def _label_file(path: Path) -> Path:
 
 
 def _without_image(paths: Iterable[Path]) -> int:
-    """How many label files beside those of some images are of none of them.
+    """How many label files, in the folders of some images' label files, belong to none of them.
 
-    Lists may leave images out on purpose; then it is as many as they do.
+    Lists may leave out images on purpose; their label files are counted too.
     """
     known = {os.path.abspath(_label_file(path)) for path in paths}
     folders = {os.path.dirname(file) for file in known}
@@ -287,7 +285,7 @@ def _without_image(paths: Iterable[Path]) -> int:
 
 
 def _holds_labels(file: Path) -> bool:
-    """Whether a text file is one of labels, and no list of classes or images."""
+    """Whether a text file holds labels, and is not a list of classes or images."""
     try:
         first = next((line.split() for line in read_lines(file) if line.strip()), [])
         return len(first) >= _BOX and all(math.isfinite(float(text)) for text in first)
@@ -296,8 +294,8 @@ def _holds_labels(file: Path) -> bool:
 
 
 def _places(path: Path) -> tuple[Path, Path]:
-    """An image's label file, the last ``images`` having become ``labels``, and that folder."""
-    # As spelled, a path may begin within ``images``.
+    """An image's label file, with the last ``images`` replaced by ``labels``, and that folder."""
+    # As spelled, a path may begin inside ``images``.
     beside = Path(os.path.abspath(path.with_suffix('.txt')))
     for folder in beside.parents:
         if folder.name == 'images':
@@ -312,7 +310,7 @@ def _number(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f'{where}: {text!r} is no number; correct it')
+        raise ValueError(f'{where}: {text!r} is not a number; correct it')
     return value
 
 
@@ -334,7 +332,7 @@ def _corners(values: list[float], keypoints: int, where: str) -> Corners:
     seen = shares[:4] if is_box else shares
     if wrong := [share for share in seen if not 0 <= share <= OUTSIDE]:
         raise ValueError(
-            f'{where}: {wrong[0]:g} is no share of an image, from 0 to 1; YOLO has no pixels'
+            f'{where}: {wrong[0]:g} is not a share of the image from 0 to 1; YOLO uses no pixels'
         )
     if not is_box:
         return min(shares[::2]), min(shares[1::2]), max(shares[::2]), max(shares[1::2])

@@ -50,17 +50,18 @@ BAD_ANNOTATIONS = [
     (lambda w: setattr(w, 'labeled', None), 'json',
      'error: labeled.json: does not exist; correct train_dataloader.dataset.datasets[0].ann_file,'),
     (write('labeled.json', b''), 'json',
-     'error: labeled.json: is no JSON: Expecting value: line 1 column 1 (char 0); get or write it'),
+     'error: labeled.json: is not JSON: Expecting value: line 1 column 1 (char 0); '
+     'get or write it'),
     (write('labeled.json', b'{"images": ['), 'json',
-     'error: labeled.json: is no JSON: Expecting value: line 1 column 13 (char 12); get or write'),
+     'error: labeled.json: is not JSON: Expecting value: line 1 column 13 (char 12); get or write'),
     # mmdet reads UTF-8 without a mark at its begin, and nothing else.
     (write('labeled.json', b'\xef\xbb\xbf{}'), 'json',
      'error: labeled.json: begins with a byte order mark; save it as UTF-8 without one'),
     (write('labeled.json', '{"a": "ü"}'.encode('latin1')), 'json',
-     "error: labeled.json: is no JSON: 'utf-8' codec can't decode byte 0xfc in position 7:"),
+     "error: labeled.json: is not JSON: 'utf-8' codec can't decode byte 0xfc in position 7:"),
     # Python's own reader gives up; it must not look like a bug.
     (write('labeled.json', b'[' * 100_000), 'json',
-     'error: labeled.json: is no JSON: '),
+     'error: labeled.json: is not JSON: '),
     # --- JSON, but not COCO's.
     (write('labeled.json', b'[]'), 'json',
      'error: labeled.json: is not a COCO JSON: it holds a list instead of an object; write it as'),

@@ -202,8 +202,8 @@ def test_it_is_told_in_one_line(voc, tmp_path, monkeypatch):
     monkeypatch.setattr('ssod.data.convert.print_log', lambda text, *_: told.append(text))
     as_coco(voc, tmp_path)
     assert told == [
-        f'{voc} is read as COCO, see {tmp_path}: train: 1 images, 2 boxes, 1 classes; '
-        f'difficult, ignored: 1'
+        f'{voc} converted to COCO JSON in {tmp_path}: train: 1 images, 2 boxes, 1 classes; '
+        f'difficult objects, ignored: 1'
     ]
 
 

@@ -140,7 +140,9 @@ def test_made_once(small):
 
 def test_other_settings_are_not_overwritten(small):
     before = files(small)
-    with pytest.raises(ValueError, match=r'with noise=0\.02, wanted is noise=0\.1; remove'):
+    with pytest.raises(
+        ValueError, match=r'with noise=0\.02, but the config asks for noise=0\.1; remove'
+    ):
         make_digits(small, dataclasses.replace(SMALL, noise=0.1))
     assert files(small) == before
 

@@ -80,7 +80,7 @@ def test_a_folder_that_can_be_listed_but_not_entered(tmp_path, monkeypatch):
     content = look_into(tmp_path)
     assert content == ([tmp_path / 'a.jpg'], [], [], [tmp_path / 'sub'])
     monkeypatch.setattr(os, 'access', partial(may, forbidden=tmp_path))
-    with pytest.raises(PermissionError, match='cannot be looked into; check its permissions'):
+    with pytest.raises(PermissionError, match='cannot be read; check its permissions'):
         look_into(tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_a_link_into_a_folder_that_cannot_be_entered(tmp_path, monkeypatch):
 
 
 def test_a_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'gone is no folder; give one that holds images'):
+    with pytest.raises(FileNotFoundError, match=r'gone is not a folder; give a folder of images'):
         UnlabeledFolder(str(tmp_path / 'gone'))
 
 

@@ -245,11 +245,11 @@ def drop_every_box(results):
         (shift_and_forget_the_rest, 'homography_matrix that misplaces boxes by'),
         (crop_large_images, 'Custom moves boxes by 100 pixels'),
         (shrink_the_image_alone, 'Custom changes the size of the image without recording'),
-        (lose_labels, 'Custom leaves boxes and labels that do not belong together'),
-        (add_a_box, 'Custom leaves boxes and labels that do not belong together'),
-        (drop_every_box, 'Custom failed when tried: it left no boxes; mend it'),
-        (lambda results: None, 'Custom failed when tried: it returned nothing'),
-        (lambda results: results['depth'], "Custom failed when tried: KeyError: 'depth'"),
+        (lose_labels, 'Custom leaves boxes and labels that do not match'),
+        (add_a_box, 'Custom leaves boxes and labels that do not match'),
+        (drop_every_box, 'Custom failed in a trial: it left no boxes; fix it'),
+        (lambda results: None, 'Custom failed in a trial: it returned nothing'),
+        (lambda results: results['depth'], "Custom failed in a trial: KeyError: 'depth'"),
     ],
 )
 def test_custom(change, message):

@@ -66,7 +66,11 @@ def test_one_and_what_gives_them_once(place):
         ([], ValueError, 'inputs: give a list of images'),
         (['photo'], FileNotFoundError, '^photo does not exist; give images, folders of'),
         (['one.jpeg', 'empty'], FileNotFoundError, '^empty: no image in this folder or its sub'),
-        (['photos/notes.txt'], ValueError, r'notes\.txt is neither an image nor a video by its'),
+        (
+            ['photos/notes.txt'],
+            ValueError,
+            r'notes\.txt is not named like an image or a video; its',
+        ),
         (['more/found'], FileNotFoundError, '^more/found: no image in this folder'),
         (['more/found/pictures/b.png'], ValueError, r'b\.png is where pictures are written to'),
     ],

@@ -112,7 +112,7 @@ def test_lines(tmp_path, content, lines):
 
 def test_lines_in_another_encoding(tmp_path):
     (tmp_path / 'a.txt').write_bytes('b\u00e4'.encode('latin-1'))
-    with pytest.raises(ValueError, match=r'a.txt is not in UTF-8: .* at byte 1; save it anew'):
+    with pytest.raises(ValueError, match=r'a.txt is not in UTF-8: .* at byte 1; save it again'):
         read_lines(tmp_path / 'a.txt')
 
 
@@ -124,5 +124,5 @@ def test_empty_splits():
         {'train': some},
         ['val has no image, left out', 'test has no image, left out'],
     )
-    with pytest.raises(ValueError, match='^x: train has no image; put some into it$'):
+    with pytest.raises(ValueError, match='^x: train has no image; add some$'):
         leave_out_empty({'train': [], 'val': some}, 'x')

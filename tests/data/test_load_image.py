@@ -45,7 +45,7 @@ def test_the_same_as_mmdet_loads(tmp_path, name):
 
 def test_an_address_is_no_file(tmp_path):
     # As annotation tools write it whose images are elsewhere.
-    with pytest.raises(BrokenImageError, match=r'a\.jpg is no file; load it down'):
+    with pytest.raises(BrokenImageError, match=r'a\.jpg is not a file; download it'):
         LoadImage().transform({'img_path': f'{tmp_path}/https://host/a.jpg'})
 
 

@@ -134,7 +134,7 @@ def test_what_is_too_thin_for_its_views_is_skipped(digits_cfg):
     views = sources[Draw(2 + 4, (0, 1, 7))]
     assert views['inputs']['strong'] is not None
     assert [Path(path).stem for path in views['data_samples']['strong'].skipped]
-    with pytest.raises(BrokenImageError, match=r'cannot be made into views: .*; cut or remove it'):
+    with pytest.raises(BrokenImageError, match=r'cannot be made into views: .*; crop or remove it'):
         _views(unlabeled, 4)
 
 

@@ -179,7 +179,9 @@ def test_what_is_read_is_not_replaced(tmp_path, link):
     if not info.exists():
         write_json(info, {'images': coco(3)['images']})
     for ann_file in {tmp_path / link, tmp_path / 'instances_val.json'}:
-        with pytest.raises(ValueError, match=r'instances_val\.json would be written without annot'):
+        with pytest.raises(
+            ValueError, match=r'instances_val\.json is read, but would be overwritten without annot'
+        ):
             write_unlabeled(info, ann_file, overwrite=True)
     assert read_coco(tmp_path / 'instances_val.json') == coco(3)
 
@@ -188,9 +190,9 @@ def test_what_is_read_is_not_replaced(tmp_path, link):
     ('text', 'message'),
     [
         (None, 'does not exist; see data/README.md'),
-        ('', 'is no JSON'),
-        ('{"images": [', 'is no JSON'),
-        ('\udcff', 'is no JSON'),  # not even text
+        ('', 'is not JSON'),
+        ('{"images": [', 'is not JSON'),
+        ('\udcff', 'is not JSON'),  # not even text
         ('[]', "is not a COCO JSON: it has no list 'images'"),
         ('{"images": []}', "is not a COCO JSON: it has no list 'annotations'"),
         (

@@ -61,7 +61,7 @@ def test_pixels_that_count_from_0(voc):
     corners = [image.boxes[0].corners for image in labels.splits['train']]
     assert corners == [(1, 1, 39, 29), (0, 5, 10, 10)]
     assert labels.remarks == [
-        'a box begins at pixel 0, so pixels are taken to count from 0, not from 1'
+        'a box begins at pixel 0, so pixels are assumed to count from 0, not from 1'
     ]
 
 
@@ -90,7 +90,7 @@ def test_difficult_objects_are_ignored(voc):
     assert labels.classes == ['cat', 'dog']
     assert [(box.label, box.ignored) for box in image.boxes] == [(1, True), (0, False)]
     assert image.boxes[1].corners == (1, 1, 8.5, 9)
-    assert labels.remarks == ['difficult, ignored: 1']
+    assert labels.remarks == ['difficult objects, ignored: 1']
 
 
 @pytest.mark.parametrize('flag', ['', ' ', 'Unspecified', '0'])
@@ -105,7 +105,7 @@ def test_boxes_are_clipped(voc):
     label(voc / 'Annotations/a.xml', entry('dog', 1, 1, 41, 30), entry('dog', 31, 1, 50, 30))
     labels, image = only_image(voc)
     assert [box.corners for box in image.boxes] == [(0, 0, 40, 30), (30, 0, 40, 30)]
-    assert labels.remarks == ['boxes that left their images, clipped: 1']
+    assert labels.remarks == ['boxes that reach outside their images, clipped: 1']
 
 
 def test_images_without_labels_are_left_out(voc):
@@ -142,13 +142,13 @@ def test_an_image_is_that_of_one_file(tmp_path):
     picture(tmp_path / 'val/1.jpg')
     for split in ('train', 'val'):
         label(tmp_path / split / '1.xml')
-    told = 'train/1.xml: there is no image called 1 but .*val/1.jpg, which is that of .*val/1.xml;'
+    told = 'train/1.xml: its only possible image is .*val/1.jpg, but that belongs to .*val/1.xml;'
     with pytest.raises(ValueError, match=told):
         read_labels(tmp_path)
     # In folders beside each other, too.
     for name in ('images/val/1.jpg', 'Annotations/val/1.xml', 'Annotations/train/1.xml'):
         (picture if name.endswith('jpg') else label)(tmp_path / 'apart' / name)
-    with pytest.raises(ValueError, match='Annotations/train/1.xml: there is no image called 1 but'):
+    with pytest.raises(ValueError, match='Annotations/train/1.xml: its only possible image is'):
         read_labels(tmp_path / 'apart')
 
 
@@ -166,7 +166,7 @@ def test_two_files_of_one_image(voc, other, head):
         (voc / 'JPEGImages/a.jpg').rename(voc / 'JPEGImages/c.jpg')
     for name in ('Annotations/a.xml', other):
         label(voc / name, head=f'<filename>{head}</filename>')
-    with pytest.raises(ValueError, match=r'a.xml and .*(a|b).xml are both of .*jpg; remove one'):
+    with pytest.raises(ValueError, match=r'a.xml and .*(a|b).xml both describe .*jpg; remove one'):
         read_labels(voc)
 
 
@@ -219,7 +219,7 @@ def test_splits_by_lists(abc, lists, expected):
     # All splits have all classes.
     assert labels.classes == ['a', 'b', 'c']
     rest = lists.keys() == {'val', 'test'}
-    assert labels.remarks == ['without train.txt, train is what is in no list: 1 images'] * rest
+    assert labels.remarks == ['without train.txt, train is whatever is in no list: 1 images'] * rest
 
 
 def test_lists_that_are_empty(abc):
@@ -229,7 +229,7 @@ def test_lists_that_are_empty(abc):
     assert labels.remarks == ['test has no image, left out']
     # Nothing to learn from: an empty list, and one that val's leaves nothing of.
     write_lists(abc, train='')
-    with pytest.raises(ValueError, match=r'ImageSets/Main: train has no image; put some into it'):
+    with pytest.raises(ValueError, match=r'ImageSets/Main: train has no image; add some'):
         read_labels(abc)
     (abc / 'ImageSets/Main/train.txt').unlink()
     write_lists(abc, trainval='c')
@@ -248,7 +248,7 @@ def test_lists_of_paths_and_names_with_spaces(tmp_path):
         for split, images in found.items()
     } == {'train': ['c1/1.jpg', 'c2/my cat.jpg'], 'val': ['c2/1.jpg', 'my.jpg']}
     write_lists(tmp_path, train='my\n1')
-    told = r'train.txt, line 2: 1 may be .*c1/1.xml or .*c2/1.xml; write its folder too'
+    told = r'train.txt, line 2: 1 could be .*c1/1.xml or .*c2/1.xml; write its path'
     with pytest.raises(ValueError, match=told):
         read_labels(tmp_path)
     # One that is where the list begins is meant.
@@ -265,11 +265,12 @@ def test_the_folder_around(abc, depth):
         (outer / depth).mkdir(parents=True, exist_ok=True)
         (abc / name).rename(outer / depth / name)
     write_lists(outer / depth, train='a', test='b')
-    told = rf'VOCdevkit has no ImageSets/Main, but .*{depth} has; give that folder$'
+    told = rf'VOCdevkit has no ImageSets/Main, but .*{depth} has one; give that folder$'
     with pytest.raises(ValueError, match=told):
         read_labels(outer)
     write_lists(outer / 'x/VOC2012', train='')
-    with pytest.raises(ValueError, match=r'but .*VOC2007 and .*VOC2012 have; give one of them$'):
+    told = r'but .*VOC2007 and .*VOC2012 have one; give one of them$'
+    with pytest.raises(ValueError, match=told):
         read_labels(outer)
 
 
@@ -326,18 +327,18 @@ BOX = '<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>4</ymax></bndbox
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('<annotation>', 'a.xml is no XML: no element found: line 1'),
-        ('<html/>', 'a.xml is not Pascal VOC.s: it begins with <html>, not <annotation>'),
+        ('<annotation>', 'a.xml is not XML: no element found: line 1'),
+        ('<html/>', 'a.xml is not Pascal VOC: it begins with <html>, not <annotation>'),
         ('<object/>', 'a.xml: object 1 has no <name>, or an empty one'),
         ('<object><name> </name></object>', 'a.xml: object 1 has no <name>'),
         ('<object><name>b</name></object>', r'a.xml: object 1 \(b\) has no <bndbox>'),
         (
             f'<object><name>b</name>{BOX.format("x")}</object>',
-            r"a.xml: object 1 \(b\): <xmax> is 'x', which is no number",
+            r"a.xml: object 1 \(b\): <xmax> is 'x', which is not a number",
         ),
         (
             f'<object><name>b</name>{BOX.format("inf")}</object>',
-            "<xmax> is 'inf', which is no number",
+            "<xmax> is 'inf', which is not a number",
         ),
         (
             f'<object><name>b</name>{BOX.format("")}</object>',
@@ -345,12 +346,12 @@ BOX = '<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>4</ymax></bndbox
         ),
         (
             f'<object><name>b</name><difficult>so</difficult>{BOX.format(9)}</object>',
-            "<difficult> is 'so', which is no number",
+            "<difficult> is 'so', which is not a number",
         ),
         # Corners the wrong way round.
         (
             f'<object><name>b</name>{BOX.format("0")}</object>',
-            r'a.xml: object 1 \(b\): the box from x1, y1 to x2, y2 = 0, 1, 0, 4 has no area in its '
+            r'a.xml: object 1 \(b\): the box x1, y1, x2, y2 = 0, 1, 0, 4 has no area in its '
             'image of 40 x 30',
         ),
         (
@@ -380,7 +381,7 @@ def test_two_images_of_one_name(tmp_path):
     for name in ('a.jpg', 'a.png'):
         picture(tmp_path / name)
     label(tmp_path / 'a.xml')
-    with pytest.raises(ValueError, match=r'a.xml: its image may be .*a.jpg or .*a.png; name it'):
+    with pytest.raises(ValueError, match=r'a.xml: its image could be .*a.jpg or .*a.png; name it'):
         read_labels(tmp_path)
 
 
@@ -394,5 +395,5 @@ def test_a_list_of_what_is_not_there(voc):
     file = voc / 'ImageSets/Main/train.txt'
     file.parent.mkdir(parents=True)
     file.write_text('a\nb\n')
-    with pytest.raises(ValueError, match=r'train.txt, line 2: there is no b.xml; lines are names'):
+    with pytest.raises(ValueError, match=r'train.txt, line 2: there is no b.xml; write names'):
         read_labels(voc)

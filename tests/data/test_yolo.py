@@ -84,9 +84,9 @@ def test_what_is_worth_a_remark(yolo):
     labels = read_labels(yolo)
     assert [len(image.boxes) for image in labels.splits['train']] == [2, 0]
     assert labels.remarks == [
-        'images without a label file, taken to have no object in them: 1',
-        'polygons, of which the boxes around them are left: 1',
-        'boxes that left their images, clipped: 1',
+        'images without a label file, assumed to contain no objects: 1',
+        'polygons, replaced by the boxes around them: 1',
+        'boxes that reach outside their images, clipped: 1',
     ]
 
 
@@ -99,8 +99,8 @@ def test_labels_of_what_is_not_named_like_an_image_are_told(yolo):
     write(yolo / 'labels/train/ids.txt', '1 2\n')
     write(yolo / 'labels/train/d.txt', '\n')
     (remark,) = read_labels(yolo).remarks
-    assert remark.startswith('label files without an image (which end with .bmp, ')
-    assert remark.endswith('), passed over: 2')
+    assert remark.startswith('label files without an image (looked for .bmp, ')
+    assert remark.endswith('), ignored: 2')
     # What another split has is not without one.
     write(yolo / 'data.yaml', 'train: train.txt\nval: val.txt\nnames: [cat, dog]\n')
     for split, name in (('train', 'a'), ('val', 'c')):
@@ -228,7 +228,7 @@ def test_encodings(yolo):
     for name in ('labels/train/a.txt', 'list.txt'):
         old = (yolo / name).read_bytes()
         (yolo / name).write_bytes('1 0.5'.encode('utf-16'))
-        with pytest.raises(ValueError, match=f'{name} is not in UTF-8: .*; save it anew'):
+        with pytest.raises(ValueError, match=f'{name} is not in UTF-8: .*; save it again'):
             read_labels(yolo)
         (yolo / name).write_bytes(old)
 
@@ -253,16 +253,16 @@ def test_another_path(yolo):
         ('0 0.5 0.5 0.2 0.2 0.9', 'a.txt, line 1 has 6 values; a box has 5'),
         # A polygon that lacks a coordinate.
         ('0 0.1 0.1 0.2 0.2 0.1 0.3 0.4', 'a.txt, line 1 has 8 values'),
-        ('0 0.5 x 0.2 0.2', "a.txt, line 1: 'x' is no number"),
-        ('0 0.5 nan 0.2 0.2', "a.txt, line 1: 'nan' is no number"),
+        ('0 0.5 x 0.2 0.2', "a.txt, line 1: 'x' is not a number"),
+        ('0 0.5 nan 0.2 0.2', "a.txt, line 1: 'nan' is not a number"),
         ('2 0.5 0.5 0.2 0.2', 'a.txt, line 1: there is no class 2; names has 0 to 1'),
         ('-1 0.5 0.5 0.2 0.2', 'there is no class -1'),
         ('0.5 0.5 0.5 0.2 0.2', r'there is no class 0\.5'),
         # Pixels.
-        ('0 20 10 8 5', 'a.txt, line 1: 20 is no share of an image, from 0 to 1'),
-        ('0 0.5 0.5 -0.2 0.2', r'line 1: -0\.2 is no share of an image'),
+        ('0 20 10 8 5', 'a.txt, line 1: 20 is not a share of the image from 0 to 1'),
+        ('0 0.5 0.5 -0.2 0.2', r'line 1: -0\.2 is not a share of the image'),
         # No width.
-        ('0 0.5 0.5 0 0.5', 'line 1: the box from x1, y1 to x2, y2 = 20, 5, 20, 15 has no area'),
+        ('0 0.5 0.5 0 0.5', 'line 1: the box x1, y1, x2, y2 = 20, 5, 20, 15 has no area'),
     ],
 )
 def test_mistakes_in_labels_are_told(yolo, text, message):
@@ -275,7 +275,7 @@ def test_mistakes_in_labels_are_told(yolo, text, message):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('a: [', 'data.yaml is no YAML: while parsing'),
+        ('a: [', 'data.yaml is not YAML: while parsing'),
         ('', 'data.yaml has no settings'),
         ('train: images/train', 'data.yaml: names is None; list the classes'),
         ('train: images/train\nnames: []', r'names is \[\]; list the classes'),
@@ -364,7 +364,7 @@ def test_without_other_images(yolo):
     write(yolo / 'data.yaml', f'{settings}val: empty.txt\n')
     assert read_labels(yolo).remarks == ['val has no image, left out']
     write(yolo / 'data.yaml', 'train: empty.txt\nval: images/train\nnames: [cat, dog]\n')
-    with pytest.raises(ValueError, match=r'data.yaml: train has no image; put some into it'):
+    with pytest.raises(ValueError, match=r'data.yaml: train has no image; add some'):
         read_labels(yolo)
 
 
@@ -379,7 +379,7 @@ def test_most_boxes_outside_are_two_corners(yolo):
     # From (0.5, 0.2) to (0.9, 0.8), as shares of the image.
     corners, centre = '1 0.5 0.2 0.9 0.8\n', '1 0.5 0.5 0.2 0.5\n'
     write(yolo / 'labels/train/a.txt', 6 * corners + 6 * centre)
-    assert read_labels(yolo).remarks == ['boxes that left their images, clipped: 6']
+    assert read_labels(yolo).remarks == ['boxes that reach outside their images, clipped: 6']
     write(yolo / 'labels/train/a.txt', 7 * corners + 6 * centre)
     with pytest.raises(ValueError, match=r'data.yaml: 7 of 13 boxes leave .*, not two corners'):
         read_labels(yolo)
@@ -387,5 +387,5 @@ def test_most_boxes_outside_are_two_corners(yolo):
 
 def test_a_box_that_rounds_to_nothing(yolo):
     write(yolo / 'labels/train/a.txt', '1 0.5 0.5 0.0000001 0.5\n')
-    with pytest.raises(ValueError, match=r'a.txt, line 1: the box .* has no area in its image'):
+    with pytest.raises(ValueError, match=r'a.txt, line 1: the box .* has no area within its image'):
         read_labels(yolo)

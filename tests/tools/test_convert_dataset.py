@@ -20,7 +20,7 @@ def test_labels_are_converted(labels, call, capsys, tmp_path):
     call('convert_dataset', labels, '--out', tmp_path / 'new/folder')
     assert capsys.readouterr().out.splitlines() == [
         f'{tmp_path}/new/folder/train.json: 1 images, 1 boxes, 1 classes; images in {labels}',
-        'note: boxes that left their images, clipped: 1',
+        'note: boxes that reach outside their images, clipped: 1',
     ]
     content = json.loads((tmp_path / 'new/folder/train.json').read_text())
     assert content['annotations'][0]['bbox'] == [0, 0, 40, 9]
@@ -30,7 +30,7 @@ def test_labels_are_converted(labels, call, capsys, tmp_path):
     ('text', 'message'),
     [
         ('<annotation/>', 'train.json exists with other content; remove it, or pass --overwrite'),
-        ('<annotation>', 'labels/a.xml is no XML: no element found: line 1, column 12'),
+        ('<annotation>', 'labels/a.xml is not XML: no element found: line 1, column 12'),
     ],
 )
 def test_a_mistake_is_told_in_one_line(labels, call, capsys, tmp_path, text, message):

@@ -16,8 +16,8 @@ from ssod.files import write_whole
 
 Record = dict[str, Any]
 
-# Okabe and Ito's palette, whose colours stay apart for colour-blind readers; the line styles differ
-# as well, for a black-and-white print.
+# Okabe and Ito's palette, whose colours colour-blind readers can tell apart; the line styles differ
+# as well, for black-and-white prints.
 TEACHER = '#0072B2'
 STUDENT = '#D55E00'
 CONSISTENCY = '#009E73'
@@ -35,28 +35,28 @@ LOSS_PREFIXES = {'supervised': 'sup_', 'pseudo-label': 'pseudo_', 'consistency':
 MAP = 'coco/bbox_mAP'
 
 STARTED_AT = 'started_at'
-"""In the record with which a training starts: the iterations before, 0 unless it is resumed."""
+"""In the first record of a training: the iterations before it, 0 unless it is resumed."""
 BURN_IN = 'burn_in'
-"""Beside it, where there is a teacher: the iterations before that one begins."""
+"""In the same record, if there is a teacher: the iterations before it begins to teach."""
 
 NAMED_ALARMS = 5
-"""Alarms that the title names."""
+"""How many alarms the title names."""
 
 
 def read_scalars(work_dir: str | os.PathLike[str]) -> list[Record]:
-    """Read everything that a run has logged, as one history.
+    """Read everything a run has logged, as one history.
 
-    A resumed run leaves one ``<timestamp>/vis_data/scalars.json`` for each start. From where it
-    starts, a later file replaces the earlier ones, whose iterations after the checkpoint were lost
-    with the interruption. Lines that are no JSON object with a step are left out: an interruption
-    may tear the last one.
+    A resumed run leaves one ``<timestamp>/vis_data/scalars.json`` for each start. From its first
+    iteration on, a later file replaces the earlier ones, whose iterations after the checkpoint were
+    lost in the interruption. Lines that are not a JSON object with a step are left out: an
+    interruption may cut off the last one.
 
     Args:
         work_dir: The run's folder.
 
     Returns:
-        The logged records in order, each with its ``step`` in iterations; empty where nothing has
-        been logged yet.
+        The logged records in order, each with its ``step`` in iterations; empty if nothing has been
+        logged yet.
 
     Raises:
         FileNotFoundError: If ``work_dir`` is not a folder.
@@ -70,25 +70,25 @@ def read_scalars(work_dir: str | os.PathLike[str]) -> list[Record]:
         history = _kept(history, records)
         for record in records:
             # LoggerHook numbers validations by epoch unless told otherwise, and an iteration-based
-            # run is all in one epoch: such a line belongs where it stands among the others.
+            # run is a single epoch: such a line belongs where it stands among the others.
             last = history[-1]['step'] if history else 0
             history.append({**record, 'step': max(last, record['step'])})
     return history
 
 
 def _kept(history: Sequence[Record], records: Sequence[Record]) -> list[Record]:
-    """What a later file leaves of the records of the earlier ones."""
+    """The earlier records that a later file does not replace."""
     start = next((record[STARTED_AT] for record in records if STARTED_AT in record), None)
     if start is None:
-        # Older runs do not say it, and what only validates does not train: the first line of the
-        # training tells.
+        # Older runs do not log it. Take the first training line; a run that only validates has
+        # none.
         start = next((record['step'] - 1 for record in records if 'iter' in record), math.inf)
-    # A validation at 0 is not before the beginning, but of the run that was there.
+    # Records at step 0 belong to the run that was there before.
     return [record for record in history if 0 < start >= record['step']]
 
 
 def last_start(work_dir: str | os.PathLike[str]) -> str | None:
-    """The name of the last of a run's starts that has trained, a time; ``None`` if none has.
+    """The timestamp of a run's last start that has trained; ``None`` if none has.
 
     Args:
         work_dir: The run's folder.
@@ -100,7 +100,7 @@ def last_start(work_dir: str | os.PathLike[str]) -> str | None:
 
 
 def read_file(path: Path) -> list[Record]:
-    """What one start of a run has logged; nothing if it has only started.
+    """What one start of a run has logged; empty if it has only started.
 
     Args:
         path: Its ``scalars.json``.
@@ -117,17 +117,17 @@ def read_file(path: Path) -> list[Record]:
 
 
 def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Draw a run's curves; works at any time, during a run as well.
+    """Draw a run's curves; works at any time, also during a run.
 
-    Four panels over the iterations: mAP of teacher and student in points (0-100), with the level of
-    the weights that the teacher began with; precision and recall of the pseudo-boxes against the
-    hidden truth (0-1); pseudo-boxes per image; the summed losses. A panel without data says so.
-    Where an alarm of :class:`~ssod.teachers.watch.TeacherWatchHook` went on, every panel is shaded
-    and the title names it.
+    Four panels over the iterations: mAP of teacher and student in points (0-100), with that of the
+    start weights; precision and recall of the pseudo-boxes against the hidden truth (0-1);
+    pseudo-boxes per image; and the summed losses. A panel without data says so. While an alarm of
+    :class:`~ssod.teachers.watch.TeacherWatchHook` was on, every panel is shaded, and the title
+    names it.
 
     Args:
         work_dir: The run's folder.
-        path: The picture to write, 1500 x 1050 pixels as PNG; its folder is made if missing.
+        path: The picture to write, 1500 x 1050 pixels as PNG; its folder is created if missing.
 
     Raises:
         FileNotFoundError: If ``work_dir`` is not a folder.
@@ -168,14 +168,14 @@ def plot_curves(work_dir: str | os.PathLike[str], path: str | os.PathLike[str]) 
 
 
 def alarm_spans(records: Sequence[Record], last: int) -> list[tuple[str, int, int]]:
-    """When each alarm of :class:`~ssod.teachers.watch.TeacherWatchHook` went on.
+    """When each alarm of :class:`~ssod.teachers.watch.TeacherWatchHook` was on.
 
     Args:
         records: See :func:`read_scalars`.
-        last: The run's last iteration, where alarms end that still go on.
+        last: The run's last iteration; alarms that are still on end there.
 
     Returns:
-        Name, first and last iteration of each, in the order in which they began.
+        Name, first and last iteration of each, in the order they began.
     """
     spans: list[tuple[str, int, int]] = []
     for key in sorted({key for record in records for key in record if key.startswith('alarm/')}):
@@ -197,14 +197,14 @@ def _heading(name: str, alarms: list[tuple[str, int, int]]) -> str:
 
 
 def _draw_map(axes: Axes, records: list[Record]) -> str:
-    """Draw the scores; return what is missing if there are none, as every panel does."""
+    """Draw the scores; if there are none, return what is missing, as every panel does."""
     teacher = _scores(records, f'teacher/{MAP}')
     student = _scores(records, f'student/{MAP}')
     drawn = [
         # mmengine's own validation loop does not say whose boxes it scores.
         _line(axes, _scores(records, MAP), 'model', NEUTRAL, '-.', scale=100),
         _line(axes, teacher, 'teacher', TEACHER, '-', scale=100),
-        # Dashed and above, for during the burn-in the teacher is the student's copy.
+        # Dashed and on top, because during the burn-in the teacher is a copy of the student.
         _line(axes, student, 'student', STUDENT, '--', scale=100),
     ]
     begin = teacher_begin(records)
@@ -218,14 +218,14 @@ def _draw_map(axes: Axes, records: list[Record]) -> str:
 
 
 def teacher_begin(records: Sequence[Record]) -> tuple[int, float] | None:
-    """The start weights: those that the teacher began with.
+    """Score of the start weights, the ones the teacher began with.
 
     Args:
         records: See :func:`read_scalars`.
 
     Returns:
-        Step and mAP (0-1) of the last validation until the burn-in ended, which older runs do not
-        say: of them, before the first pseudo-boxes that are logged. ``None`` if there is none.
+        Step and mAP (0-1) of the last validation up to the end of the burn-in, or, in older runs,
+        which do not log that, before the first logged pseudo-boxes. ``None`` if there is none.
     """
     taught = [step for step, _ in values_of(records, ['pseudo_boxes'])]
     if not taught:
@@ -238,7 +238,7 @@ def teacher_begin(records: Sequence[Record]) -> tuple[int, float] | None:
 
 
 def _scores(records: Sequence[Record], key: str) -> list[tuple[int, float]]:
-    """A curve of scores; COCO's -1, for a set without any true box, is left out."""
+    """A curve of scores, without COCO's -1 for a set without any true box."""
     return [(step, score) for step, score in values_of(records, [key]) if score >= 0]
 
 
@@ -275,11 +275,11 @@ def _draw_losses(axes: Axes, records: list[Record]) -> str:
 
 
 def loss_groups(records: Sequence[Record]) -> dict[str, list[tuple[int, float]]]:
-    """The sums of the losses of each kind.
+    """The summed losses of each kind.
 
     Returns:
-        Curves by ``supervised``, ``pseudo-label`` and ``consistency``, as far as there are any; the
-        ``total`` of a run that does not tell its losses apart.
+        Curves by ``supervised``, ``pseudo-label`` and ``consistency``, for those there are; the
+        ``total`` of a run that does not separate its losses.
     """
     keys = sorted({key for record in records for key in record if 'loss' in key})
     groups = {
@@ -297,7 +297,7 @@ def wide(values: Sequence[float]) -> bool:
 
 
 def _from_zero(axes: Axes) -> None:
-    """Let the axis begin at zero, with a margin that keeps a line at zero clear of the frame."""
+    """Start the axis at zero, with a margin that keeps a line at zero clear of the frame."""
     axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])
 
 
@@ -309,7 +309,7 @@ def values_of(records: Sequence[Record], keys: Sequence[str]) -> list[tuple[int,
         keys: What is summed.
 
     Returns:
-        Step and sum of ``keys``, where a record has any of them and the sum is a finite number.
+        Step and sum of ``keys``, for records that have any of them and a finite sum.
     """
     series = []
     for record in records:
@@ -331,7 +331,7 @@ def _line(
         return False
     steps, values = zip(*series, strict=True)
     values = tuple(scale * value for value in values)
-    # Markers show the points of a short series, of a single one above all, and clutter a long one.
+    # Markers show the points of a short series, above all a single one, but clutter a long one.
     marker = 'o' if len(series) <= 30 else None
     axes.plot(
         steps,

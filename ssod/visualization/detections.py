@@ -1,4 +1,4 @@
-"""A contact sheet: images with their true boxes and the boxes that a detector found."""
+"""A contact sheet: images with their true boxes and the boxes a detector found."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ssod.files import write_whole
 
-# Okabe and Ito's sky blue and orange: apart for colour-blind readers, and bright enough for the
-# black of the halo and of the labels' text.
+# Okabe and Ito's sky blue and orange: colour-blind readers can tell them apart, and they are bright
+# enough for black rims and text.
 TRUTH = (86, 180, 233)
 DETECTION = (230, 159, 0)
 INK = (40, 40, 40)
@@ -28,7 +28,7 @@ SIDE = 384  # the longer side of every image on the sheet; 96 px grow fourfold
 GAP = 12
 HEADER = 36
 CAPTION = 22
-NAME = 28  # characters of a file's name, so that the counts fit beside it
+NAME = 28  # characters of a file's name, so that the counts fit next to it
 
 Rectangle = tuple[float, float, float, float]
 Label = tuple[Rectangle, str, tuple[int, int, int]]
@@ -45,17 +45,17 @@ def draw_detections(
 ) -> None:
     """Write images with true and found boxes as one picture.
 
-    Every image is brought to a longer side of 384 px before anything is drawn, so that lines and
-    text have one size on all. True boxes are thin and lie above the thick detections, which carry
-    class and score; the caption names the image's file, by its number on the sheet where the font
-    cannot write its name, and counts both.
+    Every image is first resized to a longer side of 384 px, so that lines and text have the same
+    size on all. True boxes are thin and drawn over the thick detections, which show class and
+    score. The caption counts both and gives the file name, or the image's number on the sheet if
+    the font lacks a character of the name.
 
     Args:
         images: RGB images, each (height, width, 3) in 0..255, of any size.
         samples: For each image, ``gt_instances`` (bboxes, labels) and ``pred_instances`` (bboxes,
             labels, scores), both optional; boxes as (x1, y1, x2, y2) in the image's own pixels.
         classes: Name of each label.
-        path: The picture to write, as PNG; its folder is made if missing.
+        path: The picture to write, as PNG; its folder is created if missing.
         score_thr: Detections below this score (0..1) are left out.
         columns: Images in a row.
 
@@ -95,7 +95,7 @@ def _tile(
     classes: Sequence[str],
     score_thr: float,
 ) -> Image.Image:
-    """One image at the sheet's scale with its boxes, in a field of full width, and its caption."""
+    """One image at the sheet's scale with its boxes, in a full-width tile, and its caption."""
     found = found_boxes(sample.get('pred_instances'), classes, score_thr)
     truth = Boxes(boxes_of(sample.get('gt_instances')), TRUTH, 2)
     picture = draw_boxes(image, [found, truth])
@@ -115,10 +115,10 @@ class Boxes(NamedTuple):
     """Boxes of one kind.
 
     Args:
-        boxes: Each (x1, y1, x2, y2) in the image's own pixels, the most certain ones first.
+        boxes: Each (x1, y1, x2, y2) in the image's own pixels, the most confident first.
         colour: RGB in 0..255, bright enough for black text.
         line: Width of their frames in pixels of the picture.
-        texts: What is written at each; nothing if there is none.
+        texts: The text at each box; no text if empty.
     """
 
     boxes: Sequence[Rectangle]
@@ -134,11 +134,11 @@ def draw_boxes(
 
     Args:
         image: RGB, (height, width, 3) in 0..255.
-        kinds: What is drawn, later ones above earlier ones, and all texts above all frames.
-        own_size: Whether the picture is as large as the image, and lines and text grow with it.
+        kinds: What is drawn: later ones over earlier ones, and all texts over all frames.
+        own_size: Whether to keep the image's size, and scale lines and text with it.
 
     Returns:
-        A picture whose longer side has 384 pixels, or as many as the image's.
+        A picture whose longer side is 384 pixels, or that of the image.
     """
     height, width = image.shape[:2]
     longer = max(height, width)
@@ -149,7 +149,7 @@ def draw_boxes(
     labelled: list[Label] = []
     for kind in kinds:
         boxes = [(scale * x1, scale * y1, scale * x2, scale * y2) for x1, y1, x2, y2 in kind.boxes]
-        # The least certain first: where boxes overlap, the most certain ends up above.
+        # The least confident first: where boxes overlap, the most confident ends up on top.
         for box in reversed(boxes):
             _draw_box(draw, box, kind.colour, max(1, round(growth * kind.line)))
         texts = zip(boxes, kind.texts, strict=False)
@@ -161,12 +161,12 @@ def draw_boxes(
 def found_boxes(
     instances: InstanceData | None, classes: Sequence[str], score_thr: float = 0.0
 ) -> Boxes:
-    """Detections as they are drawn: thick, the most certain first, with class and score.
+    """Detections as they are drawn: thick, the most confident first, with class and score.
 
     Args:
         instances: With ``bboxes``, ``labels`` and ``scores``; ``None`` for none.
         classes: Name of each label.
-        score_thr: Those below this score (0..1) are left out.
+        score_thr: Detections below this score (0..1) are left out.
     """
     if instances is None or not len(instances):
         return Boxes([], DETECTION, 4)
@@ -178,12 +178,12 @@ def found_boxes(
 
 
 def class_text(classes: Sequence[str], label: int) -> str:
-    """What is written of a class: its name, or its number where the font cannot write that."""
+    """The text for a class: its name, or its number if the font lacks a character of it."""
     return _writable(classes[label], f'class {label}')
 
 
 def _writable(text: str, instead: str) -> str:
-    """A text, or another one where the font has not all of its characters."""
+    """A text, or another one if the font lacks any of its characters."""
     return text if _characters().issuperset(map(ord, text)) else instead
 
 
@@ -198,9 +198,9 @@ def boxes_of(instances: InstanceData | None) -> list[Rectangle]:
 def _draw_box(
     draw: ImageDraw.ImageDraw, box: Rectangle, colour: tuple[int, int, int], line: int
 ) -> None:
-    """Draw a frame whose line has its middle on the box's edge, with a dark rim on both sides.
+    """Draw a frame centred on the box's edge, with a dark rim on both sides.
 
-    At the picture's border it is moved inwards as far as it takes to be seen.
+    At the picture's border it is moved inwards until it is visible.
     """
     width, height = draw.im.size
     outer, inner = line / 2 + 1, line / 2
@@ -213,7 +213,7 @@ def _draw_box(
 def _draw_labels(
     draw: ImageDraw.ImageDraw, size: tuple[int, int], labelled: Sequence[Label], text_size: int
 ) -> None:
-    """Write each label at its box, the first ones (the most certain) choosing their place first."""
+    """Write each label at its box; the first ones (the most confident) choose their place first."""
     font, pad = _font(text_size), max(1, round(text_size * 4 / 15))
     taken: list[Rectangle] = []
     for box, text, colour in labelled:
@@ -229,7 +229,7 @@ def _draw_labels(
 def _places(
     box: Rectangle, width: float, height: float, size: tuple[int, int]
 ) -> Iterator[Rectangle]:
-    """Where a label may stand, the best first: above its box, below it, inside at the top."""
+    """Where a label may go, the best place first: above its box, below it, inside at the top."""
     x1, y1, x2, y2 = box
     for x in (x1 - 3, x2 + 3 - width):
         for y in (y1 - 3 - height, y2 + 3, y1 + 3):
@@ -257,7 +257,7 @@ def _draw_legend(sheet: Image.Image, score_thr: float) -> None:
 
 @cache
 def _characters() -> frozenset[int]:
-    """What the font can write."""
+    """The characters the font has."""
     return frozenset(FT2Font(_font_file()).get_charmap())
 
 

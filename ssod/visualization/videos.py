@@ -1,4 +1,4 @@
-"""Videos that are whole or not there."""
+"""Writes videos completely or not at all."""
 
 from pathlib import Path
 from types import TracebackType
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from ssod.files import UNFINISHED
 
 FRAMES_PER_SECOND = 25.0
-"""Of a video that does not say it."""
+"""Assumed for a video that does not state its rate."""
 
 CLOCK = 500.0
-"""From that rate on a video says how finely its clock ticks, and not how many frames it has."""
+"""From this rate on, a video states the resolution of its clock, not its frames per second."""
 
 
 def is_named_for_opencv(path: Path) -> bool:
-    """Whether a path is UTF-8: with another one OpenCV ends the process."""
+    """Whether a path is UTF-8: with any other, OpenCV ends the process."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -27,20 +27,20 @@ def is_named_for_opencv(path: Path) -> bool:
 
 
 def count_frames(path: Path) -> int:
-    """How many frames a video says that it has; 0 if it does not say it."""
+    """How many frames a video claims to have; 0 if it does not say."""
     video = mmcv.VideoReader(str(path))
     return max(0, video.frame_cnt) if video.fps < CLOCK else 0
 
 
 class VideoFile:
-    """An mp4 that is written aside and moved to its place when it is whole.
+    """An mp4 that is written to a temporary file and moved into place when complete.
 
-    To be used as a context; without any frame, or with an error inside, there is no file.
+    Use it as a context manager. Without any frame, or after an error inside, there is no file.
 
     Args:
-        path: The file; its folder is made if missing.
-        rate: Frames in a second; :data:`FRAMES_PER_SECOND` where it is no positive number, or from
-            :data:`CLOCK` on.
+        path: The file; its folder is created if missing.
+        rate: Frames per second. :data:`FRAMES_PER_SECOND` is used if it is not positive, or
+            :data:`CLOCK` or more.
 
     Attributes:
         frames: How many have been written.
@@ -48,11 +48,11 @@ class VideoFile:
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path = path
-        # An mp4 has the time of a frame as a fraction of numbers below 65536.
+        # An mp4 stores a frame's duration as a fraction of numbers below 65536.
         rate = round(rate, 3 if rate < 65 else 2)
         self.rate = rate if 0 < rate < CLOCK else FRAMES_PER_SECOND
         self.frames = 0
-        # OpenCV tells the kind of file from the end of its name.
+        # OpenCV tells the file format from the end of the name.
         self._aside = path.with_name(f'.{path.name}{UNFINISHED}.mp4')
         self._writer: cv2.VideoWriter | None = None
 
@@ -73,7 +73,7 @@ class VideoFile:
         self.frames += 1
 
     def __enter__(self) -> 'VideoFile':
-        """Begin; the file is opened with the first frame, which says how large it is."""
+        """Begin; the file is opened at the first frame, which determines its size."""
         return self
 
     def __exit__(
@@ -82,15 +82,15 @@ class VideoFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the file, or remove what there is of it.
+        """Finish the file, or remove what was written.
 
         Raises:
-            OSError: If the disk has no room for it.
+            OSError: If the disk is full.
         """
         if self._writer is None:
             return
         self._writer.release()
-        # OpenCV tells nobody that a disk is full; then the end is missing, without which nothing
+        # OpenCV does not report a full disk; the file then lacks its end, without which nothing
         # can be read.
         is_whole = kind is None and cv2.VideoCapture(str(self._aside)).isOpened()
         if is_whole:

@@ -67,7 +67,7 @@ def test_no_program_is_executed_for_a_config(call, capsys, tmp_path):
     (tmp_path / 'setup.py').write_text("raise RuntimeError('executed')")
     with pytest.raises(SystemExit, match='1'):
         call('report', tmp_path)
-    assert 'is not the folder of a run, which has logs or check' in capsys.readouterr().err
+    assert 'is not the folder of a run: it has no logs or check' in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ['setup.py']
 
 

@@ -1,4 +1,4 @@
-"""The page that shows a run, and the page that shows what a run would be taught."""
+"""The page that shows a run, and the page that shows what a run would learn from."""
 
 from ssod.visualization.report.page import write_report
 from ssod.visualization.report.views import write_views

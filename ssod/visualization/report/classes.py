@@ -1,4 +1,4 @@
-"""The pseudo-labels of a sample of images, class by class, beside the labels."""
+"""The pseudo-labels of a sample of images, class by class, compared with the labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,21 +8,21 @@ from ssod.visualization.report.looks import Lesson
 from ssod.visualization.report.svg import Chart, bar_chart
 
 BINS = 20
-"""Bars of a histogram of scores, which reaches from 0 to 1."""
+"""Bars of a histogram of scores from 0 to 1."""
 
 
 @dataclass
 class Found:
-    """Boxes of a class, or of all, that the teacher found.
+    """Counts of the boxes of a class that the teacher found.
 
     Attributes:
-        right: Of each bin of scores, those that are right.
-        wrong: Those that are not.
-        unknown: Those of which nobody knows, for want of the hidden truth, or because they are on
-            a crowd, whose objects it does not tell apart.
-        taught: Number of those that the selector keeps.
-        taught_right: Those of them that are right.
-        judged: Those of them of which it is known.
+        right: Correct boxes in each score bin.
+        wrong: Incorrect boxes in each score bin.
+        unknown: Boxes in each score bin that cannot be judged, because there is no hidden truth or
+            they are on a crowd, whose objects it does not separate.
+        taught: Number of boxes the selector keeps.
+        taught_right: How many of these are correct.
+        judged: How many of these can be judged.
     """
 
     right: list[int] = field(default_factory=lambda: [0] * BINS)
@@ -34,12 +34,12 @@ class Found:
 
     @property
     def bars(self) -> list[int]:
-        """All boxes of each bin of scores."""
+        """All boxes in each score bin."""
         return [sum(bar) for bar in zip(self.right, self.wrong, self.unknown, strict=True)]
 
     @property
     def precision(self) -> float | None:
-        """Share of what is taught that is right, in [0, 1]; ``None`` if nothing is known."""
+        """Share of the judged pseudo-boxes that are right, in [0, 1]; ``None`` without any."""
         return self.taught_right / self.judged if self.judged else None
 
 
@@ -50,9 +50,9 @@ class ClassRow:
     Attributes:
         name: Its name.
         labels: Number of its boxes in the labelled images.
-        label_share: Share of all their boxes, in [0, 1].
+        label_share: Its share of all labelled boxes, in [0, 1].
         pseudo: Number of its pseudo-boxes.
-        pseudo_share: Share of all pseudo-boxes, in [0, 1].
+        pseudo_share: Its share of all pseudo-boxes, in [0, 1].
         precision: See :class:`Found`.
         bars: See :class:`Found`.
     """
@@ -121,7 +121,7 @@ class LessonCounts:
         """The scores of all boxes that the teacher found.
 
         Args:
-            threshold: Drawn as a line; ``None`` if there is none for all boxes.
+            threshold: Drawn as a line; ``None`` if there is no single one.
         """
         total = {
             name: [sum(bar) for bar in zip(*(getattr(f, name) for f in self._found), strict=True)]
@@ -137,7 +137,7 @@ class LessonCounts:
             )
             if any(total[kind])
         ]
-        title = 'Scores of all boxes that the teacher finds'
+        title = 'Scores of all boxes the teacher finds'
         unit = 'number of boxes'
         if not stacks:
             return Chart(title, unit, missing='The teacher finds no box on these images.')

@@ -1,4 +1,4 @@
-"""The curves of a run as charts of its page."""
+"""The curves of a run as charts for its page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ from ssod.visualization.curves import (
 from ssod.visualization.report.svg import SMALL, Chart, Line, Series, line_chart
 
 POINTS = 400
-"""Points of a drawn schedule."""
+"""How many points are drawn of a schedule."""
 
 _COLOUR_OF_LOSS = {
     'supervised': 'student',
@@ -61,11 +61,11 @@ def charts_of(records: Sequence[Record], iteration: int, usual: float | None = N
 
 
 def ramps_of(records: Sequence[Record], cfg: Mapping[str, Any] | None, burn_in: int) -> list[Chart]:
-    """The charts of what is set: λ and α as the config has them, decay and learning rate as logged.
+    """The charts of schedules: λ and α from the config, decay and learning rate as logged.
 
     Args:
         records: See :func:`~ssod.visualization.curves.read_scalars`.
-        cfg: The run's config, if it is there.
+        cfg: The run's config, if there is one.
         burn_in: Iterations before the teacher begins.
     """
     decay = [Line('decay', values_of(records, ['decay']), 'teacher', digits='.6g')]
@@ -76,12 +76,12 @@ def ramps_of(records: Sequence[Record], cfg: Mapping[str, Any] | None, burn_in: 
             "The teacher's decay",
             'share it keeps',
             decay,
-            'No decay is logged.',
+            'No decay logged.',
             top=1.0,
             size=SMALL,
         ),
         line_chart(
-            'Learning rate', 'first group', rate, 'No learning rate is logged yet.', size=SMALL
+            'Learning rate', 'first group', rate, 'No learning rate logged yet.', size=SMALL
         ),
     ]
 
@@ -91,7 +91,7 @@ def _scores(records: Sequence[Record]) -> list[Line]:
         # mmengine's own validation loop does not say whose boxes it scores.
         Line('model', in_points(values_of(records, [MAP])), 'muted', '-.', '.1f'),
         Line('teacher', in_points(values_of(records, [f'teacher/{MAP}'])), 'teacher', '-', '.1f'),
-        # Dashed and above, for during the burn-in the teacher is the student's copy.
+        # Dashed and on top, because during the burn-in the teacher is a copy of the student.
         Line('student', in_points(values_of(records, [f'student/{MAP}'])), 'student', '--', '.1f'),
     ]
     begin = teacher_begin(records)
@@ -104,7 +104,7 @@ def _scores(records: Sequence[Record]) -> list[Line]:
 
 
 def in_points(series: Series) -> list[tuple[float, float]]:
-    """Scores from fractions to points; COCO's -1, for a set without any true box, is left out."""
+    """Scores in points, from fractions; without COCO's -1 for a set without any true box."""
     return [(step, 100 * value) for step, value in series if value >= 0]
 
 
@@ -124,9 +124,9 @@ def _weights(cfg: Mapping[str, Any] | None, burn_in: int) -> Chart:
     total = ((cfg or {}).get('train_cfg') or {}).get('max_iters')
     model = (cfg or {}).get('model') or {}
     if total is None or 'pseudo_weight' not in model:
-        return Chart(title, unit, missing='The config does not tell them.')
+        return Chart(title, unit, missing='The config does not set them.')
     if burn_in >= total:
-        return Chart(title, unit, missing='The teacher never begins: the labels alone teach.')
+        return Chart(title, unit, missing='The teacher never begins: only the labels teach.')
     steps = sorted({burn_in + round((total - burn_in) * i / POINTS) for i in range(POINTS + 1)})
     before = [(0.0, 0.0), (float(burn_in), 0.0)] if burn_in else []
     named = {'λ, pseudo-labels': (model['pseudo_weight'], 'teacher', '-')}

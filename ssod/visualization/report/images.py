@@ -1,6 +1,6 @@
 """The images of a config, as a page shows them.
 
-They are spread evenly over their data set, and their views are the same at each call.
+They are spread evenly over their data set, and their views are the same on each call.
 """
 
 import os
@@ -33,11 +33,11 @@ class View:
     """A view of an image.
 
     Attributes:
-        inputs: The image as it is loaded, BGR, (3, H, W) in 0..255; an augmentation may have made
-            it one of floating point numbers.
-        sample: What is known of it.
-        truth: The true boxes in its pixels; ``None`` if they are not known.
-        crowds: Those of them that do not count, such as crowds.
+        inputs: The image as loaded, BGR, (3, H, W) in 0..255; an augmentation may have turned it
+            into floating-point numbers.
+        sample: Its data sample.
+        truth: The true boxes in its pixels; ``None`` if unknown.
+        crowds: True boxes that are ignored, such as crowds.
     """
 
     inputs: Tensor
@@ -54,9 +54,9 @@ class View:
 
 
 def views_of(cfg: Config, count: int) -> Iterator[tuple[View, View]]:
-    """The weak and the strong view of unlabelled images, with the hidden truth if it is known.
+    """The weak and the strong view of unlabelled images, with the hidden truth if known.
 
-    Broken images are passed over, as a training does.
+    Broken images are skipped, as in training.
 
     Args:
         cfg: The config.
@@ -64,8 +64,8 @@ def views_of(cfg: Config, count: int) -> Iterator[tuple[View, View]]:
 
     Raises:
         FileNotFoundError: If they are not on this machine.
-        ValueError: If the config has none with :class:`~ssod.data.views.TwoViews`, or all that are
-            looked at are broken.
+        ValueError: If the config has none with :class:`~ssod.data.views.TwoViews`, or all chosen
+            images are broken.
     """
     dataset = DATASETS.build(the_data(cfg, 'unlabeled').cfg)
     quality = (cfg.get('default_hooks') or {}).get('quality') or {}
@@ -90,14 +90,14 @@ def views_of(cfg: Config, count: int) -> Iterator[tuple[View, View]]:
 
 
 def the_data(cfg: Config, role: Role) -> DataSet:
-    """The first data set of a role.
+    """The first data set with a role.
 
     Args:
         cfg: The config.
         role: What it is used for.
 
     Raises:
-        FileNotFoundError: If its annotation file or folder is not there.
+        FileNotFoundError: If its annotation file or folder does not exist.
         ValueError: If there is none.
     """
     words = {'labeled': 'labelled', 'unlabeled': 'unlabelled', 'val': 'validation', 'test': 'test'}
@@ -106,13 +106,13 @@ def the_data(cfg: Config, role: Role) -> DataSet:
         raise ValueError(f'The config has no {words[role]} images.')
     if found[0].is_local and not os.path.exists(found[0].file):
         raise FileNotFoundError(
-            f'{found[0].file} does not exist here; relative paths begin in the current directory.'
+            f'{found[0].file} does not exist here; relative paths start from the current directory.'
         )
     return found[0]
 
 
 def labels_of(cfg: Config) -> tuple[BoxCounts, Sequence[str]]:
-    """How many boxes the labelled images have of each class, and the classes' names.
+    """The labelled images' number of boxes of each class, and the class names.
 
     Args:
         cfg: The config.

@@ -1,4 +1,4 @@
-"""What a checkpoint's models say of some images: the part of a report that needs the weights."""
+"""What a checkpoint's models predict on images: the part of a report that needs weights."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from ssod.visualization.report.state import Run, is_hook, teacher_settings
 
 @dataclass(frozen=True)
 class Lesson:
-    """An unlabelled image as the student would be taught it.
+    """An unlabelled image as it would be taught to the student.
 
     Attributes:
         found: All boxes of the teacher in the weak view.
         chosen: Which of them the selector keeps, (N,) of bool.
-        verdicts: Of each box of the teacher against the hidden truth; ``None`` if not known.
+        verdicts: Each of them judged by the hidden truth; ``None`` if that is unknown.
         weak: The weak view.
         strong: The strong view.
         pseudo: The chosen boxes in the strong view.
@@ -76,7 +76,7 @@ class Checkpoint:
 
     Raises:
         FileNotFoundError: If there is none yet.
-        ValueError: If it is damaged, or of another model than the config's.
+        ValueError: If it is damaged, or does not fit the config's model.
     """
 
     def __init__(self, run: Run) -> None:
@@ -103,14 +103,14 @@ class Checkpoint:
 
     @property
     def threshold(self) -> float | None:
-        """The score from which on boxes are taught, where there is one for all."""
+        """The score from which boxes are taught; ``None`` if there is no single one."""
         if isinstance(self.selector, ScoreSelector):
             return self.selector.threshold(max(self.step, 0))
         return None
 
     @torch.no_grad()
     def lessons(self, count: int) -> Iterator[Lesson]:
-        """What the teacher would teach now of unlabelled images, one after the other.
+        """What the teacher would teach now on unlabelled images, one by one.
 
         Args:
             count: How many images at most.
@@ -128,7 +128,7 @@ class Checkpoint:
             yield self._lesson(found, weak, strong, self.selector)
 
     def _stored(self) -> StoredLabels | None:
-        """The file of a run whose pseudo-labels were made before."""
+        """The stored pseudo-labels of a run that made them beforehand; else ``None``."""
         settings = teacher_settings(self.cfg) or {}
         if not is_hook(settings, OfflineTeacherHook):
             return None
@@ -136,7 +136,7 @@ class Checkpoint:
         return StoredLabels(path, the_data(self.cfg, 'unlabeled').classes or ())
 
     def _teach(self, weak: View) -> InstanceData:
-        # Of a copy, for the model writes into the sample.
+        # A copy, because the model writes into the sample.
         branch = Branch(inputs=[weak.inputs], data_samples=[weak.sample.clone()])
         return self.model.teach(branch)[0][0].cpu()
 
@@ -158,7 +158,7 @@ class Checkpoint:
         )
 
     def scored(self, count: int) -> list[Scored]:
-        """Detections on validation images: the teacher's, or those of a model that has none.
+        """Detections on validation images: the teacher's, or the model's if it has no teacher.
 
         Args:
             count: How many images at most.

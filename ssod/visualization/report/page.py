@@ -1,4 +1,4 @@
-"""A run as one page of HTML that needs nothing else."""
+"""A run as one self-contained HTML page."""
 
 import os
 import platform
@@ -26,15 +26,15 @@ from ssod.visualization.report.state import Run, read_run, said_alarms, score_of
 from ssod.visualization.report.svg import Chart
 
 SAMPLE = 64
-"""Unlabelled images, and validation images, that are looked at."""
+"""How many unlabelled and how many validation images are predicted on."""
 LESSONS = 6
-"""Unlabelled images that are shown."""
+"""How many unlabelled images are shown."""
 SCORED = 8
-"""Validation images that are shown."""
+"""How many validation images are shown."""
 MISTAKES = 12
-"""Mistakes that are shown."""
+"""How many mistakes are shown."""
 DRAWN = 0.3
-"""Least score of detections that are drawn and counted on validation images."""
+"""Lowest score of detections that are drawn and counted on validation images."""
 
 T = TypeVar('T')
 
@@ -45,9 +45,9 @@ class Alarm:
 
     Args:
         name: Its name.
-        spans: When it went on, as text.
-        on: Whether it still does.
-        said: What was seen, and the advice.
+        spans: When it was on, as text.
+        on: Whether it still is.
+        said: What was noticed, and the advice.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Lessons:
 
     Args:
         images: Number of images.
-        teaching: Whether it has begun to.
-        rows: The classes; a reason if the labels are not here.
+        teaching: Whether it has begun to teach.
+        rows: The classes; a reason if the labels are missing.
         histogram: The scores.
         pairs: Weak and strong views.
     """
@@ -81,9 +81,9 @@ class Validated:
 
     Args:
         images: Number of images.
-        verdicts: Number of detections by what they are.
+        verdicts: Number of detections of each kind, right or wrong.
         shown: Some of the images.
-        mistakes: The surest mistakes of all.
+        mistakes: The most confident mistakes of all.
     """
 
     images: int
@@ -93,22 +93,21 @@ class Validated:
 
 
 MADE_BY_RUNS = ('*/vis_data', '*/*.log', '*.pth', 'summary.json')
-"""What there is in the folder of a run; of another one, unless it is empty, there is no page, nor
-is a program in it taken for a config and executed."""
+"""What marks the folder of a run. Any other folder, unless it is empty, is refused: a program in it
+might be taken for a config and executed."""
 
 
 def write_report(
     work_dir: str | os.PathLike[str], path: str | os.PathLike[str] | None = None
 ) -> Path:
-    """Write the page of a run; works at any time, during a run as well.
+    """Write the page of a run; works at any time, also during a run.
 
-    What needs weights and images is looked at now, with the newest checkpoint and at most
-    64 unlabelled and 64 validation images, on the GPU if there is one. What is missing is left out,
-    and the page says why.
+    Predictions are made now, with the newest checkpoint, on at most 64 unlabelled and 64 validation
+    images, on the GPU if there is one. Whatever is missing is left out, and the page says why.
 
     Args:
         work_dir: The run's folder.
-        path: The page; ``report.html`` in the folder if ``None``. Its folder is made if missing.
+        path: The page; ``report.html`` in the folder if ``None``. Its folder is created if missing.
 
     Returns:
         The page's path.
@@ -116,21 +115,21 @@ def write_report(
     Raises:
         FileNotFoundError: If ``work_dir`` is not a folder.
         OSError: If the page cannot be written.
-        ValueError: If ``work_dir`` is not the folder of a run, or ``path`` not called ``.html``.
+        ValueError: If ``work_dir`` is not a run's folder, or ``path`` does not end with ``.html``.
     """
     root = Path(work_dir)
     path = Path(path or root / 'report.html')
     check_page(path)
     is_run = any(next(root.glob(made), None) for made in MADE_BY_RUNS)
     if not is_run and root.is_dir() and any(root.iterdir()):
-        raise ValueError(f'{root} is not the folder of a run, which has logs or checkpoints')
+        raise ValueError(f'{root} is not the folder of a run: it has no logs or checkpoints')
     run = read_run(root)
     write_page(path, 'report.html', _content(run))
     return path
 
 
 def _content(run: Run) -> dict[str, Any]:
-    """All that the page shows."""
+    """Everything the page shows."""
     init_default_scope(run.cfg.get('default_scope') or 'mmdet')
     labels = attempt(lambda: _with_config(run, labels_of))
     checkpoint = attempt(lambda: Checkpoint(run))
@@ -161,7 +160,7 @@ def _content(run: Run) -> dict[str, Any]:
 
 
 def alarms_of(run: Run) -> list[Alarm]:
-    """The alarms of a run, in the order in which they began first."""
+    """The alarms of a run, in the order they first began."""
     spans: dict[str, list[tuple[int, int]]] = {}
     for name, begin, end in alarm_spans(run.records, run.iteration):
         spans.setdefault(name, []).append((begin, end))
@@ -171,7 +170,7 @@ def alarms_of(run: Run) -> list[Alarm]:
         goes_on = bool(values_of(run.records, [f'alarm/{name}'])[-1][1])
         text = ', '.join(f'{begin:,}–{end:,}' for begin, end in times[:5])
         more = f' and {len(times) - 5} more times' if len(times) > 5 else ''
-        # The log has what was seen as well; it may have been left behind.
+        # The log also says what was noticed, but it may not have been kept.
         alarms.append(Alarm(name, text + more, goes_on, said.get(name) or remedy(name, {})))
     return alarms
 
@@ -183,7 +182,7 @@ def _with_config(run: Run, look: Callable[[Any], T]) -> T:
 
 
 def _look(checkpoint: Checkpoint | Missing, look: Callable[[Checkpoint], T]) -> T | Missing:
-    """Look at images, if there is a checkpoint to look with."""
+    """Look at images, if there is a checkpoint."""
     return checkpoint if isinstance(checkpoint, Missing) else attempt(lambda: look(checkpoint))
 
 
@@ -191,7 +190,7 @@ def _lessons(checkpoint: Checkpoint, labels: Any) -> Lessons:
     counts = LessonCounts(checkpoint.classes)
     shown = []
     for lesson in checkpoint.lessons(SAMPLE):
-        # The first ones: nobody knows yet how many there are, and they are in no order.
+        # The first ones: how many there will be is not known yet.
         if counts.images < LESSONS:
             shown.append(pictures.lesson_pictures(lesson, checkpoint.classes))
         counts.add(lesson)
@@ -213,7 +212,7 @@ def _validated(checkpoint: Checkpoint) -> Validated:
 
 
 def _validations(run: Run) -> list[Mapping[str, Any]]:
-    """Validations with their scores in points; one that a resumed run makes again is one."""
+    """Validations with scores in points; one that a resumed run repeats counts once."""
     rows: dict[int, dict[str, float]] = {}
     for who in ('teacher', 'student'):
         for name, key in (('mAP', 'bbox_mAP'), ('mAP50', 'bbox_mAP_50')):
@@ -223,11 +222,11 @@ def _validations(run: Run) -> list[Mapping[str, Any]]:
 
 
 def _commands(run: Run) -> list[tuple[str, str]]:
-    """What to type to go on with the run and to test it."""
+    """The commands that continue the run, test it and make this page."""
     if run.config is None:
         return []
     config, folder = shlex.quote(str(run.config)), shlex.quote(str(run.work_dir))
-    commands = [('Go on', f'python tools/train.py {config} --work-dir {folder} --resume')]
+    commands = [('Continue', f'python tools/train.py {config} --work-dir {folder} --resume')]
     if run.checkpoint is not None:
         checkpoint = shlex.quote(str(run.checkpoint))
         commands.append(('Test', f'python tools/test.py {config} {checkpoint}'))

@@ -1,4 +1,4 @@
-"""Images with boxes as elements of a page."""
+"""Images with boxes for a page."""
 
 import base64
 import io
@@ -26,23 +26,23 @@ LEFT_OUT = (190, 190, 190)
 """Colour of the teacher's boxes that are not taught."""
 
 SHOWN = 0.1
-"""Least score of the teacher's boxes that are drawn though they are not taught."""
+"""Lowest score of the teacher's boxes that are drawn although they are not taught."""
 
 SMALLEST = 48
-"""Least side of the part of an image that is shown of a mistake, in its pixels."""
+"""Smallest side of the image part shown around a mistake, in the image's pixels."""
 
 MISTAKES: tuple[Kind, ...] = ('wrong class', 'background')
 
 
 class Picture(NamedTuple):
-    """An image of the page.
+    """An image on the page.
 
     Args:
-        uri: All of it.
+        uri: The image itself, as a data URI.
         width: In pixels.
         height: In pixels.
-        title: What stands below it.
-        note: More of that, in smaller letters.
+        title: Its caption.
+        note: More of the caption, in smaller letters.
     """
 
     uri: str
@@ -53,7 +53,7 @@ class Picture(NamedTuple):
 
 
 def picture_of(image: Image.Image, title: str, note: str = '') -> Picture:
-    """An image as WebP inside of the page."""
+    """An image as WebP, embedded in the page."""
     file = io.BytesIO()
     image.save(file, format='WEBP', quality=88)
     code = base64.b64encode(file.getvalue()).decode()
@@ -80,7 +80,7 @@ def lesson_pictures(lesson: Lesson, classes: Sequence[str]) -> tuple[Picture, Pi
 
 
 def view_picture(view: View, classes: Sequence[str], title: str, note: str) -> Picture:
-    """A view with the boxes of its hidden truth, if that is known."""
+    """A view with the boxes of its hidden truth, if known."""
     return picture_of(
         draw_boxes(view.image, [truth_boxes(view.truth, classes)] if view.truth else []),
         title,
@@ -99,7 +99,7 @@ def scored_picture(scored: Scored, classes: Sequence[str], score_thr: float) -> 
 def mistake_pictures(
     images: Sequence[Scored], classes: Sequence[str], count: int, score_thr: float
 ) -> list[Picture]:
-    """The surest detections that are on an object of another class, or on nothing.
+    """The most confident detections on an object of another class, or on nothing.
 
     Args:
         images: Validation images.
@@ -118,7 +118,7 @@ def mistake_pictures(
 
 
 def verdict_counts(images: Sequence[Scored], score_thr: float) -> list[tuple[Kind, int]]:
-    """How many detections are right, and how many are wrong in which way.
+    """How many detections are right, and how many are wrong in each way.
 
     Args:
         images: Validation images.
@@ -134,7 +134,7 @@ def verdict_counts(images: Sequence[Scored], score_thr: float) -> list[tuple[Kin
 
 
 def truth_boxes(truth: InstanceData | None, classes: Sequence[str] = ()) -> Boxes:
-    """True boxes as they are drawn: thin; with their classes if these are given."""
+    """True boxes as they are drawn: thin, and with their class names if given."""
     if truth is None:
         return Boxes([], TRUTH, 2)
     texts = [class_text(classes, label) for label in truth.labels.tolist()] if classes else []
@@ -142,7 +142,7 @@ def truth_boxes(truth: InstanceData | None, classes: Sequence[str] = ()) -> Boxe
 
 
 def _mistake(scored: Scored, i: int, classes: Sequence[str]) -> Picture:
-    """The place of a mistake with as much around it as helps to understand it."""
+    """The place of a mistake, with enough around it to understand it."""
     box = scored.found.bboxes[i].tolist()
     image, (left, top) = crop(scored.image(), box)
     verdict, found = scored.verdicts[i], scored.found[i : i + 1]
@@ -168,14 +168,14 @@ def _moved(boxes: Boxes, left: float, top: float) -> Boxes:
 
 
 def crop(image: Pixels, box: Sequence[float]) -> tuple[Pixels, tuple[int, int]]:
-    """Cut a square around a box, three times as large as it, as far as the image reaches.
+    """Cut a square around a box, three times as large, within the image.
 
     Args:
         image: (H, W, 3).
         box: (x1, y1, x2, y2) in its pixels.
 
     Returns:
-        The part, and its left and upper edge.
+        The part, and its left and top edge.
     """
     height, width = image.shape[:2]
     side = max(3 * max(box[2] - box[0], box[3] - box[1]), SMALLEST)
@@ -185,7 +185,7 @@ def crop(image: Pixels, box: Sequence[float]) -> tuple[Pixels, tuple[int, int]]:
 
 
 def _span(centre: float, side: float, limit: int) -> tuple[int, int]:
-    """From where to where a part of some length reaches, moved into the image."""
+    """Begin and end of a part with a given length, moved into the image."""
     length = min(round(side), limit)
     begin = min(max(round(centre - length / 2), 0), limit - length)
     return begin, begin + length

@@ -1,4 +1,4 @@
-"""Pages of HTML: filling them in, and what stands in the place of what is missing."""
+"""Fills in HTML pages, with placeholders for parts that are missing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class Missing:
-    """What stands in the place of a part that cannot be shown.
+    """A placeholder for a part that cannot be shown.
 
     Args:
         why: The reason.
@@ -25,10 +25,10 @@ class Missing:
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
-    """Fill in one of the pages; all text in it is escaped.
+    """Fill in one of the pages; all text is escaped.
 
     Args:
-        template: The file beside this module.
+        template: The file next to this module.
         content: Its variables.
     """
     environment = Environment(
@@ -42,15 +42,15 @@ def render(template: str, content: Mapping[str, Any]) -> str:
     environment.tests['missing'] = lambda value: isinstance(value, Missing)
     made = f'{datetime.now():%Y-%m-%d %H:%M}'
     text = environment.get_template(template).render({'made': made, **content})
-    # Names of files may hold what is no character.
+    # File names may contain bytes that are not valid characters.
     return text.encode('utf-8', 'replace').decode()
 
 
 def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
-    """Write a page, whole or not at all.
+    """Write a page, completely or not at all.
 
     Args:
-        path: The page, see :func:`check_page`; its folder is made if missing.
+        path: The page, see :func:`check_page`; its folder is created if missing.
         template: As for :func:`render`.
         content: As for :func:`render`.
 
@@ -62,20 +62,20 @@ def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
 
 
 def check_page(path: Path) -> None:
-    """Refuse a place for a page that is not called like one.
+    """Refuse a page name that does not end with ``.html``.
 
     Raises:
-        ValueError: If it is not called ``.html``.
+        ValueError: If it does not.
     """
     if path.suffix != '.html':
-        raise ValueError(f'{path} is to be a page of HTML; call it {path.stem}.html')
+        raise ValueError(f'{path} must be an HTML page; name it {path.stem}.html')
 
 
 def attempt(make: Callable[[], T]) -> T | Missing:
     """Make a part of a page, or say why it cannot be made.
 
-    Whatever fails, an old checkpoint, data of another machine or a full GPU: a report of a run that
-    went wrong is wanted most of all.
+    Any failure is caught (an old checkpoint, data on another machine, a full GPU), because a run
+    that went wrong needs its report most of all.
     """
     try:
         return make()

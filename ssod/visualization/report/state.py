@@ -1,4 +1,4 @@
-"""What a run's folder tells of it, without data or weights."""
+"""What a run's folder says about the run, without data or weights."""
 
 import inspect
 import json
@@ -28,7 +28,7 @@ from ssod.visualization.curves import (
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its folder shows it.
+    """A run as recorded in its folder.
 
     Attributes:
         work_dir: The folder.
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def iteration(self) -> int:
-        """The last iteration that is known of."""
+        """The last known iteration."""
         logged = max((record['step'] for record in self.records), default=0)
         return max(logged, int(self.summary.get('iterations', 0)))
 
@@ -66,10 +66,10 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Time taken: the summary's if the run has ended, else about what was logged.
+        """Time taken: from the summary if the run has ended, else estimated from the log.
 
-        That is an estimate without validations: a line of the log comes every 50 iterations, and
-        its time is the mean of the last 10.
+        The estimate leaves out validations: the log has a line every 50 iterations, whose time is
+        the mean of the last 10.
         """
         if self.summary:
             return float(self.summary['seconds'])
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def seconds_left(self) -> float | None:
-        """What the iterations that are left take at the last pace; ``None`` if not known."""
+        """Time for the remaining iterations at the last pace; ``None`` if unknown."""
         times = self._times()
         if self.finished or self.total is None or not times:
             return None
@@ -94,7 +94,7 @@ class Run:
         return int((teacher_settings(self.cfg) or {}).get('burn_in', 0))
 
     def _times(self) -> list[tuple[int, float]]:
-        """Iterations with the mean time of the last before; validations log times of their own."""
+        """Iterations with their logged mean time; validations log their own times."""
         return values_of([record for record in self.records if 'iter' in record], ['time'])
 
 
@@ -114,7 +114,7 @@ class Score:
 
 
 def read_run(work_dir: str | os.PathLike[str]) -> Run:
-    """Look into a run's folder; works at any time, during a run as well.
+    """Read a run's folder; works at any time, also during a run.
 
     Args:
         work_dir: The folder.
@@ -130,7 +130,7 @@ def read_run(work_dir: str | os.PathLike[str]) -> Run:
         try:
             cfg, problem = Config.fromfile(config), ''
             use_own_folder(cfg, config)
-        # A config is a program, which can fail in any way.
+        # A config is a program and can fail in any way.
         except Exception as error:
             problem = f'{config.name} cannot be read: {error}'
     last = max((record['step'] for record in records), default=0)
@@ -139,17 +139,17 @@ def read_run(work_dir: str | os.PathLike[str]) -> Run:
 
 
 def score_of(records: Sequence[Record], name: str) -> Score | None:
-    """How good a model has been.
+    """The scores of a model.
 
     Args:
         records: See :func:`~ssod.visualization.curves.read_scalars`.
-        name: ``'teacher'``, ``'student'``, or ``''`` for a validation that names none.
+        name: ``'teacher'``, ``'student'``, or ``''`` for validations that name neither.
 
     Returns:
         Its scores; ``None`` before the first validation.
     """
     key = f'{name}/{MAP}' if name else MAP
-    # COCO's own score for a set without any true box is -1.
+    # COCO's score for a set without any true box is -1.
     scores = [(step, 100 * score) for step, score in values_of(records, [key]) if score >= 0]
     if not scores:
         return None
@@ -158,7 +158,7 @@ def score_of(records: Sequence[Record], name: str) -> Score | None:
 
 
 def start_of(run: Run) -> float | None:
-    """The mAP of the weights that the teacher began with, in points; ``None`` if not measured."""
+    """The mAP of the weights the teacher began with, in points; ``None`` if not measured."""
     measured = run.summary.get('start_mAP')
     if isinstance(measured, int | float):
         return float(measured)
@@ -173,7 +173,7 @@ def teacher_settings(cfg: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def is_hook(settings: Any, wanted: type) -> bool:
-    """Whether settings of a config are those of a hook of some kind."""
+    """Whether settings of a config are those of a hook of a given class."""
     kind = settings.get('type') if isinstance(settings, Mapping) else None
     cls = HOOKS.get(kind) if isinstance(kind, str) else kind
     return inspect.isclass(cls) and issubclass(cls, wanted)
@@ -183,7 +183,7 @@ _SAID = re.compile(r'- WARNING - watch, (\w+): (.*)$')
 
 
 def said_alarms(work_dir: Path) -> dict[str, str]:
-    """What the log says of each alarm, with the advice; the last time if it says it often.
+    """What the log says about each alarm, with the advice; the last line if there are several.
 
     Args:
         work_dir: The run's folder.
@@ -198,7 +198,7 @@ def said_alarms(work_dir: Path) -> dict[str, str]:
 
 
 def _config_of(root: Path) -> Path | None:
-    """The config of the last start that logged anything, else the newest one of the folder."""
+    """The config of the last start that logged anything, else the newest one in the folder."""
     starts = sorted(root.glob('*/vis_data/config.py'))
     logged = [p for p in starts if (s := p.with_name('scalars.json')).is_file() and read_file(s)]
     others = sorted(root.glob('*.py'), key=lambda path: path.stat().st_mtime)
@@ -206,10 +206,10 @@ def _config_of(root: Path) -> Path | None:
 
 
 def _summary_of(root: Path, iteration: int) -> Mapping[str, Any]:
-    """The summary of the run's end; empty if it has not ended, or has gone on since."""
+    """The summary written at the run's end; empty if it has not ended, or was continued."""
     try:
         summary = json.loads((root / 'summary.json').read_text(encoding='utf-8'))
-        # One of before the last start that trained is of another run in the same folder.
+        # One from before the last start that trained belongs to another run in the same folder.
         is_own = 'begun' not in summary or summary['begun'] >= (last_start(root) or '')
         ended = summary['iterations'] >= iteration and summary['seconds'] >= 0
         return summary if is_own and ended else {}

@@ -1,4 +1,4 @@
-"""Charts as SVG inside of a page, in the page's colours and letters."""
+"""Charts as inline SVG, in the page's colours and font."""
 
 import io
 import itertools
@@ -25,12 +25,12 @@ COLOURS: Mapping[str, str] = {
     'alarm': ALARM,
     'grid': GRID,
 }
-"""The page's colours by their names there, where each has one for light and one for dark."""
+"""The page's colours by name; the page has a light and a dark version of each."""
 
 SIZE = (5.6, 2.35)
-"""Width and height in inches of one of two charts in a row; the page scales it."""
+"""Width and height in inches of a chart, two in a row; the page scales it."""
 SMALL = (3.9, 1.75)
-"""The same of one of three."""
+"""The same for three in a row."""
 
 _STYLE: dict[Any, Any] = {
     'svg.fonttype': 'none',
@@ -49,10 +49,10 @@ class Line(NamedTuple):
     """A curve.
 
     Args:
-        name: What the legend calls it.
+        name: Its name in the legend.
         series: Iteration and value of each point.
         colour: One of :data:`COLOURS`.
-        style: As matplotlib names it, ``-``, ``--``, ``-.`` or ``:``.
+        style: matplotlib's line style: ``-``, ``--``, ``-.`` or ``:``.
         digits: Format of the last value in the legend; no value if empty.
     """
 
@@ -73,11 +73,11 @@ class Key(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A chart of the page.
+    """A chart on the page.
 
     Args:
         title: What is shown.
-        unit: Of the values.
+        unit: Unit of the values.
         svg: The drawing; empty if there is nothing to draw.
         keys: The legend.
         missing: Why there is nothing to draw.
@@ -105,14 +105,14 @@ def line_chart(
 
     Args:
         title: What is shown.
-        unit: Of the values.
+        unit: Unit of the values.
         lines: The curves.
         missing: What to say if none has a point.
-        spans: First and last iteration of what is shaded, as alarms are.
-        log: Whether the values' axis is logarithmic; else it begins at 0.
-        top: Its end, if it is to have a fixed one.
+        spans: First and last iteration of shaded stretches, such as alarms.
+        log: Whether the value axis is logarithmic; otherwise it begins at 0.
+        top: A fixed end of the value axis.
         size: :data:`SIZE` or :data:`SMALL`.
-        last: Iteration that the axis reaches at least, so that charts can be compared.
+        last: Iteration the axis reaches at least, so that charts can be compared.
     """
     lines = [line for line in lines if line.series]
     if not lines:
@@ -146,14 +146,14 @@ def bar_chart(
     stacks: Sequence[tuple[str, Sequence[int], str]],
     mark: float | None = None,
 ) -> Chart:
-    """Draw a histogram whose bars are stacked.
+    """Draw a histogram with stacked bars.
 
     Args:
         title: What is shown.
-        unit: Of the counts.
-        edges: Of the bins, one more than there are counts.
+        unit: Unit of the counts.
+        edges: Edges of the bins, one more than there are counts.
         stacks: Name, count in each bin and colour, from the bottom up.
-        mark: Threshold that is drawn as a vertical line.
+        mark: A threshold, drawn as a vertical line.
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = blank(SIZE)
@@ -187,18 +187,18 @@ def blank(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 
 def as_svg(figure: Figure, label: str) -> Markup:
-    """A figure as an element of the page, which takes the width that it is given.
+    """A figure as an element of the page, which fills the width it is given.
 
     Args:
         figure: The figure.
-        label: What it shows, for readers that cannot see it.
+        label: What it shows, for screen readers.
     """
     file = io.StringIO()
     nothing = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
     figure.savefig(file, format='svg', metadata=nothing, transparent=True)
     text = file.getvalue()
     text = text[text.index('<svg') :]
-    # A style for everything would be one for the whole page, and ids have to be unique there.
+    # A style element would apply to the whole page, and ids have to be unique there.
     text = re.sub(r'<metadata>.*?</metadata>|<style.*?</style>', '', text, flags=re.DOTALL)
     text = re.sub(r'<g id="[a-z][\w.]*_\d+"', '<g', text)
     prefix = re.sub(r'\W+', '-', label.lower())
@@ -213,7 +213,7 @@ def as_svg(figure: Figure, label: str) -> Markup:
 
 def _draw(axes: Axes, line: Line) -> None:
     steps, values = zip(*line.series, strict=True)
-    # Markers show the points of a short series, of a single one above all, and clutter a long one.
+    # Markers show the points of a short series, above all a single one, but clutter a long one.
     marker = 'o' if len(steps) <= 30 and line.style != ':' else None
     axes.plot(
         steps,

@@ -1,4 +1,4 @@
-"""What a config's images look like after augmentation, as a page, before anything is trained."""
+"""A page that shows a config's images after augmentation, before anything is trained."""
 
 import logging
 import os
@@ -22,24 +22,25 @@ from ssod.visualization.report.rendering import Missing, attempt, check_page, wr
 
 
 def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> Path:
-    """Write a page that shows what a training with a config would see.
+    """Write a page that shows what training with a config would see.
 
-    Labelled images with their boxes after augmentation; of unlabelled images the weak and the
-    strong view, and where the hidden truth is known (``default_hooks.quality.ann_file``) its boxes
-    carried into both. They must sit on the objects in both, or pseudo-boxes would not either. The
-    images are spread evenly over their data sets, and their views are the same at each call.
+    It shows labelled images with their boxes after augmentation, and the weak and the strong view
+    of unlabelled images. Where the hidden truth is known (``default_hooks.quality.ann_file``), its
+    boxes are projected into both views. They must fit the objects in both; otherwise pseudo-boxes
+    would not either. The images are spread evenly over their data sets, and their views are the
+    same on each call.
 
     Args:
         cfg: The config.
-        path: The page; its folder is made if missing.
+        path: The page; its folder is created if missing.
         number: Images of each kind, at least 1.
 
     Returns:
         The page's path.
 
     Raises:
-        ValueError: If ``number`` is below 1, ``path`` is not called ``.html``, or there is nothing
-            to be seen.
+        ValueError: If ``number`` is below 1, ``path`` does not end with ``.html``, or there is
+            nothing to show.
     """
     if number < 1:
         raise ValueError(f'number is {number}, but must be at least 1')
@@ -48,7 +49,7 @@ def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> P
     check_page(path)
     for data_set in data_sets_of(cfg, ['train']):
         if isinstance(data_set.cls, type) and issubclass(data_set.cls, DigitsDataset):
-            # It is made on first use, which this may be.
+            # It is generated on first use, which may be now.
             DATASETS.build(data_set.cfg)
     parts = {
         'labeled': attempt(lambda: labeled_pictures(cfg, number)),
@@ -66,7 +67,7 @@ def write_views(cfg: Config, path: str | os.PathLike[str], number: int = 8) -> P
 
 
 def labeled_pictures(cfg: Config, number: int) -> list[Picture]:
-    """Labelled images with their boxes as the student sees them.
+    """Labelled images with their boxes, as the student sees them.
 
     Args:
         cfg: The config.
@@ -83,7 +84,7 @@ def labeled_pictures(cfg: Config, number: int) -> list[Picture]:
 
 
 def unlabeled_pictures(cfg: Config, number: int) -> list[tuple[Picture, Picture]]:
-    """Both views of unlabelled images, with the boxes of the hidden truth if it is known.
+    """Both views of unlabelled images, with the boxes of the hidden truth if known.
 
     Args:
         cfg: The config.
@@ -105,7 +106,7 @@ def _picture(view: View, classes: Sequence[str], what: str) -> Picture:
 
 
 def _labeled_view(item: Any) -> View:
-    """A labelled image after its pipeline, which may be mmdet's own and thus have no branches."""
+    """A labelled image after its pipeline, which may be mmdet's own and then has no branches."""
     inputs, sample = item['inputs'], item['data_samples']
     if isinstance(inputs, dict):
         inputs, sample = inputs['labeled'], sample['labeled']

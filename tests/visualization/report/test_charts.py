@@ -108,9 +108,9 @@ def test_losses_far_apart_are_logarithmic():
     ('cfg', 'burn_in', 'told'),
     [
         # No config, one of another kind of model, and a teacher that never begins.
-        ({}, 0, 'The config does not tell them.'),
-        ({**CFG, 'model': {'type': 'FasterRCNN'}}, 0, 'The config does not tell them.'),
-        (CFG, 100, 'The teacher never begins: the labels alone teach.'),
+        ({}, 0, 'The config does not set them.'),
+        ({**CFG, 'model': {'type': 'FasterRCNN'}}, 0, 'The config does not set them.'),
+        (CFG, 100, 'The teacher never begins: only the labels teach.'),
     ],
 )
 def test_weights_that_nobody_knows(cfg, burn_in, told):

@@ -48,7 +48,7 @@ def test_an_empty_folder_is_a_page_that_says_so(page, tmp_path):
         'No losses yet.',
         'No pseudo-boxes yet.',
         'Left out. There is no config in the folder.',
-        'The config does not tell them.',
+        'The config does not set them.',
         'Alarms 0 none so far',
     ):
         assert words in read.text
@@ -121,8 +121,8 @@ def test_alarms_come_with_their_advice(page, tmp_path, with_log):
         )
         (run / '20250101_000000/run.log').write_text(text)
     read = page(run)
-    assert 'gap iterations 200–300, 400–500, goes on' in read.text
-    assert 'Alarms 1 1 going on' in read.text
+    assert 'gap iterations 200–300, 400–500, still on' in read.text
+    assert 'Alarms 1 1 still on' in read.text
     if with_log:
         assert '<b>2</b>: lower decay (0.9)' in read.text
         assert 'the first time' not in read.text
@@ -159,7 +159,7 @@ def test_a_real_run_is_shown_whole(page, trained, monkeypatch):
         f'recall {lesson["pseudo_recall"]:.3g}',
         'λ, pseudo-labels 1',
         'α, consistency 0.5',
-        'What the teacher of the newest checkpoint says of 18 unlabelled images',
+        'What the teacher in the newest checkpoint predicts on the weak views of 18 unlabelled',
         'threshold 0',
         'max_iters=4',  # the config
         f'torch {torch.__version__}',
@@ -244,8 +244,6 @@ def test_what_does_not_fail_is_there():
 def test_a_page_takes_the_place_of_nothing_else(tmp_path):
     labels = tmp_path / 'labels.json'
     labels.write_text('{}')
-    with pytest.raises(
-        ValueError, match=r'labels.json is to be a page of HTML; call it labels.html'
-    ):
+    with pytest.raises(ValueError, match=r'labels.json must be an HTML page; name it labels.html'):
         write_report(tmp_path, labels)
     assert labels.read_text() == '{}'

@@ -1,4 +1,4 @@
-"""What mmdet does with boxes after the network, traceable: no control flow depends on data."""
+"""What mmdet does with boxes after the network, made traceable: no data-dependent control flow."""
 
 import math
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from mmdet.models.task_modules import DistancePointBBoxCoder
 from torch import Tensor
 
 Size = tuple[int, int]
-"""Height and width of an image; symbols while a graph is traced."""
+"""Height and width of an image; symbolic while a graph is traced."""
 
 RATIO_CLIP = abs(math.log(16 / 1000))
-"""How many times, as a logarithm, mmdet lets a box grow or shrink."""
+"""The logarithm of the largest factor by which mmdet lets a box grow or shrink."""
 
 
 def decode(coder: Any, priors: Tensor, deltas: Tensor, size: Size) -> Tensor:
-    """Boxes of what a head says about its anchors or points.
+    """Boxes from a head's predictions for its anchors or points.
 
     Args:
-        coder: mmdet's ``DeltaXYWHBBoxCoder`` or ``DistancePointBBoxCoder``; either clips.
+        coder: mmdet's ``DeltaXYWHBBoxCoder`` or ``DistancePointBBoxCoder``; both clip.
         priors: (N, 4) anchors or (N, 2) points.
         deltas: (N, 4).
-        size: That of the image, to which boxes are clipped.
+        size: Size of the image, to which boxes are clipped.
 
     Returns:
         (N, 4) as (x1, y1, x2, y2).
@@ -42,7 +42,7 @@ def decode(coder: Any, priors: Tensor, deltas: Tensor, size: Size) -> Tensor:
 
 
 def best(scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The highest of some scores, at most so many, and their places; equal ones in their order."""
+    """At most ``most`` of the highest scores, and their indices; ties keep their order."""
     count = torch.sym_min(most, scores.shape[0])
     found = scores.topk(count)
     return found.values, found.indices
@@ -55,14 +55,14 @@ def chosen(where: Tensor, *parts: Tensor) -> list[Tensor]:
 
 
 def larger(boxes: Tensor, side: float) -> Tensor:
-    """Which of some boxes (N, 4) are wider and higher than ``side``; all if that is negative."""
+    """Which boxes (N, 4) are wider and higher than ``side``; all of them if it is negative."""
     if side < 0:
         return torch.ones_like(boxes[:, 0], dtype=torch.bool)
     return (boxes[:, 2:] - boxes[:, :2] > side).all(dim=1)
 
 
 def pool(extractor: Any, features: Sequence[Tensor], boxes: Tensor) -> Tensor:
-    """Features of regions, each from the level that mmdet takes for a region of its size.
+    """Features of regions, each from the level mmdet uses for a region of its size.
 
     Args:
         extractor: mmdet's ``SingleRoIExtractor``.

@@ -1,7 +1,7 @@
-"""mmdet's detectors as modules that can be traced, from the pixels of one image to its boxes.
+"""mmdet's detectors as traceable modules, from the pixels of one image to its boxes.
 
-Backbone, neck and heads are mmdet's. What mmdet decides afterwards in Python that looks at values
-stands here once more: the same boxes in the same order.
+Backbone, neck and heads are mmdet's. The steps after them, where mmdet's Python code depends on
+values, are written again here and give the same boxes in the same order.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ Found = tuple[Tensor, Tensor, Tensor]
 """Boxes (N, 4), scores (N,) and labels (N,)."""
 
 SCORE_THR = 'score_thr'
-"""What the least score is called in a graph."""
+"""Name of the score threshold in a graph."""
 
 
 class TraceableDetector(nn.Module):
     """A detector for one image.
 
     Args:
-        detector: One for which :func:`ssod.export.limits.why_not` has no reason; in eval mode.
+        detector: One that :func:`ssod.export.limits.why_not` does not object to; in eval mode.
         preparation: How its images are prepared.
     """
 
@@ -42,7 +42,7 @@ class TraceableDetector(nn.Module):
         self.preparation = preparation
         self.register_buffer('mean', torch.tensor(preparation.mean).view(-1, 1, 1))
         self.register_buffer('std', torch.tensor(preparation.std).view(-1, 1, 1))
-        # In the file it can be exchanged.
+        # A buffer, so that it can be replaced in the file.
         self.register_buffer(SCORE_THR, torch.tensor(float(last_test_cfg(detector).score_thr)))
 
     def forward(self, image: Tensor) -> Found:
@@ -53,14 +53,14 @@ class TraceableDetector(nn.Module):
 
         Returns:
             Boxes as (x1, y1, x2, y2) in pixels of ``image``, scores in (0, 1) and int64 labels,
-            best first; none of them if nothing is found.
+            best first; all empty if nothing is found.
         """
         size = image.shape[-2], image.shape[-1]
         pixels = (image - self.mean) / self.std
         if not self.preparation.network_takes_rgb:
             pixels = pixels.flip(1)
         divisor = self.preparation.pad_size_divisor
-        # What mmdet pads with comes after the normalization.
+        # mmdet pads after the normalization.
         pixels = F.pad(
             pixels, (0, -size[1] % divisor, 0, -size[0] % divisor), value=self.preparation.pad_value
         )
@@ -74,7 +74,7 @@ class TraceableDetector(nn.Module):
 
 
 def last_test_cfg(detector: Any) -> ConfigDict:
-    """The settings of a detector's last step, which leaves out boxes of low scores."""
+    """The settings of a detector's last step, which drops boxes with low scores."""
     last = detector.roi_head if isinstance(detector, TwoStageDetector) else detector.bbox_head
     return last.test_cfg
 
@@ -93,7 +93,7 @@ def _priors(head: Any, level: Tensor, number: int) -> Tensor:
 
 
 def _boxes_of_maps(head: Any, features: Sequence[Tensor], size: Size, score_thr: Tensor) -> Found:
-    """What a dense head finds: mmdet's ``BaseDenseHead.predict``."""
+    """Detections of a dense head, as in mmdet's ``BaseDenseHead.predict``."""
     cfg, classes = head.test_cfg, head.cls_out_channels
     maps = head(features)
     found = []
@@ -114,7 +114,7 @@ def _boxes_of_maps(head: Any, features: Sequence[Tensor], size: Size, score_thr:
 
 
 def _proposals(head: Any, features: Sequence[Tensor], size: Size) -> Tensor:
-    """The regions (N, 4) that may hold something: mmdet's ``RPNHead.predict``."""
+    """The proposed regions (N, 4), as in mmdet's ``RPNHead.predict``."""
     cfg = head.test_cfg
     found = []
     for number, level in enumerate(zip(*head(features), strict=True)):
@@ -132,11 +132,11 @@ def _proposals(head: Any, features: Sequence[Tensor], size: Size) -> Tensor:
 def _boxes_of_regions(
     roi_head: Any, features: Sequence[Tensor], regions: Tensor, size: Size, score_thr: Tensor
 ) -> Found:
-    """What a region head finds: mmdet's ``StandardRoIHead.predict``."""
+    """Detections of a region head, as in mmdet's ``StandardRoIHead.predict``."""
     head, cfg = roi_head.bbox_head, roi_head.test_cfg
     classes = head.num_classes
     logits, deltas = head(pool(roi_head.bbox_roi_extractor, features, regions))
-    # A second classifier, if there is one, comes after the first one and its background.
+    # A second classifier, if any, comes after the first one and its background.
     scores = logits[:, : classes + 1].softmax(1)[:, :classes].flatten()
     deltas = deltas.reshape(-1, 1 if head.reg_class_agnostic else classes, 4)
     deltas = deltas.expand(-1, classes, -1).reshape(-1, 4)

@@ -24,8 +24,8 @@ _PREDICTIONS = ('predict', 'predict_by_feat', '_predict_by_feat_single', '_bbox_
 def why_not(detector: Any) -> str | None:
     """Why a detector cannot be exported.
 
-    The graph does what mmdet's own methods do. A class that has replaced one of them does something
-    else, so it is refused whatever its name is.
+    The graph does what mmdet's own methods do. A class that overrides one of them does something
+    else, so it is refused, whatever its name.
 
     Args:
         detector: A plain detector.
@@ -48,18 +48,18 @@ def _reasons(detector: Any) -> Iterator[str]:
     ):
         yield from _of_dense_head(detector.bbox_head, BaseDenseHead)
     else:
-        yield f'{name} predicts in a way of its own; one and two stage detectors can be exported'
+        yield f'{name} has its own prediction code; one and two stage detectors can be exported'
 
 
 def _of_dense_head(head: Any, kind: Any) -> Iterator[str]:
     name = type(head).__name__
     known = _same(head, kind, _PREDICTIONS) or type(head) is BatchedRPNHead
     if not isinstance(head, kind) or not known:
-        yield f'{name} predicts in a way of its own'
+        yield f'{name} has its own prediction code'
     elif getattr(head, 'bbox_coder', None) is None:
         yield f'{name} has no bbox_coder'
     elif not head.use_sigmoid_cls or getattr(head.loss_cls, 'custom_cls_channels', False):
-        yield f'the scores of its {name} are no sigmoids'
+        yield f'the scores of its {name} are not sigmoids'
     else:
         yield from _of_coder(head.bbox_coder)
         yield from _of_test_cfg(head.test_cfg, name, ('nms_pre', 'max_per_img'))
@@ -68,13 +68,13 @@ def _of_dense_head(head: Any, kind: Any) -> Iterator[str]:
 def _of_roi_head(roi_head: Any) -> Iterator[str]:
     head, extractor = roi_head.bbox_head, roi_head.bbox_roi_extractor
     if type(roi_head) is not StandardRoIHead or roi_head.with_mask or roi_head.with_shared_head:
-        yield f'its {type(roi_head).__name__} does more than StandardRoIHead with boxes alone'
+        yield f'its {type(roi_head).__name__} does more than a StandardRoIHead with boxes only'
         return
     if not isinstance(head, BBoxHead) or not (
         _same(head, BBoxHead, _PREDICTIONS)
         or type(head) in (BatchedShared2FCBBoxHead, TwoHeadBBoxHead)
     ):
-        yield f'{type(head).__name__} predicts in a way of its own'
+        yield f'{type(head).__name__} has its own prediction code'
         return
     if not (head.with_cls and head.with_reg) or head.custom_cls_channels:
         yield f'the scores or boxes of its {type(head).__name__} are not those of BBoxHead'
@@ -82,14 +82,14 @@ def _of_roi_head(roi_head: Any) -> Iterator[str]:
     if type(extractor) not in (SingleRoIExtractor, PyramidRoIExtractor) or not all(
         type(layer) is RoIAlign and layer.pool_mode == 'avg' for layer in layers
     ):
-        yield f'its {type(extractor).__name__} does not average regions by RoIAlign'
+        yield f'its {type(extractor).__name__} does not average regions with RoIAlign'
     yield from _of_coder(head.bbox_coder)
     yield from _of_test_cfg(roi_head.test_cfg, type(head).__name__, ('max_per_img',))
 
 
 def _of_coder(coder: Any) -> Iterator[str]:
     if type(coder) not in (DeltaXYWHBBoxCoder, DistancePointBBoxCoder):
-        yield f'its boxes are coded by {type(coder).__name__}'
+        yield f'its boxes are encoded by {type(coder).__name__}'
     elif getattr(coder, 'add_ctr_clamp', False):
         yield f'add_ctr_clamp of its {type(coder).__name__} is set'
     elif not coder.clip_border:
@@ -106,7 +106,7 @@ def _of_test_cfg(cfg: Any, name: str, counts: tuple[str, ...]) -> Iterator[str]:
 
 
 def _same(thing: Any, kind: type, methods: tuple[str, ...]) -> bool:
-    """Whether a thing's methods, as far as ``kind`` has them, are those of ``kind``."""
+    """Whether a thing's methods are those of ``kind``, for the methods ``kind`` has."""
     return all(
         getattr(type(thing), method, None) is getattr(kind, method)
         for method in methods

@@ -1,4 +1,4 @@
-"""A detector written as an ONNX file, after it was seen to find the same."""
+"""Writes a detector as an ONNX file, after checking that it finds the same boxes."""
 
 import contextlib
 import importlib
@@ -26,14 +26,13 @@ from ssod.inference import Pixels
 from ssod.plain_detector import Whose, detector_cfg, load_detector
 
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
-"""Packages that the extra ``export`` brings."""
+"""Packages of the extra ``export``."""
 
 RANDOM_IMAGES = 3
-"""On how many images of noise the two are compared where no others are given."""
+"""How many images of noise the two are compared on if none are given."""
 
 LEAST_SCORES = (1, 0.1, 0.01, 0)
-"""From which share of the detector's own least score on boxes are compared: the first with which
-there are any."""
+"""Factors on the detector's own score threshold, tried in turn until there are boxes to compare."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Exported:
     Args:
         file: The ONNX file.
         comparison: How much it differs from the detector.
-        preparation: From an image to its input.
+        preparation: How an image becomes its input.
     """
 
     file: Path
@@ -62,31 +61,30 @@ def export_onnx(
 ) -> Exported:
     """Write a trained detector as one ONNX file, from the pixels of an image to its boxes.
 
-    Its input ``image`` is (1, 3, H, W), float32, RGB from 0 to 255, resized; normalization, padding
-    and the suppression of overlapping boxes are inside. Its outputs are ``boxes`` (N, 4) as
+    Its input ``image`` is (1, 3, H, W), float32, RGB from 0 to 255, already resized; normalization,
+    padding and non-maximum suppression are part of the graph. Its outputs are ``boxes`` (N, 4) as
     (x1, y1, x2, y2) in pixels of the input, ``scores`` (N,) and ``labels`` (N,), best first; N is 0
-    if nothing is found. The file's metadata say as JSON what the labels stand for (``classes``),
-    how images are resized (``resize``), and what is to be done with boxes that reach into the
-    padding (``boxes``).
+    if nothing is found. The file's metadata give as JSON the meaning of the labels (``classes``),
+    how to resize images (``resize``), and what to do with boxes that reach into the padding
+    (``boxes``).
 
-    It is written only if onnxruntime finds the same boxes as mmdet does. Where both find none, as
-    in noise, boxes of lower scores are compared than those that the file finds.
+    The file is written only if onnxruntime finds the same boxes as mmdet. If both find none, as in
+    noise, they are compared with a lower score threshold than the file's.
 
     Args:
         cfg: A run's config, or a plain detector's.
         checkpoint: A checkpoint of it.
-        out: The file; named after the config, beside the checkpoint, if ``None``.
-        size: Height and width of the input, fixed; if ``None``, both are free.
-        whose: Whose detector; a plain detector counts as the teacher.
-        images: Images to compare on; if there is none, noise.
-        overwrite: Whether the file may be replaced if it is there.
+        out: The file. If ``None``, it is named after the config and put next to the checkpoint.
+        size: Fixed height and width of the input; if ``None``, both may vary.
+        whose: Which model to export; a plain detector counts as the teacher.
+        images: Images to compare on; noise if there are none.
+        overwrite: Whether to replace an existing file.
 
     Raises:
-        FileExistsError: If the file is there and may not be replaced.
+        FileExistsError: If the file exists and must not be replaced.
         FileNotFoundError: If the checkpoint or an image does not exist.
-        ValueError: If the detector cannot be exported, an image cannot be read, what was exported
-            finds other boxes, there are none to compare, or a package that this needs is not
-            installed.
+        ValueError: If the detector cannot be exported, an image cannot be read, the exported model
+            finds other boxes, there are none to compare, or a required package is not installed.
     """
     file = Path(checkpoint).parent / f'{Path(cfg.filename).stem}.onnx' if out is None else Path(out)
     check_new(file, overwrite, 'remove it, or pass --overwrite or another --out')
@@ -96,7 +94,7 @@ def export_onnx(
     if reason is not None:
         raise ValueError(f'{cfg.filename}: {type(detector).__name__} cannot be exported: {reason}')
     preparation = preparation_of(cfg, detector_cfg(cfg).data_preprocessor, size)
-    # Before the tracing, which takes long.
+    # Before the slow tracing.
     pictures = [preparation(image) for image in _images(as_list(images), preparation)]
     model = onnx.load_from_string(_traced(detector, preparation, cfg.filename))
     _describe(onnx, model, {'classes': json.dumps(labels['classes']), **preparation.metadata()})
@@ -111,12 +109,12 @@ def export_onnx(
 
 
 def _fault(comparison: Comparison) -> str | None:
-    """Why what was exported is not to be written; ``None`` if it may be."""
+    """Why the exported model must not be written; ``None`` if it may be."""
     if not comparison.equal:
-        return f'what was exported is not the detector: {comparison}'
+        return f'the exported model does not match the detector: {comparison}'
     if not comparison.boxes:
         return (
-            'nothing is found in any image, however low its score, so nothing can be compared: '
+            'no box is found in any image, even with the lowest score, so nothing can be compared: '
             'give --images with objects, or another checkpoint'
         )
     return None
@@ -127,8 +125,7 @@ def _package(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError:
         raise ValueError(
-            f'{name} is not installed, without which nothing can be exported; pip install '
-            f"'ssod[export]'"
+            f"{name} is not installed, but exporting needs it; pip install 'ssod[export]'"
         ) from None
 
 
@@ -158,17 +155,17 @@ def _traced(detector: Any, preparation: Preparation, name: str) -> bytes:
 
 
 def _describe(onnx: Any, model: Any, told: dict[str, str]) -> None:
-    """Put metadata into a model, and a name to the number of boxes."""
+    """Put metadata into a model, and name the dimension that counts boxes."""
     onnx.helper.set_model_props(model, {'ssod': json.dumps(ssod.__version__), **told})
     for output in model.graph.output:
-        # PyTorch calls it by the symbol that it reckoned with.
+        # PyTorch names it after an internal symbol.
         output.type.tensor_type.shape.dim[0].dim_param = 'found'
 
 
 def _comparison(
     onnx: Any, onnxruntime: Any, model: Any, detector: Any, pictures: Sequence[NDArray[np.float32]]
 ) -> Comparison:
-    """Compare a detector and its graph; both get lower thresholds until there are boxes."""
+    """Compare a detector and its graph, lowering both thresholds until there are boxes."""
     settings = last_test_cfg(detector)
     (threshold,) = (part for part in model.graph.initializer if part.name == SCORE_THR)
     own = settings.score_thr
@@ -187,7 +184,7 @@ def _comparison(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what PyTorch says of its own code from the user."""
+    """Hide PyTorch's warnings about its own code."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         yield
@@ -203,6 +200,6 @@ def _images(paths: Sequence[str | Path], preparation: Preparation) -> Iterator[P
         height, width = preparation.size or preparation.scale[::-1]
         random = np.random.default_rng(0)
         for number in range(RANDOM_IMAGES):
-            # Of other shapes than what was traced.
+            # In other shapes than the traced one.
             shape = (height, max(1, width - 7 * number), 3)
             yield random.integers(0, 256, shape, np.uint8)

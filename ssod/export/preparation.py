@@ -1,4 +1,4 @@
-"""How images are prepared for an exported detector, inside of it and before."""
+"""How images are prepared for an exported detector, before and inside it."""
 
 import json
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ _HARMLESS = ('LoadAnnotations', 'PackDetInputs')
 
 @dataclass(frozen=True)
 class Preparation:
-    """From an image to what a detector takes.
+    """How an image becomes a detector's input.
 
     Args:
-        scale: The lengths of the long and the short side that an image may have at most, or its
-            width and height where ``keep_ratio`` is false; not used where ``size`` is given.
-        keep_ratio: Whether width and height are changed alike.
-        size: Height and width of the input, if it is fixed. An image is made as large as fits, and
-            padded with the mean colour on the right and below; or else, where ``keep_ratio`` is
-            false, just so large. Boxes may reach into the padding.
-        mean: Of red, green and blue, from 0 to 255, and
-        std: their deviation: ``(pixel - mean) / std`` is what the network gets.
-        network_takes_rgb: Whether it gets red first; or else blue.
-        pad_size_divisor: Height and width that the network gets are multiples of this.
-        pad_value: What is added for that on the right and below, after the normalization.
+        scale: The largest long and short side of an image, or its width and height if
+            ``keep_ratio`` is false; not used if ``size`` is given.
+        keep_ratio: Whether width and height are scaled by the same factor.
+        size: Height and width of the input, if fixed. An image is made as large as fits and padded
+            with the mean colour on the right and at the bottom, or, if ``keep_ratio`` is false,
+            resized to exactly this size. Boxes may reach into the padding.
+        mean: Mean of red, green and blue, from 0 to 255.
+        std: Their standard deviation: the network gets ``(pixel - mean) / std``.
+        network_takes_rgb: Whether the network gets red first; otherwise blue.
+        pad_size_divisor: The network's height and width are multiples of this.
+        pad_value: What pads to these on the right and at the bottom, after the normalization.
     """
 
     scale: tuple[int, int]
@@ -43,7 +43,7 @@ class Preparation:
     pad_value: float
 
     def __call__(self, image: Pixels) -> NDArray[np.float32]:
-        """Resize an image, BGR (H, W, 3), as the input (3, h, w) of an exported detector, RGB."""
+        """Turn an image, BGR (H, W, 3), into an exported detector's input, RGB (3, h, w)."""
         height, width = image.shape[:2]
         if not self.keep_ratio:
             resized = mmcv.imresize(image, self.size[::-1] if self.size else self.scale)
@@ -63,7 +63,7 @@ class Preparation:
         return padded
 
     def metadata(self) -> dict[str, str]:
-        """What has to be done before the graph, and what it does itself, as JSON values."""
+        """What to do before the graph, and what the graph does itself, as JSON values."""
         told: dict[str, Any] = {
             'channels': 'RGB',
             'pixel_range': [0, 255],
@@ -92,11 +92,11 @@ def preparation_of(
 
     Args:
         cfg: The config.
-        preprocessor: That of its detector.
-        size: Height and width of the input, if it is to be fixed.
+        preprocessor: The config of its detector's preprocessor.
+        size: Height and width of the input, to fix them.
 
     Raises:
-        ValueError: If it does something that an exported detector cannot do.
+        ValueError: If it does something an exported detector cannot do.
     """
     if size is not None and min(size) < 1:
         raise ValueError(f'size is {size}, but height and width must be at least 1')
@@ -121,7 +121,7 @@ def preparation_of(
             )
     scale = resize.scale
     to_rgb = preprocessor.get('bgr_to_rgb', False) or preprocessor.get('rgb_to_bgr', False)
-    # The config's are in the network's order of channels.
+    # The config's values are in the network's channel order.
     order = slice(None) if to_rgb else slice(None, None, -1)
     mean, std = (preprocessor.get(key) or [n] * 3 for key, n in (('mean', 0.0), ('std', 1.0)))
     return Preparation(

@@ -1,4 +1,4 @@
-"""Whether an exported detector finds what the detector finds."""
+"""Checks that an exported detector finds the same boxes as the original."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 """Boxes (N, 4), scores (N,) and labels (N,)."""
 
 MAX_PIXELS = 0.05
-"""By how many pixels a corner may differ. Float32 gives some 0.0001."""
+"""By how many pixels a corner may differ. Float32 gives about 0.0001."""
 
 MAX_SCORE = 0.001
 """By how much a score may differ."""
 
 MAX_SHARE = 0.01
-"""Share of the boxes that may have no counterpart: two of nearly equal scores may change places,
-and another one is suppressed."""
+"""Share of the boxes that may have no counterpart: two boxes with nearly equal scores may swap
+places, so that another one is suppressed."""
 
 _APART = 1.0
 
@@ -30,10 +30,10 @@ class Comparison:
     """How much two detectors differ.
 
     Args:
-        images: On how many images they were compared.
+        images: How many images they were compared on.
         boxes: How many boxes the first one found.
-        pixels: The greatest difference of a corner's coordinate.
-        scores: The greatest difference of a score.
+        pixels: The largest difference of a corner coordinate.
+        scores: The largest difference of a score.
         unmatched: How many boxes of either have no counterpart of the same class within a pixel.
     """
 
@@ -78,7 +78,7 @@ def compare(
 
 
 def _pairs(theirs: Found, ours: Found) -> list[tuple[int, int]]:
-    """Boxes of both that belong together: of one class, the nearest one within a pixel."""
+    """Matching boxes: for each box of the first, the nearest of its class within a pixel."""
     pairs = []
     distances = np.abs(theirs[0][:, None] - ours[0][None]).max(axis=2)
     distances[theirs[2][:, None] != ours[2][None]] = np.inf
@@ -91,7 +91,7 @@ def _pairs(theirs: Found, ours: Found) -> list[tuple[int, int]]:
 
 
 def by_mmdet(detector: Any) -> Callable[[NDArray[np.float32]], Found]:
-    """What mmdet's own prediction says, for :func:`compare`."""
+    """The prediction of mmdet itself, for :func:`compare`."""
 
     @torch.no_grad()
     def find(image: NDArray[np.float32]) -> Found:
@@ -108,7 +108,7 @@ def by_mmdet(detector: Any) -> Callable[[NDArray[np.float32]], Found]:
 
 
 def by_onnx(session: Any) -> Callable[[NDArray[np.float32]], Found]:
-    """What an ``onnxruntime.InferenceSession`` says, for :func:`compare`."""
+    """The prediction of an ``onnxruntime.InferenceSession``, for :func:`compare`."""
 
     def find(image: NDArray[np.float32]) -> Found:
         """Boxes, scores and labels in an image of (3, H, W)."""

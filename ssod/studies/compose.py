@@ -1,4 +1,4 @@
-"""The config of one run, and the weights that all runs on a data set start from."""
+"""The config of one run, and the weights that the runs on a data set start from."""
 
 import hashlib
 import inspect
@@ -20,12 +20,12 @@ from ssod.studies.plan import DataSource, Method, Run, Study
 from ssod.studies.splits import held_out_names, labeled_names, write_budget, write_validation
 
 RUNNERS = inspect.signature(Runner).parameters.keys()
-"""What a run reads of a config; all else there are variables."""
+"""The config keys a run reads; all others are variables."""
 OF_THE_MACHINE = {'weights', 'checkpoint', 'num_workers', 'persistent_workers', 'prefetch_factor'}
 """Last parts of the keys of settings that do not change what is trained."""
 
 FILES = {'train', 'val', 'images', 'val_images'}
-"""What of a data set of a study names a file or a folder."""
+"""Fields of a study's data set that name a file or a folder."""
 
 
 class Composer:
@@ -34,12 +34,12 @@ class Composer:
     Args:
         study: The study.
         data_root: The folder whose sub-folders are its data sets.
-        work_dir: Where what is made goes.
-        options: Config values for all runs that are no part of the study, with dotted keys: where
+        work_dir: Where the results go.
+        options: Config values for all runs that are not part of the study, with dotted keys: where
             weights are, and how many data workers there are (:data:`OF_THE_MACHINE`).
 
     Raises:
-        ValueError: If an option is a part of the study.
+        ValueError: If an option is part of the study.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Composer:
         for key in options:
             if key.rpartition('.')[2] not in OF_THE_MACHINE:
                 raise ValueError(
-                    f'{key}: changes what is trained, and results would not tell; write it into '
+                    f'{key}: changes what is trained, but results would not record it; put it into '
                     f'the settings of {study.file}'
                 )
         self.study = study
@@ -61,8 +61,8 @@ class Composer:
     def digest(self, run: Run) -> str:
         """Eight hexadecimal digits that change with a run's settings and files, on any machine.
 
-        Seed and budget do not count, nor the variables of config files, nor the settings of a
-        teacher that never begins; those of the training that it starts from do.
+        Seed, budget, variables in config files, and the settings of a teacher that never begins do
+        not count. The settings of the training it starts from do.
         """
         methods = [run.method]
         start = self.study.start_of(run)
@@ -73,7 +73,7 @@ class Composer:
         return _digest([*content, files] if files else content)
 
     def place(self, run: Run) -> Path:
-        """Where a run's results go; with other settings it goes elsewhere, and resumes nothing."""
+        """Where a run's results go: elsewhere with other settings, so nothing wrong is resumed."""
         return self.work_dir / f'{run.name}-{self.digest(run)}'
 
     def weights(self, run: Run) -> Path:
@@ -84,11 +84,11 @@ class Composer:
     def config(self, run: Run, held_out: bool = False) -> Config:
         """The whole config of a run.
 
-        It is scored once, at its end; its checkpoint is the last one.
+        The run is scored once, at its end; only its last checkpoint is kept.
 
         Args:
             run: The run.
-            held_out: Whether to score it on the validation images that are kept aside.
+            held_out: Whether to score it on the held-out validation images.
         """
         cfg = self._settled(run.data, run.method)
         cfg.merge_from_dict(self.options)
@@ -101,7 +101,7 @@ class Composer:
         return cfg
 
     def begins_with(self, run: Run) -> Path:
-        """The checkpoint that a run begins with; one that is not trained is made if missing."""
+        """The checkpoint that a run begins with; an untrained one is made if missing."""
         start = self.study.start_of(run)
         return self.weights(start) if start else self._initialized(run)
 
@@ -121,7 +121,7 @@ class Composer:
         return OwnData(labeled, images, unlabeled, scored, val_images, truth=truth)
 
     def _initialized(self, run: Run) -> Path:
-        """A detector that is not trained yet, of this data set and seed; one for all methods."""
+        """An untrained detector for this data set and seed, the same for all methods."""
         cfg = self._settled(run.data, self.study.trained[0])
         name = f'initialized{run.seed}-{_digest(cfg.model.detector.to_dict())}.pth'
         path = self.work_dir / run.data.name / name
@@ -153,7 +153,7 @@ def _digest(content: Any) -> str:
 
 
 def _files(data: DataSource) -> dict[str, Any]:
-    """The names of a data set's files and folders that are not the usual ones."""
+    """The names of a data set's files and folders that differ from the defaults."""
     usual = {field.name: field.default for field in fields(data) if field.name in FILES}
     return {name: path for name in usual if (path := getattr(data, name)) != usual[name]}
 

@@ -1,4 +1,4 @@
-"""Runs of a study: trained in processes of their own, scored, and noted."""
+"""Runs of a study: trained in separate processes, scored, and recorded."""
 
 import hashlib
 import itertools
@@ -31,17 +31,16 @@ def train_all(
 ) -> Iterator[tuple[Run, Result | None]]:
     """Train what is not done yet.
 
-    All configs are made before the first training. A run that was interrupted goes on from its last
-    checkpoint; whoever closes the iterator interrupts those that are at work. A run that fails does
-    not keep the others from being trained, but for those that start from its weights; one that ends
-    without scores has failed, and so has one that would begin with other weights than those it is
-    to be compared with.
+    All configs are made before the first training. An interrupted run continues from its last
+    checkpoint; closing the iterator interrupts the current runs. If a run fails, the others are
+    still trained, except those that start from its weights. A run fails, too, if it ends without
+    scores, or would begin with different weights from the runs it is compared with.
 
     Args:
         composer: Makes the configs.
-        results: Where results are noted.
+        results: Where results are recorded.
         train_tool: ``tools/train.py``.
-        jobs: Trainings at once.
+        jobs: How many trainings run at once.
 
     Yields:
         Each run as it ends, with its result; ``None`` if it failed: its output is in ``train.log``.
@@ -56,7 +55,7 @@ def train_all(
     trainings, pool = _Trainings(train_tool), ThreadPoolExecutor(jobs)
     try:
         for run in runs:
-            # In the order of the runs: who waits for a start waits for one that is at work.
+            # In the order of the runs: a run waits only for a start that is already running.
             start = composer.study.start_of(run)
             first = begun.get(start.name) if start else None
             objection = partial(_objection, composer, results, run)
@@ -65,23 +64,23 @@ def train_all(
         for future in as_completed(futures):
             run = futures[future]
             result = _noted(composer, run) if future.result() == 0 else None
-            # A start that was gone has a line already; who begins with the new one tells so.
+            # A start that was lost already has a line; runs that use the new one record its digest.
             if result and results.find(run, result.settings) is None:
                 results.add(result)
             yield run, result
     finally:
-        # Whoever interrupts one training does not want the next.
+        # After an interruption, start no further training.
         pool.shutdown(wait=False, cancel_futures=True)
         trainings.stop()
         pool.shutdown()
 
 
 def left(composer: Composer, results: Results) -> list[Run]:
-    """What is to be trained: what has no result, and starts that are needed but gone.
+    """The runs to train: those without a result, and starts that are needed but lost.
 
     Args:
         composer: Makes the configs.
-        results: Of finished runs.
+        results: Results of finished runs.
     """
     runs = composer.study.runs()
     todo = [run for run in runs if results.find(run, composer.digest(run)) is None]
@@ -93,36 +92,36 @@ def left(composer: Composer, results: Results) -> list[Run]:
 def score_held_out(
     composer: Composer, trained: Results, results: Results
 ) -> Iterator[tuple[Run, Result]]:
-    """Score the last checkpoints of finished runs on the images that are kept aside, each once.
+    """Score the last checkpoints of finished runs on the held-out images, each once.
 
     Args:
         composer: Makes the configs.
         trained: Results of the trainings.
-        results: Where the scores are noted.
+        results: Where the scores are recorded.
 
     Yields:
         Each run with its result.
 
     Raises:
-        FileNotFoundError: If a checkpoint is gone; nothing is scored then.
-        ValueError: If runs are left to train, or there are no scores.
+        FileNotFoundError: If a checkpoint is missing; then nothing is scored.
+        ValueError: If some runs are not trained yet, or there are no scores.
     """
     runs = composer.study.runs()
     known = [(run, trained.find(run, composer.digest(run))) for run in runs]
     ended = [(run, result) for run, result in known if result is not None]
     if len(ended) < len(runs):
         raise ValueError(
-            f'{trained.path}: {len(runs) - len(ended)} of {len(runs)} runs are left to be trained; '
-            f'what is kept aside is scored once, at the end: train them, or take them out of '
-            f'{composer.study.file}'
+            f'{trained.path}: {len(runs) - len(ended)} of {len(runs)} runs are not trained yet, '
+            f'but the held-out images are scored only once, at the end; train the runs, or remove '
+            f'them from {composer.study.file}'
         )
     todo = [(run, done) for run, done in ended if results.find(run, done.settings) is None]
     files = [composer.weights(run) for run, _ in todo]
     gone = [file for file in files if not file.is_file()]
     if gone:
         raise FileNotFoundError(
-            f'{gone[0]} does not exist and cannot be scored, nor can {len(gone) - 1} others; put '
-            f'the work directory of the trainings there, or remove the runs from {trained.path} '
+            f'{gone[0]} does not exist, so it and {len(gone) - 1} others cannot be scored; restore '
+            f'the work directory of the trainings, or remove the runs from {trained.path} '
             f'and train them again'
         )
     for (run, done), checkpoint in zip(todo, files, strict=True):
@@ -139,13 +138,13 @@ def score_held_out(
 def remaining(
     done: int, total: int, began: float, now: Callable[[], float] = time.monotonic
 ) -> str:
-    """How long the rest will take, by what was done since ``began``."""
+    """How long the rest will take, judging by what was done since ``began``."""
     seconds = (now() - began) / done * (total - done)
     return f'{seconds / 3600:.1f} h' if seconds >= 3600 else f'{seconds / 60:.0f} min'
 
 
 class _Trainings:
-    """Trainings in processes of their own, which end with the study.
+    """Trainings in separate processes, which end with the study.
 
     Args:
         tool: ``tools/train.py``.
@@ -160,15 +159,15 @@ class _Trainings:
     def train(
         self, place: Path, start: Future[int] | None, objection: Callable[[], str | None]
     ) -> int:
-        """Train in a folder with its config, once its start is; returns the exit status.
+        """Train in a folder with its config, after its start; returns the exit status.
 
         Args:
             place: The folder.
-            start: The training that it starts from, if that is among these.
-            objection: Says, when that has ended, why not to train.
+            start: The training it starts from, if that is one of these.
+            objection: Called after that one has ended; says why not to train.
         """
         failed = start is not None and start.result() != 0
-        reason = 'what it starts from was not trained' if failed else objection()
+        reason = 'the run it starts from was not trained' if failed else objection()
         if reason:
             (place / LOG).write_text(f'error: {reason}\n', encoding='utf-8')
             return 1
@@ -178,7 +177,7 @@ class _Trainings:
             return process.wait() if process else 1
 
     def stop(self) -> None:
-        """End those that are at work, and begin no other."""
+        """End the current ones, and begin no others."""
         with self._lock:
             self._stopped = True
             for process in self._at_work:
@@ -194,7 +193,7 @@ class _Trainings:
 
 
 def _noted(composer: Composer, run: Run) -> Result | None:
-    """What a training that ended has noted; ``None``, with a line in its log, if no scores."""
+    """The result of a training that ended; ``None``, with a line in its log, without scores."""
     place = composer.place(run)
     try:
         seconds = json.loads((place / 'summary.json').read_text())['seconds']
@@ -207,10 +206,10 @@ def _noted(composer: Composer, run: Run) -> Result | None:
 
 
 def weights_digest(checkpoint: Path) -> str:
-    """The beginning of the SHA-256 of a checkpoint's weights; empty if it is gone.
+    """The beginning of the SHA-256 of a checkpoint's weights; empty if it does not exist.
 
-    Whatever else is in it, as the time when it was written, does not count: weights that are
-    trained again on the same machine have the same digest.
+    Anything else in it, such as the time it was written, does not count: weights that are trained
+    again on the same machine have the same digest.
     """
     if not checkpoint.exists():
         return ''
@@ -223,7 +222,7 @@ def weights_digest(checkpoint: Path) -> str:
 
 
 def _objection(composer: Composer, results: Results, run: Run) -> str | None:
-    """Why a run could not be compared with those that have ended; ``None`` if it could."""
+    """Why a run could not be compared with those that have ended; ``None`` if it can be."""
     others = results.begun(run)
     if run.method.name == START or not others:
         return None
@@ -231,9 +230,9 @@ def _objection(composer: Composer, results: Results, run: Run) -> str | None:
     if begun in others:
         return None
     return (
-        f'it would begin with the weights {begun}, and results of {results.path} with '
-        f'{", ".join(sorted(others))}, which is no comparison; put the work directory of those '
-        f'there, or remove the lines of {run.data.name}, {run.percent:g} %, seed {run.seed}'
+        f'it would begin with the weights {begun}, but results in {results.path} began with '
+        f'{", ".join(sorted(others))}, so they cannot be compared; restore the work directory of '
+        f'those, or remove the lines of {run.data.name}, {run.percent:g} %, seed {run.seed}'
     )
 
 
@@ -241,8 +240,8 @@ def _result(run: Run, place: Path, settings: str, seconds: float, begun: str) ->
     """The last scores that were logged.
 
     Raises:
-        ValueError: If there is none of the student or the teacher, or COCO's -1, which is that of
-            images without a true box.
+        ValueError: If the student or the teacher has none, or COCO's -1, which stands for images
+            without a true box.
     """
     logged = [record for record in read_scalars(place) if f'student/{MAP}' in record]
     points = {}

@@ -1,4 +1,4 @@
-"""What a study trains: read from one small file."""
+"""What a study trains, read from one small file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ssod.strict import check_keys
 
 START = 'start'
-"""Name of what trains the weights that all methods start from."""
+"""Name of the method that trains the weights all methods start from."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class DataSource:
 
     Args:
         name: Its folder below the data root.
-        percents: Label budgets: shares of the training images, of a hundred.
-        train: COCO JSON of the training images, from its folder.
-        val: COCO JSON of the validation images, from its folder.
-        images: Folder of the images that both name, from its folder.
-        val_images: Folder of those that ``val`` names, if it is another.
-        size: Pixels of the larger side that images are made for scoring, in training in
-            proportion; if ``None``, what the configs say.
-        settings: Config values for this data set alone, with dotted keys.
+        percents: Label budgets: percentages of the training images.
+        train: COCO JSON of the training images, relative to its folder.
+        val: COCO JSON of the validation images, relative to its folder.
+        images: Folder of the images of both, relative to its folder.
+        val_images: Folder of the images of ``val``, if it is another one.
+        size: Longer side in pixels to which images are resized for scoring; training sizes are
+            scaled in proportion. If ``None``, the configs' sizes are used.
+        settings: Config values for this data set only, with dotted keys.
     """
 
     name: str
@@ -41,7 +41,7 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Method:
-    """What is done with the data.
+    """A method that is compared.
 
     Args:
         name: Its name in the tables.
@@ -60,9 +60,9 @@ class Run:
 
     Args:
         data: The data set.
-        percent: Share of its training images that is labelled, of a hundred.
+        percent: Percentage of its training images that is labelled.
         seed: Seed of the run, and number of the fold that draws its labelled images.
-        method: What is done with them; also what trains the weights that others start from.
+        method: The method, or the one that trains the weights the others start from.
     """
 
     data: DataSource
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Data set, budget, method and seed; no other run of the study has the same."""
+        """Data set, budget, method and seed; unique within the study."""
         return f'{self.data.name}/{self.percent:g}pct/{self.method.name}/{self.seed}'
 
 
@@ -81,13 +81,13 @@ class Study:
     """Data sets × label budgets × methods × seeds.
 
     Args:
-        file: The file that it was read from.
+        file: The file it was read from.
         data: Data sets.
-        methods: Methods; the first is what the others are measured against.
+        methods: Methods; the others are measured against the first.
         seeds: Seeds, each also a fold.
         settings: Config values for all runs, with dotted keys.
-        start: What trains the weights that all methods start from, for each data set, budget and
-            seed; if there is none, they start from one that is initialized.
+        start: Trains the weights that all methods start from, for each data set, budget and seed.
+            Without it, they start from an untrained detector.
     """
 
     file: Path
@@ -104,13 +104,13 @@ class Study:
 
     @property
     def trained(self) -> tuple[Method, ...]:
-        """What is trained: the start, if it is, and the methods."""
+        """What is trained: the start, if there is one, and the methods."""
         return (self.start, *self.methods) if self.start else self.methods
 
     def runs(self) -> list[Run]:
         """All trainings, those of the first seed first, so that there is a whole table early.
 
-        Of each seed the starts come before what needs them.
+        For each seed, the starts come before the runs that need them.
         """
         runs = []
         for seed in self.seeds:
@@ -125,7 +125,7 @@ class Study:
         return runs
 
     def start_of(self, run: Run) -> Run | None:
-        """The training that a run begins with the weights of, if there is one."""
+        """The training whose weights a run begins with, if there is one."""
         if self.start is None or run.method == self.start:
             return None
         return replace(run, method=self.start)
@@ -134,7 +134,7 @@ class Study:
 def read_study(path: str | Path) -> Study:
     """Read a study from a file.
 
-    It is Python, as configs are, with four names::
+    It is Python, like configs, with these names::
 
         data = dict(voc2007_s320=dict(percents=[10, 5, 1]), bccd=dict(percents=[10, 5]))
         methods = dict(
@@ -143,13 +143,13 @@ def read_study(path: str | Path) -> Study:
             slower=dict(config='configs/mt_fasterrcnn_small.py', settings={...}),
         )
         seeds = [1, 2, 3]
-        # These may be left out. Settings are of all runs, the start's too, but for its own.
+        # Optional. The settings are for all runs; the start's own settings override them.
         settings = {'default_hooks.teacher.burn_in': 0}
         start = dict(config='configs/supervised_fasterrcnn_small.py', settings={...})
 
     Raises:
         FileNotFoundError: If the file, or the config of a method, does not exist.
-        ValueError: If a name or a setting is unknown, is there twice, or is missing.
+        ValueError: If a name or a setting is unknown, given twice, or missing.
     """
     path = Path(path)
     if not path.is_file():
@@ -160,7 +160,7 @@ def read_study(path: str | Path) -> Study:
         if not content.get(name):
             raise ValueError(f'{path}: {name} is missing or empty; see ssod.studies.read_study')
     if START in content['methods']:
-        raise ValueError(f'{path}: no method can have the name {START!r}; choose another')
+        raise ValueError(f'{path}: a method cannot be named {START!r}; choose another name')
     seeds = content['seeds']
     if not (isinstance(seeds, list | tuple) and all(type(s) is int and s >= 0 for s in seeds)):
         raise ValueError(f'{path}: seeds is {seeds!r}, but must be a list of whole numbers')
@@ -189,15 +189,15 @@ def _data(path: Path, name: str, given: Mapping[str, Any]) -> DataSource:
     right = [type(p) in (int, float) and 0 < p < 100 for p in numbers]
     if not right or not all(right):
         raise ValueError(
-            f'{path}: data.{name}.percents is {percents!r}; give a list of shares between 0 and 100'
+            f'{path}: data.{name}.percents is {percents!r}; list percentages between 0 and 100'
         )
-    # As they are written in the names of runs.
+    # Compared as they appear in the names of runs.
     _refuse_twice(f'{path}: data.{name}.percents', [f'{p:g}' for p in numbers])
     return DataSource(name, **{**given, 'percents': tuple(numbers)})
 
 
 def _refuse_twice(where: str, values: Sequence[Any]) -> None:
-    """Refuse what would count one run as two."""
+    """Refuse duplicates, which would count one run as two."""
     twice = [value for number, value in enumerate(values) if value in values[:number]]
     if twice:
         raise ValueError(f'{where} has {twice[0]} twice; remove one')

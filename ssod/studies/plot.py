@@ -1,4 +1,4 @@
-"""The gains of a study as a picture."""
+"""Draws the gains of a study."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ from ssod.studies.results import Row, half_width
 
 
 def plot_gains(rows: Sequence[Row], baseline: str, path: Path) -> None:
-    """Draw each method's gain over the baseline, a panel for each data set and budget.
+    """Draw each method's gain over the baseline, one panel per data set and budget.
 
-    A bar across a point is its 95 % confidence interval, where there are three seeds or more.
+    A bar across a point is its 95 % confidence interval, shown for three or more seeds.
 
     Args:
-        rows: Sums of a study.
+        rows: Rows of a study's table.
         baseline: The method that the others are measured against.
         path: The picture.
     """

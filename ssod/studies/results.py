@@ -1,4 +1,4 @@
-"""Results of a study: one JSON line for each finished run, and what they say together."""
+"""Results of a study: one JSON line per finished run, and the tables made from them."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from ssod.files import write_whole
 from ssod.studies.plan import START, Run, Study
 
 LEVEL = 0.95
-"""Of confidence intervals."""
+"""Level of confidence intervals."""
 
 LEAST = 3
-"""Values that an interval takes: that of two has no width where they happen to be alike."""
+"""Values an interval needs: that of two has no width if they happen to be equal."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Result:
 
     Args:
         data: Name of the data set.
-        percent: Share of its training images that was labelled.
+        percent: Percentage of its training images that was labelled.
         method: Name of the method.
         seed: Seed and fold.
         settings: Digest of its settings (:meth:`~ssod.studies.compose.Composer.digest`).
         student: mAP of the student at the end.
-        teacher: mAP of the teacher at the end; of a method without one the student's.
+        teacher: mAP of the teacher at the end; the student's for a method without a teacher.
         student_50: mAP of the student at an overlap of 0.5.
-        teacher_50: The same of the teacher.
-        seconds: Wall clock of the training.
-        begun: Digest of the weights that it began with
+        teacher_50: mAP of the teacher at an overlap of 0.5.
+        seconds: Wall-clock time of the training.
+        begun: Digest of the weights it began with
             (:func:`~ssod.studies.execution.weights_digest`); empty if unknown.
     """
 
@@ -52,19 +52,18 @@ class Result:
 
     @property
     def key(self) -> tuple[str, float, str, int, str]:
-        """What tells runs apart."""
+        """What identifies a run."""
         return self.data, self.percent, self.method, self.seed, self.settings
 
 
 class Results:
-    """The results in a file; each is added as one line as soon as there is one.
+    """The results in a file; each is added as a line as soon as it is known.
 
     Args:
-        path: The file; what is in it counts as done, but for a last line that was not written to
-            its end.
+        path: The file. Its lines count as done, except for an incomplete last one.
 
     Raises:
-        ValueError: If another line is no result, or two are of the same run and differ.
+        ValueError: If another line is not a result, or two lines of the same run differ.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,22 +75,22 @@ class Results:
                 other = self._known.setdefault(result.key, result)
                 if other != result:
                     raise ValueError(
-                        f'{path}, line {number}: another result of a run that is there already; '
+                        f'{path}, line {number}: a second, different result of the same run; '
                         f'remove one'
                     )
 
     def find(self, run: Run, settings: str) -> Result | None:
-        """The result of a run with these settings; ``None`` if it was not finished yet."""
+        """The result of a run with these settings; ``None`` if it is not finished yet."""
         return self._known.get((run.data.name, run.percent, run.method.name, run.seed, settings))
 
     def begun(self, run: Run) -> set[str]:
-        """What the runs began with, as far as known, that a run is to be compared with."""
+        """Digests of the weights, if known, that comparable runs began with."""
         cell = run.data.name, run.percent, run.seed
         known = [x for x in self._known.values() if (x.data, x.percent, x.seed) == cell]
         return {x.begun for x in known if x.begun and x.method != START}
 
     def add(self, result: Result) -> None:
-        """Add a line, which lasts through a power cut."""
+        """Add a line that survives a power cut."""
         text = self._text()
         if text and not text.endswith('\n'):
             write_whole(self.path, ''.join(f'{x}\n' for x in self._whole_lines()).encode())
@@ -108,7 +107,7 @@ class Results:
         *lines, last = self._text().split('\n')
         try:
             json.loads(last)
-        except ValueError:  # Empty, or torn.
+        except ValueError:  # Empty or incomplete.
             return lines
         return [*lines, last]
 
@@ -117,7 +116,7 @@ class Results:
             return Result(**json.loads(line))
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f'{self.path}, line {number}: no result ({error}); remove it'
+                f'{self.path}, line {number}: not a result ({error}); remove it'
             ) from None
 
 
@@ -127,11 +126,11 @@ class Row:
 
     Args:
         data: Name of the data set.
-        percent: Share of its training images that was labelled.
+        percent: Percentage of its training images that was labelled.
         method: Name of the method.
-        students: mAP of the student, one for each seed.
-        teachers: The same of the teacher.
-        gains: The teacher's over the baseline's student of the same seed; of seeds with both.
+        students: mAP of the student for each seed.
+        teachers: mAP of the teacher for each seed.
+        gains: The teacher's mAP minus that of the baseline's student, for each seed with both.
     """
 
     data: str
@@ -143,7 +142,7 @@ class Row:
 
     @property
     def gain(self) -> float | None:
-        """Mean gain; ``None`` where the baseline has not been run."""
+        """Mean gain; ``None`` if the baseline has not been run."""
         return mean(self.gains) if self.gains else None
 
 
@@ -181,7 +180,7 @@ def _check_same_weights(found: Iterable[Result]) -> None:
         if first.begun != result.begun:
             raise ValueError(
                 f'{result.data}, {result.percent:g} %, seed {result.seed}: {first.method} began '
-                f'with the weights {first.begun}, {result.method} with {result.begun}, and they '
+                f'with the weights {first.begun}, but {result.method} with {result.begun}, so they '
                 f'cannot be compared; remove the results of one, and train it from the same start'
             )
 
@@ -190,7 +189,7 @@ def half_width(values: Sequence[float]) -> float | None:
     """Half the width of the mean's confidence interval (Student's t).
 
     Args:
-        values: In any unit; the width is in the same.
+        values: In any unit; the width has the same.
 
     Returns:
         Half the width; ``None`` for fewer than three values.
@@ -223,18 +222,18 @@ def table(rows: Sequence[Row], baseline: str) -> str:
 
 
 def lead_table(study: Study, found: Sequence[Result]) -> str:
-    """A Markdown table of what the study's first method is ahead of its others, on each data set.
+    """A Markdown table of how far the first method after the baseline leads the others.
 
-    A lead is that of its teacher over the other's of the same data set, budget and seed. Budgets
-    count alike, with however many seeds each was run. There is no interval: runs of one data set
-    share images, and their leads are not independent.
+    A lead is its teacher's mAP minus the other's, on the same data set, budget and seed. All
+    budgets count equally, however many seeds each was run with. There is no interval: runs on one
+    data set share images, so their leads are not independent.
 
     Args:
         study: The study.
         found: Results of finished runs.
 
     Returns:
-        The table; empty if no two methods beside the baseline were run on the same.
+        The table; empty unless two methods besides the baseline were run on the same data.
     """
     ours, *others = [method.name for method in study.methods[1:]] or ['']
     scores = {
@@ -262,7 +261,7 @@ def lead_table(study: Study, found: Sequence[Result]) -> str:
 
 
 def _lead(other: str, data: str, budgets: Sequence[Sequence[float]]) -> str:
-    """A line of the table of leads, from those of each budget."""
+    """A line of the table of leads, from the leads of each budget."""
     runs = [lead for budget in budgets for lead in budget]
     lead = _signed(mean(mean(budget) for budget in budgets))
     return f'| {other} | {data} | {lead} | {len(runs)} | {sum(_rounded(x) > 0 for x in runs)} |'
@@ -288,5 +287,5 @@ def _signed(points: float) -> str:
 
 
 def _rounded(points: float) -> float:
-    """To a tenth, as scores are, and never -0: differences of equal sums miss 0 by a little."""
+    """Round to a tenth, like scores, and never to -0: differences of equal sums can miss 0."""
     return round(points, 1) + 0.0

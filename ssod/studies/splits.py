@@ -1,8 +1,8 @@
-"""Which images of a study's data sets are labelled, and which are kept aside: text files.
+"""Text files that say which images of a study's data sets are labelled, and which are held out.
 
-``<data set>/fold<k>.txt`` names the labelled images of a fold in the order in which they were
-drawn, so that a smaller budget is the beginning of a larger one; ``<data set>/held_out.txt`` names
-the validation images that are scored once, at the end. Images go by their ``file_name``.
+``<data set>/fold<k>.txt`` lists the labelled images of a fold in the order they were drawn, so that
+a smaller budget is the beginning of a larger one. ``<data set>/held_out.txt`` lists the validation
+images that are scored once, at the end. Images are listed by their ``file_name``.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ssod.data.coco_json import read_coco, write_json
 from ssod.files import write_whole
 
 HELD_OUT = 1 / 3
-"""Share of the validation images that is kept aside."""
+"""Share of the validation images that is held out."""
 
 Coco = dict[str, Any]
 
@@ -33,15 +33,15 @@ def drawn(images: Sequence[Coco], seed: int, count: int) -> list[str]:
 
 
 def labeled_names(path: Path, images: Sequence[Coco], fold: int, percents: Sequence[float]) -> Path:
-    """The file of a fold; drawn where it does not exist, as many as the largest budget needs.
+    """The file of a fold. If it does not exist, as many as the largest budget needs are drawn.
 
     Raises:
-        ValueError: If a budget is of no image at all.
+        ValueError: If a budget has no image at all.
     """
     least, most = (round(len(images) * percent / 100) for percent in (min(percents), max(percents)))
     if least == 0:
         raise ValueError(
-            f'{path}: {min(percents):g} percent of {len(images)} images are none; take a larger '
+            f'{path}: {min(percents):g} percent of {len(images)} images is no image; use a larger '
             f'budget'
         )
     if not path.exists():
@@ -50,7 +50,7 @@ def labeled_names(path: Path, images: Sequence[Coco], fold: int, percents: Seque
 
 
 def held_out_names(path: Path, images: Sequence[Coco]) -> Path:
-    """The file of the validation images that are kept aside; drawn where it does not exist."""
+    """The file of the held-out validation images; drawn if it does not exist."""
     if not path.exists():
         _write(path, sorted(drawn(images, 0, round(len(images) * HELD_OUT))))
     return path
@@ -64,15 +64,15 @@ def write_budget(
     Args:
         names: The fold's file.
         train: COCO JSON of all training images.
-        percent: Share of them that is labelled, of a hundred.
-        out_dir: Where the files go; made if missing.
+        percent: Percentage of them that is labelled.
+        out_dir: Where the files go; created if missing.
 
     Returns:
         Files of the labelled images, of the others without annotations, and of the others' hidden
         truth.
 
     Raises:
-        ValueError: If the fold names fewer images, or one that ``train`` does not have.
+        ValueError: If the fold lists too few images, or one that ``train`` does not have.
     """
     coco = read_coco(train)
     count = round(len(coco['images']) * percent / 100)
@@ -80,7 +80,7 @@ def write_budget(
     if not 0 < count <= len(wanted):
         raise ValueError(
             f'{names} names {len(wanted)} images, but {percent:g} percent of {train} are {count}; '
-            f'remove it to have it drawn anew'
+            f'remove it to have it drawn again'
         )
     labeled, others = _parted(coco, wanted[:count], names, train)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def write_budget(
 
 
 def write_validation(names: Path, val: Path, out_dir: Path) -> tuple[Path, Path]:
-    """Write the COCO JSON files of the validation images: those scored, those kept aside.
+    """Write the COCO JSON files of the validation images: the scored and the held-out ones.
 
     Raises:
         ValueError: If ``names`` has an image that ``val`` does not.

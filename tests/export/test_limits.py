@@ -33,22 +33,26 @@ class OtherDetector(RetinaNet):
         ('mt_retinanet_coco10pct', {}, None),
         ('mixpl_fcos_digits10pct', {}, None),
         ('mt_twoheads_fasterrcnn_digits10pct', {}, None),
-        ('mixpl_dino_digits10pct', {}, 'DINO predicts in a way of its own; one and two stage'),
+        ('mixpl_dino_digits10pct', {}, 'DINO has its own prediction code; one and two stage'),
         (
             'consistentteacher_retinanet_digits10pct',
             {},
-            'its boxes are coded by',
+            'its boxes are encoded by',
         ),
-        ('mt_retinanet_coco10pct', {'type': 'OtherDetector'}, 'OtherDetector predicts in a way of'),
+        (
+            'mt_retinanet_coco10pct',
+            {'type': 'OtherDetector'},
+            'OtherDetector has its own prediction',
+        ),
         (
             'mixpl_fcos_digits10pct',
             {'bbox_head.type': 'OtherHead'},
-            'OtherHead predicts in a way of its own',
+            'OtherHead has its own prediction code',
         ),
         (
             'mt_retinanet_coco10pct',
             {'bbox_head.loss_cls': dict(_delete_=True, type='CrossEntropyLoss')},
-            'the scores of its RetinaHead are no sigmoids',
+            'the scores of its RetinaHead are not sigmoids',
         ),
         (
             'mt_fasterrcnn_digits10pct',
@@ -69,12 +73,12 @@ class OtherDetector(RetinaNet):
         (
             'mt_fasterrcnn_digits10pct',
             {'roi_head.type': 'DoubleHeadRoIHead', 'roi_head.reg_roi_scale_factor': 1.3},
-            'its DoubleHeadRoIHead does more than StandardRoIHead',
+            'its DoubleHeadRoIHead does more than a StandardRoIHead',
         ),
         (
             'mt_fasterrcnn_digits10pct',
             {'roi_head.bbox_roi_extractor.roi_layer.pool_mode': 'max'},
-            'its PyramidRoIExtractor does not average regions by RoIAlign',
+            'its PyramidRoIExtractor does not average regions with RoIAlign',
         ),
         (
             'mt_fasterrcnn_digits10pct',

@@ -162,7 +162,9 @@ def test_images_are_read_before_anything_is_traced(fixed, tmp_path, monkeypatch)
 def test_another_detector_is_not_written(fixed, tmp_path, monkeypatch):
     # As if it had been traced wrongly.
     monkeypatch.setattr('ssod.export.verification.MAX_PIXELS', -1)
-    with pytest.raises(ValueError, match=r'what was exported is not the detector: .*x\.onnx is'):
+    with pytest.raises(
+        ValueError, match=r'the exported model does not match the detector: .*x\.onnx is'
+    ):
         export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx', (64, 96))
     assert list(tmp_path.iterdir()) == []
 
@@ -179,7 +181,7 @@ def test_nothing_is_found_in_noise(fixed, tmp_path, monkeypatch):
     # The file has the threshold that was traced.
     assert found.file.read_bytes() == fixed.exported.file.read_bytes()
     monkeypatch.setattr('ssod.export.onnx_file.LEAST_SCORES', (1,))
-    with pytest.raises(ValueError, match=r'nothing is found in any image.*x\.onnx is not written'):
+    with pytest.raises(ValueError, match=r'no box is found in any image.*x\.onnx is not written'):
         export_onnx(*given, overwrite=True)
 
 

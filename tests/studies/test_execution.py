@@ -144,7 +144,7 @@ def test_a_start_comes_before_what_needs_it(started_study_file, data_root, tmp_p
     cell = {'start', 'supervised', 'teacher', 'eager'}
     assert failed == {f'cells/50pct/{method}/1' for method in cell}
     log = composer.place(runs['cells/50pct/teacher/1']) / LOG
-    assert log.read_text() == 'error: what it starts from was not trained\n'
+    assert log.read_text() == 'error: the run it starts from was not trained\n'
     # A start whose weights are gone is trained again, but only where something needs it.
     results.path.write_text(
         ''.join(line for line in results.path.read_text().splitlines(True) if 'eager' not in line)
@@ -227,7 +227,7 @@ def test_the_time_left(done, total, seconds, expected):
 
 def test_only_what_was_trained_is_held_out(composer, tmp_path):
     trained, results = (Results(tmp_path / f'{name}.jsonl') for name in ('trained', 'held_out'))
-    with pytest.raises(ValueError, match=r'trained.jsonl: 6 of 6 runs are left to be trained; '):
+    with pytest.raises(ValueError, match=r'trained.jsonl: 6 of 6 runs are not trained yet, '):
         list(score_held_out(composer, trained, results))
     done = [
         Result(run.data.name, 25, run.method.name, 1, composer.digest(run), *[1.0] * 5)
@@ -237,7 +237,7 @@ def test_only_what_was_trained_is_held_out(composer, tmp_path):
         trained.add(result)
     with pytest.raises(
         FileNotFoundError,
-        match=r'supervised/1-\w+/iter_2.pth does not exist and .* 5 others; .*trained.jsonl',
+        match=r'supervised/1-\w+/iter_2.pth does not exist, so it and 5 others .*; .*trained.jsonl',
     ):
         list(score_held_out(composer, trained, results))
     # What has been scored once is not scored again.

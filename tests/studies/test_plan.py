@@ -65,15 +65,20 @@ def test_the_starts_of_a_seed_come_first(started_study_file):
         ('percents=[25]', 'percent=[25]', ValueError, "data.scenes: .*'percent'.*'percents'"),
         # A fraction is not meant where shares are of a hundred, but cannot be told from 0.25 %.
         ('percents=[25]', 'percents=[250]', ValueError, r'data.scenes.percents is \[250\]'),
-        ('percents=[25], ', '', ValueError, r'data.scenes.percents is \(\); give a list'),
-        ('percents=[25]', 'percents=25', ValueError, r'data.scenes.percents is 25; give a list'),
+        ('percents=[25], ', '', ValueError, r'data.scenes.percents is \(\); list percentages'),
+        (
+            'percents=[25]',
+            'percents=25',
+            ValueError,
+            r'data.scenes.percents is 25; list percentages',
+        ),
         # Two results of one run would narrow its interval.
         ('seeds = [1, 2]', 'seeds = [1, 1, 2]', ValueError, 'seeds has 1 twice; remove one'),
         ('[50, 25]', '[50, 50.0000001]', ValueError, 'data.cells.percents has 50 twice'),
         ('seeds = [1, 2]', 'seeds = 2', ValueError, 'seeds is 2, but must be a list of whole'),
         ('seeds = [1, 2]', "seeds = ['a']", ValueError, r"seeds is \['a'\], but must be a list"),
         ('seeds = [1, 2]', 'seeds = [-1]', ValueError, r'seeds is \[-1\], but must be a list'),
-        ('    eager=', '    start=', ValueError, "no method can have the name 'start'"),
+        ('    eager=', '    start=', ValueError, "a method cannot be named 'start'"),
         ('config=', 'cfg=', ValueError, "methods.eager: unknown setting 'cfg'"),
         (
             'supervised_fast',

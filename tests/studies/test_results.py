@@ -169,12 +169,12 @@ def test_two_results_of_one_run_are_refused(tmp_path):
     path.write_text(line * 2)
     Results(path)  # Copied twice is the same.
     path.write_text(line + line.replace('20.0', '21.0'))
-    with pytest.raises(ValueError, match=r'line 2: another result of a run that is there already'):
+    with pytest.raises(ValueError, match=r'line 2: a second, different result of the same run'):
         Results(path)
 
 
 def test_a_torn_line_is_named(tmp_path):
     path = tmp_path / 'results.jsonl'
     path.write_text('{"data": "cells"\n')
-    with pytest.raises(ValueError, match=r'results.jsonl, line 1: no result \(.*remove it'):
+    with pytest.raises(ValueError, match=r'results.jsonl, line 1: not a result \(.*remove it'):
         Results(path)

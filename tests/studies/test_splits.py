@@ -102,6 +102,8 @@ def test_the_folds_of_the_studies_are_in_the_repository(name, count):
 def test_a_budget_of_no_image_is_refused(tmp_path):
     images = [{'file_name': f'{i}.png'} for i in range(40)]
     path = tmp_path / 'fold1.txt'
-    with pytest.raises(ValueError, match='fold1.txt: 1 percent of 40 images are none; take a lar'):
+    with pytest.raises(
+        ValueError, match='fold1.txt: 1 percent of 40 images is no image; use a lar'
+    ):
         labeled_names(path, images, 1, [10, 1])
     assert not path.exists()

@@ -63,7 +63,7 @@ def test_a_mistake_is_told_in_one_line(call, capsys, tmp_path):
     detector = MODELS.build(detector_cfg(Config.fromfile(CONFIGS / f'{name}.py')))
     torch.save({'state_dict': detector.state_dict()}, tmp_path / 'x.pth')
     for config, message in (
-        (name, f'{name}.py: DINO cannot be exported: DINO predicts in a way of its own; one and'),
+        (name, f'{name}.py: DINO cannot be exported: DINO has its own prediction code; one and'),
         (CONFIG.stem, 'x.pth is of another detector'),
     ):
         with pytest.raises(SystemExit) as left:

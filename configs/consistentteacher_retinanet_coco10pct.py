@@ -16,5 +16,5 @@ default_hooks = dict(
     teacher=dict(burn_in=10000, decay=dict(decay=0.9995), selector=selector),
 )
 optim_wrapper = dict(clip_grad=dict(max_norm=20))
-# The learning rate stays as it is after the warm-up.
+# The learning rate stays constant after the warm-up.
 param_scheduler = _base_.param_scheduler[:1]

@@ -8,7 +8,7 @@ unlabeled.ann_file = 'annotations/instances_unlabeled2017.json'
 unlabeled.data_prefix = dict(img='unlabeled2017/')
 train_dataloader = dict(dataset=dict(datasets=[labeled, unlabeled]))
 
-# With so many labels the box counts more in the assignment, and the teacher follows more slowly.
+# With this many labels, boxes count more in the assignment and the teacher follows more slowly.
 detector = dict(
     backbone=dict(norm_cfg=dict(requires_grad=False)),
     train_cfg=dict(assigner=dict(iou_weight=3.0)),

@@ -12,7 +12,7 @@ selector = dict(
     type='SelectorChain',
     selectors=[dict(type='ExpectedCountSelector'), mixture],
 )
-# A dense head learns more slowly than a region head: a longer burn-in and less weight. 0.9995 would
+# A dense head learns more slowly than a region head: longer burn-in, less weight. 0.9995 would
 # average all iterations of teaching.
 two_phases = dict(_delete_=True, type='stepwise', values=[0.995, 0.998], milestones=[800])
 model = dict(pseudo_weight=0.25)

@@ -8,7 +8,7 @@ _base_ = [
 
 model = dict(type='DenseTeacher', pseudo_weight=dict(type='linear', end=1.0, steps=5000))
 default_hooks = dict(
-    # The boxes are only counted, never learnt.
+    # The boxes are only counted; the student does not learn from them.
     teacher=dict(
         burn_in=5000,
         decay=dict(_delete_=True, type='constant', value=0.9996),

@@ -1,4 +1,4 @@
-# Dense Teacher on the built-in digits: FCOS learns its teacher's maps.
+# Dense Teacher on the built-in digits: FCOS learns from its teacher's maps.
 _base_ = [
     './_base_/models/mt_fcos_digits.py',
     './_base_/datasets/semi_digits_dense.py',
@@ -10,7 +10,7 @@ _base_ = [
 model = dict(type='DenseTeacher', share=0.1, pseudo_weight=dict(type='linear', end=1.0, steps=500))
 two_phases = dict(_delete_=True, type='stepwise', values=[0.995, 0.998], milestones=[800])
 default_hooks = dict(
-    # The boxes are only counted, never learnt.
+    # The boxes are only counted; the student does not learn from them.
     teacher=dict(burn_in=500, decay=dict(decay=two_phases), selector=dict(threshold=0.4)),
     quality=dict(ann_file='data/digits/annotations/unlabeled_truth.json'),
     checkpoint=dict(interval=250),

@@ -6,12 +6,12 @@ _base_ = [
     './_base_/runtime/mixpl.py',
 ]
 
-# DINO is hardly trained after minutes: a longer burn-in and less weight.
+# After minutes, DINO is hardly trained: longer burn-in, less weight.
 model = dict(type='MixPL', pseudo_weight=0.25)
 two_phases = dict(_delete_=True, type='stepwise', values=[0.995, 0.998], milestones=[800])
 default_hooks = dict(
     teacher=dict(burn_in=1000, decay=dict(decay=two_phases), selector=dict(threshold=0.3)),
-    # A digit's mirror image is no digit.
+    # No flips: a mirrored digit is not a digit.
     mixpl=dict(mosaic_sides=(32, 64), patches=(1, 4), patch_side=0.2, flip=False),
     quality=dict(ann_file='data/digits/annotations/unlabeled_truth.json'),
     checkpoint=dict(interval=250),

@@ -1,4 +1,4 @@
-# MixPL on small photographs: boxes of mixed images teach everything.
+# MixPL on small photographs: pseudo-boxes on mixed images train all heads.
 _base_ = [
     './_base_/models/mt_faster-rcnn_mobilenetv2_small.py',
     './_base_/datasets/semi_small.py',
@@ -6,7 +6,7 @@ _base_ = [
     './_base_/runtime/mixpl.py',
 ]
 
-# Nothing is erased before images are mixed.
+# No patches are erased before images are mixed.
 unlabeled = _base_.unlabeled
 unlabeled.pipeline[1].strong.pop()
 train_dataloader = dict(dataset=dict(datasets=[_base_.labeled, unlabeled]))

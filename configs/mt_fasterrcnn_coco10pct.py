@@ -6,6 +6,6 @@ _base_ = [
     './_base_/runtime/mean_teacher.py',
 ]
 
-# The paper's two phases: the teacher forgets fast while λ and α ramp up, slowly after.
+# The paper's two phases: the teacher forgets fast while λ and α ramp up, and slowly afterwards.
 two_phases = dict(_delete_=True, type='stepwise', values=[0.99, 0.999], milestones=[4000])
 default_hooks = dict(teacher=dict(burn_in=2000, decay=dict(decay=two_phases)))

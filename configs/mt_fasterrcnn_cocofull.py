@@ -12,7 +12,7 @@ train_dataloader = dict(
     dataset=dict(datasets=[labeled, unlabeled]),
 )
 
-# 64 images at a step instead of 40, and twice as many steps.
+# 64 images per step instead of 40, and twice as many steps.
 train_cfg = dict(max_iters=360000)
 optim_wrapper = dict(optimizer=dict(lr=0.016))
 param_scheduler = _base_.param_scheduler

@@ -1,9 +1,9 @@
-# Own data: images with COCO JSON labels and a folder of images without any, on one GPU.
+# Your own data: images with COCO JSON labels and a folder of images without labels, on one GPU.
 _base_ = './mt_fasterrcnn_coco10pct.py'
 
-# A detector trained on all of COCO is the start; with load_from = None, a backbone from ImageNet.
+# Starts from a detector trained on all of COCO; with load_from = None, from an ImageNet backbone.
 load_from = 'https://download.openmmlab.com/mmdetection/v2.0/faster_rcnn/faster_rcnn_r50_fpn_1x_coco/faster_rcnn_r50_fpn_1x_coco_20200130-047c8118.pth'
-# Edit these four lines, or say the same to tools/train.py: --labeled, --images, --unlabeled, --val.
+# Edit these four lines, or use tools/train.py's options --labeled, --images, --unlabeled, --val.
 classes = ('cat', 'dog')
 data_root, unlabeled_images = 'data/custom/', 'data/custom/unlabeled/'
 labeled_json, labeled_images = 'train.json', 'train/'

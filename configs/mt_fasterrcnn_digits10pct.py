@@ -6,7 +6,7 @@ _base_ = [
     './_base_/runtime/mean_teacher.py',
 ]
 
-# Two phases: the teacher forgets fast while it still learns much, slowly after.
+# Two phases: the teacher forgets fast while it still learns much, and slowly afterwards.
 two_phases = dict(_delete_=True, type='stepwise', values=[0.95, 0.99], milestones=[800])
 default_hooks = dict(
     teacher=dict(burn_in=500, decay=dict(decay=two_phases), selector=dict(threshold=0.65)),

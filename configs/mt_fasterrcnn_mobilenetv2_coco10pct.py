@@ -1,4 +1,4 @@
-# The 10 % config with a backbone of torchvision: MobileNetV2.
+# The 10 % config with a torchvision backbone: MobileNetV2.
 _base_ = './mt_fasterrcnn_coco10pct.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# Mean teacher on own photographs made 256 pixels large: MobileNetV2 from ImageNet, on two cores.
-# A frozen pretrained backbone, which sees a larger image, has a say in the class of each region.
+# Mean teacher on your own photographs, resized to 256 pixels: ImageNet MobileNetV2, two cores.
+# A frozen pretrained backbone, which sees a larger image, helps to decide each region's class.
 _base_ = './mt_unverified_fasterrcnn_small.py'
 
 model = dict(verifier=dict(scale=1.25))

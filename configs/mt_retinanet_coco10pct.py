@@ -6,7 +6,7 @@ _base_ = [
     './_base_/runtime/mean_teacher.py',
 ]
 
-# Its sigmoid scores are lower than those of a softmax.
+# Sigmoid scores are lower than softmax scores.
 selector = dict(type='ScoreSelector', threshold=0.4)
 two_phases = dict(_delete_=True, type='stepwise', values=[0.99, 0.999], milestones=[4000])
 default_hooks = dict(teacher=dict(burn_in=2000, decay=dict(decay=two_phases), selector=selector))

@@ -6,12 +6,12 @@ _base_ = [
     './_base_/runtime/mean_teacher.py',
 ]
 
-# The rate does not fall at the end: an average brings the teacher as much.
+# The learning rate does not fall at the end: averaging helps the teacher as much.
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].milestones = [1100]
 slower = dict(_delete_=True, type='stepwise', values=[0.95, 0.99, 0.995], milestones=[200, 500])
-# Regions learn the teacher's whole distribution, for half of its confident boxes are wrong; these
-# teach proposals alone.
+# Half of the teacher's confident boxes are wrong, so regions learn its whole distribution; boxes
+# train only the proposals.
 model = dict(
     pseudo_weight=dict(_delete_=True, type='sigmoid', end=1.0, steps=200),
     pseudo_factors=dict(loss_cls=0.0, loss_bbox=0.0),

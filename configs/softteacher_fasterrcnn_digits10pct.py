@@ -1,8 +1,8 @@
 # Soft Teacher on the built-in digits.
 _base_ = './mt_fasterrcnn_digits10pct.py'
 
-# The paper's 0.9, 0.02 and λ = 4 are for COCO and 180,000 iterations; a detector of minutes is not
-# that certain.
+# The paper's 0.9, 0.02 and λ = 4 are for COCO and 180,000 iterations; after minutes of training, a
+# detector is less confident.
 model = dict(
     type='SoftTeacherDetector',
     score_threshold=0.7,

@@ -1,4 +1,4 @@
-# What the labels alone give a dense detector on small photographs: a burn-in that never ends.
+# Training on the labels only: a dense detector on small photographs, burn-in never ends.
 _base_ = './mt_atss_small.py'
 
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# What the labels alone give: DINO on the built-in digits, with a burn-in that never ends.
+# Training on the labels only: DINO on the built-in digits, burn-in never ends.
 _base_ = [
     './_base_/models/mt_dino_digits.py',
     './_base_/datasets/semi_digits.py',

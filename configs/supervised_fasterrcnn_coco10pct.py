@@ -1,4 +1,4 @@
-# What 10 % of COCO's labels alone give, Faster R-CNN R50-FPN: 8 GPUs × 1 image, 180k.
+# Training on 10 % of COCO's labels only, Faster R-CNN R50-FPN: 8 GPUs × 1 image, 180k.
 _base_ = './mt_fasterrcnn_coco10pct.py'
 
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# What own labels alone give, with the start and schedule of mt_fasterrcnn_custom.py.
+# Training on your labels only, with the start and schedule of mt_fasterrcnn_custom.py.
 _base_ = './mt_fasterrcnn_custom.py'
 
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# What the labels alone give: the main example with a burn-in that never ends.
+# Training on the labels only: the main example with a burn-in that never ends.
 _base_ = './mt_fasterrcnn_digits10pct.py'
 
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# What the labels alone give on small photographs: a burn-in that never ends.
+# Training on the labels only, on small photographs: a burn-in that never ends.
 _base_ = './mt_unverified_fasterrcnn_small.py'
 
 train_dataloader = dict(

@@ -19,6 +19,6 @@ model = dict(
 )
 slow = dict(_delete_=True, type='constant', value=0.9996)
 default_hooks = dict(teacher=dict(burn_in=2000, decay=slow, selector=dict(threshold=0.7)))
-# 64 draws of labelled images at a step, and the rate stays as it is.
+# 64 draws of labelled images per step; the learning rate stays constant.
 param_scheduler = [dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000)]
 auto_scale_lr = dict(base_batch_size=96)

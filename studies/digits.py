@@ -1,4 +1,4 @@
-# The digits with folds of their own: ours against mmdet's, as shipped and tuned as ours are.
+# The digits with their own folds: our methods against mmdet's, as shipped and tuned like ours.
 data = dict(
     digits=dict(
         percents=[10, 5],
@@ -14,7 +14,7 @@ methods = dict(
     mixpl='configs/mixpl_fasterrcnn_digits10pct.py',
     mmdet_semi_base='studies/mmdet/semibase_fasterrcnn_digits.py',
     mmdet_soft_teacher='studies/mmdet/softteacher_fasterrcnn_digits.py',
-    # With buffers in the average, thresholds and λ as in our configs, and a decay (theirs has no
+    # Buffers averaged too, thresholds and λ as in our configs, and a decay (theirs has no
     # schedule) between our two.
     mmdet_semi_base_tuned=dict(
         config='studies/mmdet/semibase_fasterrcnn_digits.py',

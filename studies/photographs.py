@@ -1,5 +1,5 @@
-# Does the teacher help on real photographs, and by more than mmdet's own?
-# All start from what the labels gave in 3,000 iterations, and go on for 1,200; the rate falls for
+# Does the teacher help on real photographs, and more than mmdet's own methods?
+# All start from 3,000 iterations on the labels and continue for 1,200; the learning rate falls for
 # the last 200.
 data = dict(
     voc2007_s320=dict(percents=[10, 5, 1], size=192),
@@ -28,7 +28,7 @@ methods = dict(
             'default_hooks.teacher.decay.decay.milestones': [300],
         },
     ),
-    # Confident boxes teach everything, and nothing else does.
+    # All heads learn from confident boxes, and from nothing else.
     boxes_alone=dict(
         config='configs/mt_unverified_fasterrcnn_small.py',
         settings={

@@ -1,4 +1,4 @@
-# And if the dense detector's rate does not fall at the end, and a verifier tells it classes?
+# A dense detector whose learning rate does not fall at the end, with a verifier of classes.
 _base_ = './photographs_dense.py'
 methods = dict(
     supervised=dict(settings={'param_scheduler.1.milestones': [1000]}),

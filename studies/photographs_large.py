@@ -1,4 +1,4 @@
-# What does the teacher bring where images are as large as they come?
+# What does the teacher gain on larger images, of 320 pixels?
 _base_ = './photographs.py'
 data = dict(_delete_=True, voc2007_s320=dict(percents=[10], size=320))
 methods = dict(

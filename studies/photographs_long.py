@@ -1,4 +1,4 @@
-# What do three times the iterations bring, to the labels alone and to the teacher?
+# What do three times the iterations gain, with the labels only and with the teacher?
 _base_ = './photographs.py'
 data = dict(_delete_=True, voc2007_s320=dict(percents=[10], size=192))
 methods = dict(

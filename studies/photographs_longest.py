@@ -1,4 +1,4 @@
-# And eight times the iterations?
+# What do eight times the iterations gain?
 _base_ = './photographs_long.py'
 methods = dict(
     supervised=dict(settings={'default_hooks.teacher.burn_in': 9600}),

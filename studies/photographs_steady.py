@@ -1,4 +1,4 @@
-# And where the rate does not fall at the end, but for the labels alone, for whom that is better?
+# The learning rate does not fall at the end, except with the labels only, where falling is better.
 _base_ = './photographs.py'
 methods = dict(
     _delete_=True,
@@ -23,7 +23,7 @@ methods = dict(
             'default_hooks.teacher.decay.decay.milestones': [300, 700],
         },
     ),
-    # The labels alone, too, averaged.
+    # The labels only, with averaged weights.
     averaged=dict(
         config='configs/mt_unverified_fasterrcnn_small.py',
         settings={

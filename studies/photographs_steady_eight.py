@@ -1,4 +1,4 @@
-# And what eight unlabelled images in a step bring, in the place of four.
+# What do eight unlabelled images per step gain, instead of four?
 _base_ = './photographs_steady.py'
 _eight = {
     'train_dataloader.batch_size': 10,

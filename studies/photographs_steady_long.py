@@ -1,4 +1,4 @@
-# And what three times the iterations bring to the labels alone, and to the default.
+# What do three times the iterations gain, with the labels only and with the default?
 _base_ = './photographs_steady.py'
 data = dict(_delete_=True, voc2007_s320=dict(percents=[10], size=192))
 methods = dict(

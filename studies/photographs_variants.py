@@ -1,4 +1,4 @@
-# What do other settings of our mean teacher, and mixed images, bring from the same start?
+# What do other settings of our mean teacher, and mixed images, gain from the same start?
 _base_ = './photographs.py'
 data = dict(_delete_=True, voc2007_s320=dict(percents=[10], size=192))
 methods = dict(

@@ -1,4 +1,4 @@
-# What does the verifier of classes bring?
+# What does the verifier of classes gain?
 _base_ = './photographs.py'
 data = dict(voc2007_s320=dict(percents=[10, 5]))
 methods = dict(

@@ -1,5 +1,5 @@
-# To compare with: mmdet's own SemiBaseDetector of a dense detector, with a threshold for sigmoids:
-# that of mmdet's docs, 0.9, keeps nothing.
+# For comparison: mmdet's own SemiBaseDetector with a dense detector and a threshold for sigmoids;
+# the 0.9 of mmdet's docs keeps nothing.
 _base_ = [
     '../../configs/_base_/models/mt_atss_mobilenetv2_small.py',
     './_base_/small.py',
@@ -16,5 +16,5 @@ pair = dict(detector=_base_.model.detector, data_preprocessor=branches)
 semi_base = _base_.semi_base
 semi_base.semi_train_cfg.cls_pseudo_thr = 0.4
 model = dict(semi_base, _delete_=True, **pair)
-# Boxes are float32 at mixed precision, as ours are.
+# Boxes are float32 in mixed precision, like ours.
 default_hooks = dict(places=dict(type='PrecisePlacesHook'))

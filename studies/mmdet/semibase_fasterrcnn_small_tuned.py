@@ -1,4 +1,4 @@
-# mmdet's own SemiBaseDetector, tuned in the same way.
+# mmdet's own SemiBaseDetector, tuned like its Soft Teacher (softteacher_fasterrcnn_small_tuned.py).
 _base_ = './softteacher_fasterrcnn_small_tuned.py'
 
 _base_.semi_base.semi_train_cfg.cls_pseudo_thr = 0.7

@@ -1,4 +1,4 @@
-# To compare with at the size of COCO: mmdet's own Soft Teacher, hook and pipelines.
+# For comparison at the size of COCO: mmdet's own Soft Teacher, hook and pipelines.
 _base_ = [
     '../../configs/_base_/models/mt_faster-rcnn_r50_fpn.py',
     './_base_/coco.py',
@@ -17,5 +17,5 @@ _base_.model.detector.roi_head.bbox_roi_extractor.type = 'SingleRoIExtractor'
 _base_.model.detector.roi_head.bbox_head.type = 'Shared2FCBBoxHead'
 pair = dict(detector=_base_.model.detector, data_preprocessor=branches)
 model = dict(_base_.soft_teacher, _delete_=True, **pair)
-# Boxes are float32 at mixed precision, as ours are.
+# Boxes are float32 in mixed precision, like ours.
 default_hooks = dict(places=dict(type='PrecisePlacesHook'))

@@ -1,4 +1,4 @@
-# To compare with on the digits: mmdet's own Soft Teacher and hook with their shipped settings.
+# For comparison on the digits: mmdet's own Soft Teacher and hook with their shipped settings.
 _base_ = [
     '../../configs/_base_/models/mt_faster-rcnn_digits.py',
     './_base_/digits.py',

@@ -1,4 +1,4 @@
-# mmdet's own Soft Teacher, tuned as our mean teacher is: as much jitter of the labelled images, λ,
+# mmdet's own Soft Teacher, tuned like our mean teacher: as much jitter of the labelled images, λ,
 # thresholds, and a decay (mmdet's has no schedule) between our two. Batch norms are frozen, so that
 # buffers in the average would change nothing.
 _base_ = './softteacher_fasterrcnn_small.py'

@@ -1,4 +1,4 @@
-# COCO: a labelled and an unlabelled part of train2017, see tools/split_coco.py.
+# COCO: a labelled and an unlabelled part of train2017; see tools/split_coco.py.
 data_root = 'data/coco/'
 scale = [(1333, 400), (1333, 1200)]
 colour = [
@@ -77,7 +77,7 @@ val_dataloader = dict(
         pipeline=[dict(type='LoadImage'), *score],
     ),
 )
-# mmdet's DetInferencer takes the images that it is given in the place of this name.
+# mmdet's DetInferencer replaces this transform with one that takes the given images.
 test_dataset = dict(val_dataloader['dataset'], pipeline=[dict(type='LoadImageFromFile'), *score])
 test_dataloader = dict(val_dataloader, dataset=test_dataset)
 

@@ -1,4 +1,4 @@
-# COCO for dense pseudo-labels: both views resized and flipped alike, only the strong one coloured.
+# COCO for dense pseudo-labels: views share resize and flip; only the strong one changes colours.
 _base_ = './semi_coco.py'
 
 sizes = [(1333, 640), (1333, 672), (1333, 704), (1333, 736), (1333, 768), (1333, 800)]
@@ -17,7 +17,7 @@ strong = [
 ]
 
 labeled = _base_.labeled
-# Labelled images are seen both ways too.
+# Labelled images are seen both weakly and strongly, too.
 labeled.pipeline[2].transforms = [*common, dict(type='RandomApply', transforms=strong, prob=0.5)]
 unlabeled = _base_.unlabeled
 unlabeled.pipeline[1] = dict(type='TwoViews', common=common, weak=[], strong=strong)

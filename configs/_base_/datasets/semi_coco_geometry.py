@@ -1,4 +1,4 @@
-# COCO with a strong view that is moved too, before or after its colours are changed (Soft Teacher).
+# COCO with a strong view that is also moved, before or after its colours change (Soft Teacher).
 _base_ = './semi_coco.py'
 
 geometry = [

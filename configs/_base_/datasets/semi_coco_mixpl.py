@@ -1,4 +1,4 @@
-# COCO for MixPL: the strong view is moved too, and nothing is erased before images are mixed.
+# COCO for MixPL: the strong view is also moved; no patches are erased before images are mixed.
 _base_ = './semi_coco.py'
 
 recolour = dict(type='RandAugment', aug_space=_base_.colour, aug_num=1)

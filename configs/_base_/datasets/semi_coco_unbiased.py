@@ -1,9 +1,9 @@
-# COCO as Unbiased Teacher sees it: views share their geometry, labelled images are seen as both.
+# COCO for Unbiased Teacher: views share their geometry, labelled images are seen as both views.
 _base_ = './semi_coco_dense.py'
 
 common = _base_.common
 jitter = dict(type='PhotoMetricDistortion', swap_channels=False)
-# Grey first: it makes bytes of what it gets, and colours that are brighter than white would wrap.
+# Grey first: it converts to bytes, where colours brighter than white would wrap around.
 strong = [
     dict(type='RandomGrayscale', prob=0.2, keep_channels=True),
     dict(type='RandomApply', transforms=[jitter], prob=0.8),

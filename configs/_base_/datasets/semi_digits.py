@@ -1,4 +1,5 @@
-# The built-in scenes of handwritten digits, made on first use. No flips: digits have a hand.
+# The built-in scenes of handwritten digits, generated on first use. No flips: a mirrored digit is
+# not a digit.
 data_root = 'data/digits/'
 load = dict(type='LoadImage')
 
@@ -71,7 +72,7 @@ val_dataloader = dict(
         pipeline=[load, *score],
     ),
 )
-# mmdet's DetInferencer takes the images that it is given in the place of this name.
+# mmdet's DetInferencer replaces this transform with one that takes the given images.
 test_dataset = dict(val_dataloader['dataset'], pipeline=[dict(type='LoadImageFromFile'), *score])
 test_dataloader = dict(val_dataloader, dataset=test_dataset)
 

@@ -1,4 +1,4 @@
-# The digits for dense pseudo-labels: both views are resized alike, the strong one is coloured.
+# The digits for dense pseudo-labels: views share the resize; the strong one changes colours.
 _base_ = './semi_digits.py'
 
 unlabeled = _base_.unlabeled

@@ -1,4 +1,4 @@
-# The digits for MixPL: nothing is erased before images are mixed.
+# The digits for MixPL: no patches are erased before images are mixed.
 _base_ = './semi_digits.py'
 
 unlabeled = _base_.unlabeled

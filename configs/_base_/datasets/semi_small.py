@@ -1,5 +1,5 @@
-# Photographs made 256 pixels large, labelled and unlabelled; files and classes as in own data.
-# Those that are learnt from are half to almost twice as large, for a few are soon known by heart.
+# Photographs resized to 256 pixels, labelled and unlabelled; files and classes as for own data.
+# Training sizes vary from half to almost twice that, because a few images are soon memorised.
 _base_ = './semi_coco.py'
 weak = [
     dict(type='RandomResize', scale=(256, 256), ratio_range=(0.8, 1.2), keep_ratio=True),

@@ -1,5 +1,5 @@
 # A Faster R-CNN for small photographs that trains on two cores: MobileNetV2, strides 8-64.
-# The places of boxes are learnt from all classes together: a few labelled images are enough for it.
+# Boxes are regressed for all classes together, for which a few labelled images are enough.
 _base_ = './mt_faster-rcnn_r50_fpn.py'
 
 model = dict(

@@ -1,7 +1,7 @@
 # Faster R-CNN R50-FPN, twice: the student and its teacher.
 _base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
 
-# These do the same in less time.
+# The same as mmdet's, but faster.
 _base_.model.rpn_head.type = 'BatchedRPNHead'
 _base_.model.roi_head.bbox_roi_extractor.type = 'PyramidRoIExtractor'
 _base_.model.roi_head.bbox_head.type = 'BatchedShared2FCBBoxHead'

@@ -18,7 +18,7 @@ detector = dict(
         norm_cfg=dict(type='BN', requires_grad=False),
         norm_eval=True,
         style='caffe',
-        # Of MSRA, to which the mean and standard deviation above belong.
+        # MSRA's weights, which the mean and standard deviation above belong to.
         init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://detectron2/resnet50_caffe'),
     ),
     neck=dict(

@@ -1,4 +1,4 @@
-# A schedule of minutes on two cores.
+# A schedule that takes minutes on two cores.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=1500, val_interval=250)
 optim_wrapper = dict(
     type='OptimWrapper',

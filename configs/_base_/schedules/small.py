@@ -1,4 +1,4 @@
-# A schedule of minutes on two cores, from pretrained weights.
+# A schedule that takes minutes on two cores, from pretrained weights.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=400)
 optim_wrapper = dict(
     type='OptimWrapper',

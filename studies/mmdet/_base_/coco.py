@@ -1,4 +1,4 @@
-# mmdet's own semi-supervised pipelines and sampler, as shipped but for one size of the images, so
+# mmdet's own semi-supervised pipelines and sampler, as shipped except for a single image size, so
 # that steps can be compared.
 _base_ = 'mmdet::_base_/datasets/semi_coco_detection.py'
 
@@ -14,6 +14,6 @@ train_dataloader = dict(
     sampler=dict(batch_size=5, source_ratio=[1, 4]),
     dataset=dict(datasets=[labeled, unlabeled]),
 )
-# mmdet's metric has no scores where nothing is detected; the others are the same.
+# mmdet's metric gives no scores if nothing is detected; otherwise its scores are the same.
 val_evaluator = dict(type='FastCocoMetric')
 test_evaluator = val_evaluator

@@ -1,5 +1,5 @@
-# mmdet's own semi-supervised pipelines and sampler, as shipped but for the size of the images and
-# without flips: digits have a hand.
+# mmdet's own semi-supervised pipelines and sampler, as shipped except for the image size and
+# without flips: a mirrored digit is not a digit.
 _base_ = 'mmdet::_base_/datasets/semi_coco_detection.py'
 
 resize = dict(type='RandomResize', scale=(96, 96), ratio_range=(0.8, 1.25), keep_ratio=True)
@@ -20,6 +20,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(batch_size=25, num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-# mmdet's metric has no scores where nothing is detected; the others are the same.
+# mmdet's metric gives no scores if nothing is detected; otherwise its scores are the same.
 val_evaluator = dict(type='FastCocoMetric')
 test_evaluator = val_evaluator

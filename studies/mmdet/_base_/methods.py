@@ -1,4 +1,4 @@
-# mmdet's own methods with their shipped settings; whoever names one adds a detector.
+# mmdet's own methods with their shipped settings; a config that uses one adds a detector.
 soft_teacher = dict(
     type='SoftTeacher',
     semi_train_cfg=dict(

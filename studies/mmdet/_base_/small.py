@@ -1,4 +1,4 @@
-# mmdet's own semi-supervised pipelines and sampler, as shipped but for the size of the images.
+# mmdet's own semi-supervised pipelines and sampler, as shipped except for the image size.
 _base_ = 'mmdet::_base_/datasets/semi_coco_detection.py'
 
 resize = dict(type='RandomResize', scale=(256, 256), ratio_range=(0.8, 1.2), keep_ratio=True)
@@ -18,6 +18,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-# mmdet's metric has no scores where nothing is detected; the others are the same.
+# mmdet's metric gives no scores if nothing is detected; otherwise its scores are the same.
 val_evaluator = dict(type='FastCocoMetric')
 test_evaluator = val_evaluator

@@ -1,1 +1,1 @@
-"""What a training step costs, beside its floor and beside mmdet's own."""
+"""What a training step costs, compared with its floor and with mmdet's own."""

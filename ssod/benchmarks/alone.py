@@ -1,4 +1,4 @@
-"""Calls in processes of their own."""
+"""Calls in separate processes."""
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -9,7 +9,7 @@ T = TypeVar('T')
 
 
 def new_process() -> ProcessPoolExecutor:
-    """A process for one call after another that has nothing of this one and may have workers."""
+    """A process for successive calls that inherits nothing from this one and may have workers."""
     return ProcessPoolExecutor(1, mp_context=get_context('spawn'))
 
 
@@ -17,8 +17,8 @@ def alone(function: Callable[..., T], *arguments: Any) -> T:
     """Call a function in a process that does nothing else.
 
     Args:
-        function: Of a module.
-        arguments: What can be pickled, as the result has to be.
+        function: A module-level function.
+        arguments: They must be picklable, and so must the result.
     """
     with new_process() as process:
         return process.submit(function, *arguments).result()

@@ -1,4 +1,4 @@
-"""The least that a semi-supervised step has to compute."""
+"""The minimum that a semi-supervised step has to compute."""
 
 import torch
 from mmdet.models import BaseDetector
@@ -16,18 +16,18 @@ Batch = tuple[Tensor, list[DetDataSample]]
 class Floor:
     """The bare teacher's prediction, the bare student's losses, backward, and the optimizer's step.
 
-    The same weights, batches, precision and optimizer as a training. Batches lie ready, padded and
-    with their pseudo-boxes: no data, no selection, no hooks.
+    It has the same weights, batches, precision and optimizer as a training. Batches are prepared,
+    padded and with their pseudo-boxes: no data loading, no selection, no hooks.
 
     Args:
-        trainer: The training; its batches are taken.
-        batches: How many to take, and to use in turns.
+        trainer: The training whose batches are used.
+        batches: How many to take and then use in turn.
     """
 
     def __init__(self, trainer: Trainer, batches: int = 4) -> None:
         self._wrapper = trainer.runner.optim_wrapper
         self._model = trainer.model
-        # As the loop does before each step; the teacher does not train.
+        # Like the loop before each step; the teacher does not train.
         self._model.train()
         self._student: BaseDetector = trainer.model.student
         self._teacher: BaseDetector = trainer.model.teacher
@@ -43,7 +43,7 @@ class Floor:
         with self._wrapper.optim_context(self._model):
             losses = self._student.loss(*joint)
         total, _ = self._student.parse_losses(losses)
-        # As the class has them: those of the training's own wrapper are guarded.
+        # The class's methods: those of the training's own wrapper are guarded.
         kind = type(self._wrapper)
         kind.backward(self._wrapper, total)
         kind.step(self._wrapper)

@@ -1,4 +1,4 @@
-"""The memory that training steps take."""
+"""The memory that training steps need."""
 
 import json
 import tempfile
@@ -16,15 +16,15 @@ from ssod.benchmarks.steps import Bench, Variant, threshold_of, variants
 def step_memory(bench: Bench, paths: Sequence[Path], steps: int = 4) -> dict[str, int]:
     """Bytes of all tensors at the peak of some steps.
 
-    Weights, the optimizer's moments, gradients, what is kept for the backward pass, and what is
-    there for a moment. On a GPU it is what PyTorch had given out at most. On a CPU it is the same,
-    summed up from PyTorch's profiler, for the size of the process depends on what the C library
-    keeps for later; it leaves out what operators take past PyTorch.
+    This counts weights, the optimizer's moments, gradients, what is kept for the backward pass, and
+    temporary tensors. On a GPU it is PyTorch's peak allocation. On a CPU it is the same, summed up
+    from PyTorch's profiler, because the size of the process depends on what the C library keeps for
+    later; memory that operators allocate outside PyTorch is left out.
 
     Args:
         bench: Data and settings.
         paths: Configs of the same detector; the first is a semi-supervised one of this package.
-        steps: How many each training takes in a process of its own, after one that is not counted.
+        steps: How many steps each training takes, in its own process, after a warm-up step.
 
     Returns:
         The bytes, by the name of the variant, see :func:`~ssod.benchmarks.steps.variants`.
@@ -61,7 +61,7 @@ def _take(trainer: Trainer, steps: int) -> None:
 
 
 def _kept(trainer: Trainer) -> int:
-    """Bytes that stay from step to step."""
+    """Bytes that persist between steps."""
     moments = trainer.runner.optim_wrapper.optimizer.state.values()
     tensors = [value for state in moments for value in state.values() if torch.is_tensor(value)]
     tensors += [*trainer.model.parameters(), *trainer.model.buffers()]
@@ -69,7 +69,7 @@ def _kept(trainer: Trainer) -> int:
 
 
 def _most_given_out(profiled: profile) -> int:
-    """Bytes that tensors made while profiling had at most."""
+    """Largest number of bytes that tensors made while profiling had at once."""
     with tempfile.TemporaryDirectory() as place:
         trace = Path(place, 'trace.json')
         profiled.export_chrome_trace(str(trace))

@@ -1,4 +1,4 @@
-"""Parts of a training beside mmdet's own: the teacher's update, the data, the scores."""
+"""Parts of a training compared with mmdet's: the teacher's update, the data, the scores."""
 
 import contextlib
 import io
@@ -20,13 +20,13 @@ from ssod.evaluation.fast_coco import FastCocoMetric
 from ssod.teachers.ema import EMA
 
 Calls = dict[str, Callable[[], object]]
-"""What is to be timed, by name: ``ours`` and ``mmdet``."""
+"""What to time, by name: ``ours`` and ``mmdet``."""
 
 DECAY = 0.999
 
 
 class _Pair(nn.Module):
-    """A student and a teacher as mmdet's hook wants them."""
+    """A student and a teacher as mmdet's hook expects them."""
 
     def __init__(self, detector: Any, device: str) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def ema_calls(detector: Any, device: str) -> Calls:
     hook = MeanTeacherHook(momentum=1 - DECAY, skip_buffer=False)
 
     def theirs() -> None:
-        """What mmdet's hook does after each step."""
+        """Do what mmdet's hook does after each step."""
         with torch.no_grad():
             hook.momentum_update(pair, 1 - DECAY)
 
@@ -59,7 +59,7 @@ def data_calls(cfg: Config) -> Calls:
     Both read the same images in order and apply the same weak and strong transforms.
 
     Args:
-        cfg: Of a semi-supervised training of this package.
+        cfg: Config of a semi-supervised training of this package.
     """
     ours = cfg.train_dataloader.dataset.datasets[1]
     views = ours.pipeline[1]
@@ -98,10 +98,10 @@ def scoring_calls(
     """Scoring detections as on COCO val2017, by us and by mmdet with pycocotools.
 
     Args:
-        place: Where the file of the truth goes.
+        place: Where the file of the true boxes goes.
         images: Number of images.
         truths: Number of true boxes, of 80 classes.
-        per_image: Detections in an image: its truths moved a little, and boxes out of nowhere.
+        per_image: Detections in an image: its true boxes moved a little, and random boxes.
     """
     rng = np.random.default_rng(0)
     content = _truth(rng, images, truths)

@@ -1,4 +1,4 @@
-"""Where the time of a step goes."""
+"""Where a step's time goes."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,16 +19,16 @@ PHASES = (
     'ema',
     'rest',
 )
-"""Parts of a step in their order: the student is forward and losses with their preprocessing, the
-rest what else mmengine's loop and hooks do."""
+"""Parts of a step, in order. The student is its forward pass and losses, with preprocessing; the
+rest is whatever else mmengine's loop and hooks do."""
 
 
 def phases_of(trainer: Trainer, steps: int) -> dict[str, float]:
-    """Seconds of each part of a step, the mean of some steps; the GPU is waited for after each.
+    """Mean seconds of each part of a step, waiting for the GPU after each part.
 
     Args:
         trainer: A semi-supervised training of this package.
-        steps: How many to take, after one that is not counted.
+        steps: How many steps to take, after a warm-up step.
     """
     trainer.step()
     runner, watch = trainer.runner, _Watch()
@@ -55,7 +55,7 @@ def phases_of(trainer: Trainer, steps: int) -> dict[str, float]:
 
 
 class _Watch:
-    """Adds up seconds under names; what is inside something that is timed counts only outside."""
+    """Adds up seconds by name; a timed call inside another one counts only for the outer one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -72,11 +72,11 @@ class _Watch:
 
     @contextmanager
     def timing(self, owner: Any, method: str, name: str) -> Iterator[None]:
-        """Count the calls of a method, inside this context."""
+        """Count the time of a method's calls inside this context."""
         original: Callable[..., Any] = getattr(owner, method)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            """Call it, and count."""
+            """Call it and count its time."""
             if self._inside:
                 return original(*args, **kwargs)
             self._inside = True

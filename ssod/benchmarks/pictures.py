@@ -12,21 +12,21 @@ from ssod.own_data import OwnData
 
 CLASSES = 10
 OBJECTS = 7
-"""In a picture, as in COCO."""
+"""Number of objects in a picture, as in COCO."""
 
 
 def digits(root: Path) -> OwnData:
-    """The built-in digits; made if missing."""
+    """The built-in digits; generated if missing."""
     made = make_digits(root)
     files = [made / f'annotations/{name}.json' for name in ('labeled', 'unlabeled', 'val')]
     return OwnData(files[0], made / 'images/train', files[1], files[2], made / 'images/val')
 
 
 def pictures(root: Path, width: int, height: int, count: int = 40) -> OwnData:
-    """JPEG files of soft noise with coloured rectangles in it; half of them labelled.
+    """JPEG files of soft noise with coloured rectangles; half of them labelled.
 
     Args:
-        root: Where they go; made if missing.
+        root: Where they go; created if missing.
         width: In pixels.
         height: In pixels.
         count: How many.

@@ -1,4 +1,4 @@
-"""Steps of two ranks beside those of one."""
+"""Steps of two ranks compared with those of one."""
 
 import os
 import socket
@@ -19,27 +19,27 @@ from ssod.benchmarks.steps import Bench, threshold_of
 from ssod.benchmarks.timing import synchronize
 
 GROUPS = {'one rank': (1,), 'two runs that share nothing': (1, 1), 'two ranks': (2,)}
-"""How many ranks each training has that runs at the same time.
+"""Ranks of each of the trainings that run at the same time.
 
-What two runs take more than one is the machine's: its cores, caches and memory are shared.
+If two separate runs take longer than one, the machine is the cause: they share cores, caches and
+memory.
 """
 
 _TRAINERS: list[Trainer] = []
-"""The one of this process, between two calls."""
+"""The training of this process, kept between calls."""
 
 
 def rank_seconds(bench: Bench, path: Path, rounds: int, steps: int = 4) -> dict[str, list[float]]:
     """Seconds of a step of one rank, of two, and of two runs of one rank each, in turns.
 
-    Each rank has one thread and as many images.
-
-    On two GPUs, or else on the CPU, whatever GPU there is.
+    Each rank has one thread and the same number of images. They run on GPUs if there are at least
+    two, otherwise on the CPU.
 
     Args:
         bench: Data and settings.
         path: A semi-supervised config of this package.
-        rounds: How often each has its turn, after one turn that is not counted.
-        steps: In a turn; of two processes the slower one counts.
+        rounds: How many turns each has, after a warm-up turn.
+        steps: Steps in a turn; of two processes, the slower one counts.
 
     Returns:
         The seconds of a step in each round, by the name of the group.
@@ -50,7 +50,7 @@ def rank_seconds(bench: Bench, path: Path, rounds: int, steps: int = 4) -> dict[
     seconds: dict[str, list[float]] = {name: [] for name in GROUPS}
     with ExitStack() as stack:
         if on_cpu:
-            # Before the processes begin, for what they import looks for GPUs.
+            # Before the processes begin, because their imports look for GPUs.
             stack.enter_context(patch.dict(os.environ, CUDA_VISIBLE_DEVICES=''))
         groups = {
             name: _begin(stack, sizes, on_cpu, bench, path, start, threshold)
@@ -66,12 +66,12 @@ def rank_seconds(bench: Bench, path: Path, rounds: int, steps: int = 4) -> dict[
 
 
 def _begin(stack: ExitStack, sizes: Sequence[int], *about: Any) -> list[ProcessPoolExecutor]:
-    """Begin trainings of so many ranks each, all in processes that the stack ends."""
+    """Begin trainings with the given numbers of ranks, in processes that the stack ends."""
     ranks = [
         (rank, size, port) for size in sizes for port in [_free_port()] for rank in range(size)
     ]
     processes = [stack.enter_context(new_process()) for _ in ranks]
-    # Each process has a GPU of its own, whatever training it is a rank of.
+    # Each process has its own GPU, whichever training it is a rank of.
     opened = [
         process.submit(_open, gpu, *rank, *about)
         for gpu, (process, rank) in enumerate(zip(processes, ranks, strict=True))

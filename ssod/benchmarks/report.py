@@ -1,4 +1,4 @@
-"""Times as tables, and the machine that they were taken on."""
+"""Times as tables, and the machine they were measured on."""
 
 import os
 import platform
@@ -14,10 +14,10 @@ from ssod.benchmarks.timing import timing
 def table(seconds: Mapping[str, Sequence[float]]) -> str:
     """A Markdown table of medians, spreads and ratios to the first.
 
-    The ratio is the median of the rounds' own ratios: what slows a whole round slows both.
+    The ratio is the median of the ratios in each round, because whatever slows a round slows both.
 
     Args:
-        seconds: Of each round, by name; as many for each.
+        seconds: Seconds of each round, by name; equally many for each.
     """
     lines = ['| what | median | 10 % – 90 % | over the first |', '|' + ' --- |' * 4]
     first = next(iter(seconds.values()))
@@ -39,7 +39,7 @@ def phase_table(seconds: Mapping[str, float]) -> str:
 
 
 def memory_table(memory: Mapping[str, int]) -> str:
-    """A Markdown table of bytes and their ratios to the last, mmdet's own being named last."""
+    """A Markdown table of bytes and their ratios to the last, which is usually mmdet's own."""
     last = list(memory.values())[-1]
     lines = ['| | memory | ratio to the last |', '|' + ' --- |' * 3]
     for name, value in memory.items():
@@ -48,7 +48,7 @@ def memory_table(memory: Mapping[str, int]) -> str:
 
 
 def machine() -> dict[str, str | int]:
-    """What the times depend on beside the code."""
+    """What the times depend on besides the code."""
     return {
         'processor': _processor(),
         'cores': len(os.sched_getaffinity(0)),

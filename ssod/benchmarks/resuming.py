@@ -1,4 +1,4 @@
-"""How long a run takes to its first iteration, from the start and from far on."""
+"""How long a run takes to its first iteration, from the start and when resumed late."""
 
 import time
 from copy import deepcopy
@@ -21,7 +21,7 @@ FAR = 100_000
 """Iterations of a long run."""
 
 TRAINED = 2
-"""Iterations that are really made for its checkpoint."""
+"""Iterations that are really trained for its checkpoint."""
 
 
 def resume_seconds(bench: Bench, path: Path, rounds: int = 3) -> dict[str, list[float]]:
@@ -30,10 +30,10 @@ def resume_seconds(bench: Bench, path: Path, rounds: int = 3) -> dict[str, list[
     Args:
         bench: Data and settings.
         path: A semi-supervised config of this package.
-        rounds: How often each run is begun, in a process of its own.
+        rounds: How often each run is started, in a separate process.
 
     Returns:
-        The seconds of a run that begins at iteration 0 and of one that is resumed at :data:`FAR`.
+        The seconds of a run that begins at iteration 0, and of one resumed at :data:`FAR`.
     """
     cfg = unscored(bench.config(path))
     cfg.work_dir = str(bench.work_dir / 'resumed')
@@ -48,11 +48,11 @@ def resume_seconds(bench: Bench, path: Path, rounds: int = 3) -> dict[str, list[
 
 
 def as_after(checkpoint: Checkpoint, iterations: int) -> Checkpoint:
-    """A checkpoint whose counters and logged histories are those of a longer run.
+    """A checkpoint with the counters and logged histories of a longer run.
 
     Args:
-        checkpoint: Of a run of this package; it stays as it is.
-        iterations: How many the longer run has made.
+        checkpoint: From a run of this package; not modified.
+        iterations: Iterations of the longer run.
     """
     checkpoint = deepcopy(checkpoint)
     checkpoint['meta']['iter'] = iterations

@@ -1,4 +1,4 @@
-"""The parts of a benchmark by their names."""
+"""The parts of a benchmark, by name."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +19,10 @@ from ssod.benchmarks.steps import Bench, step_calls, threshold_of
 from ssod.benchmarks.timing import interleave
 
 OFTEN = {'ema': 50, 'data': 20}
-"""Calls in a turn, of what takes milliseconds."""
+"""Calls per turn of parts that take milliseconds."""
 
 FEW = 3
-"""Rounds of what takes long."""
+"""Rounds of parts that take long."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Task:
 
     Args:
         bench: Data and settings.
-        configs: Of one detector; a semi-supervised one of this package first.
+        configs: Configs of the same detector; the first is a semi-supervised one of this package.
         rounds: Turns of each call.
     """
 
@@ -90,13 +90,13 @@ PARTS: dict[str, Callable[[Task], Any]] = {
     'resume': _resume,
     'ranks': _ranks,
 }
-"""What measures each part: seconds in each round by name; of ``phases`` their mean, of ``memory``
-bytes."""
+"""The functions that measure each part: they return seconds in each round by name; for ``phases``
+their mean, for ``memory`` bytes."""
 
 
 @contextmanager
 def as_in_a_worker() -> Iterator[None]:
-    """Let PyTorch and OpenCV use one thread, as they do in a data worker."""
+    """Let PyTorch and OpenCV use one thread, as in a data worker."""
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

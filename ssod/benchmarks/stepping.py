@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ssod.strict import strict_settings
 
 NEVER = 10**9
-"""An interval that does not come."""
+"""An interval that never ends."""
 
 
 @LOOPS.register_module()
@@ -22,7 +22,7 @@ class SteppedTrainLoop(IterBasedTrainLoop):
     """mmengine's loop, stopped before its first step; all hooks of a step are called."""
 
     def run(self) -> BaseModel:
-        """Begin as a training does."""
+        """Begin like a training."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         return self.runner.model
@@ -40,14 +40,14 @@ class SteppedTrainLoop(IterBasedTrainLoop):
 class Trainer:
     """A config's training, ready for its first step.
 
-    It neither validates nor saves nor logs. The learning rate is 0 and batch norms keep their
-    running statistics, so that all steps meet the same student and teacher, and as many
-    pseudo-boxes; everything is computed nevertheless.
+    It does not validate, save or log. The learning rate is 0 and batch norms keep their running
+    statistics, so that all steps have the same student, teacher and number of pseudo-boxes; still,
+    everything is computed.
 
     Args:
-        cfg: The config; it stays as it is.
-        work_dir: Where mmengine writes what it always writes.
-        start: Weights of the detector that it starts from; ``None`` for the config's own.
+        cfg: The config; not modified.
+        work_dir: Where mmengine writes its usual files.
+        start: Detector weights to start from; ``None`` for the config's own.
     """
 
     def __init__(self, cfg: Config, work_dir: Path, start: Path | None = None) -> None:
@@ -59,7 +59,7 @@ class Trainer:
 
     @property
     def model(self) -> BaseModel:
-        """The model that is trained."""
+        """The model being trained."""
         return self.runner.model
 
     def load(self) -> Any:
@@ -82,14 +82,14 @@ def _without_end(cfg: Config, work_dir: Path, start: Path | None) -> Config:
     cfg.optim_wrapper.optimizer.lr = 0.0
     cfg.param_scheduler = []
     cfg.work_dir = str(work_dir)
-    # Runners and visualizers of one name are one object.
+    # Runners and visualizers with the same name are the same object.
     cfg.experiment_name = cfg.visualizer.name = work_dir.name
     cfg.load_from = None if start is None else str(start)
     return cfg
 
 
 def unscored(cfg: Config) -> Config:
-    """The same without validation, test and what sums them up; nor does it save on the way."""
+    """The same config without validation, test, their summary, and checkpoints on the way."""
     cfg = deepcopy(cfg)
     for part in ('val', 'test'):
         for kind in ('cfg', 'dataloader', 'evaluator'):
@@ -100,11 +100,11 @@ def unscored(cfg: Config) -> Config:
 
 
 def set_threshold(cfg: Config, threshold: float) -> None:
-    """Let boxes from a score on teach, in ours as in mmdet's own.
+    """Set the score threshold of pseudo-boxes, in our methods or mmdet's own.
 
     Args:
-        cfg: Of a semi-supervised training; it is changed.
-        threshold: The least score.
+        cfg: Config of a semi-supervised training; it is changed.
+        threshold: The lowest score.
     """
     theirs = ('pseudo_label_initial_score_thr', 'rpn_pseudo_thr', 'cls_pseudo_thr')
     ours = ('score_threshold', 'threshold', 'min_score')
@@ -115,7 +115,7 @@ def set_threshold(cfg: Config, threshold: float) -> None:
 
 
 def _settings(cfg: Config) -> list[Any]:
-    """Where thresholds of scores are set."""
+    """The settings that contain score thresholds."""
     model = cfg.model
     found = [model, model.get('semi_train_cfg'), model.get('box_jitter')]
     found.append(cfg.default_hooks.get('teacher', {}).get('selector'))

@@ -23,7 +23,7 @@ from ssod.runs import load_config
 from ssod.teachers.hook import TeacherHook
 
 BOXES = 4
-"""Pseudo-boxes in an image, for thresholds are chosen so."""
+"""Pseudo-boxes per image that thresholds are chosen for."""
 
 SHIPPED = 'as shipped'
 """mmdet's own without this package: in float32, with torchvision's kernels."""
@@ -35,11 +35,11 @@ class Bench:
 
     Args:
         data: The images.
-        work_dir: Where what is made goes.
+        work_dir: Where files go.
         options: Config values for all, with dotted keys.
         amp: Whether to compute in bfloat16.
-        views: A config of mmdet's own methods, whose views ours are to take for their own, for
-            larger ones take longer.
+        views: A config of one of mmdet's own methods, whose views our configs use too, because
+            larger views take longer.
     """
 
     data: OwnData
@@ -49,7 +49,7 @@ class Bench:
     views: Path | None = None
 
     def config(self, path: Path, threshold: float | None = None, launcher: str = 'none') -> Config:
-        """A config on these data; with a threshold of pseudo-boxes, if one is given."""
+        """A config with these data, and with a threshold for pseudo-boxes if given."""
         cfg = load_config(
             path,
             str(self.work_dir),
@@ -67,7 +67,7 @@ class Bench:
         return cfg
 
     def start(self, path: Path) -> Path:
-        """Weights of the detector of a config, which all trainings start from."""
+        """Detector weights of a config, which all trainings start from."""
         file = self.work_dir / 'start.pth'
         save_initialized(self.config(path).model.detector, 0, file)
         return file
@@ -88,22 +88,22 @@ class Variant(NamedTuple):
     """A config as it is measured."""
 
     name: str
-    """The config's path without its ending, with :data:`SHIPPED` if it is so."""
+    """The config's path without its ending, and :data:`SHIPPED` if that applies."""
     bench: Bench
     path: Path
     is_shipped: bool
 
     def trainer(self, start: Path, threshold: float) -> Trainer:
-        """Its training; of mmdet's own, too, with our operators, unless it is as shipped."""
+        """Its training; mmdet's own also gets our operators, unless it is as shipped."""
         trainer = self.bench.trainer(self.path, start, threshold)
         if not self.is_shipped:
             mend_strided(trainer.model)
         return trainer
 
     def around(self) -> AbstractContextManager[Any]:
-        """What its steps are made inside of.
+        """The context its steps run in.
 
-        As shipped it is without our RoIAlign for CPUs, of which a compiled mmcv knows nothing. Like
+        As shipped, it lacks our RoIAlign for CPUs, which a compiled mmcv does not have either. Like
         mmcv's own, torchvision's kernel runs its backward pass on one thread.
         """
         own = set() if self.is_shipped else roi_align.OWN_DEVICES
@@ -113,8 +113,8 @@ class Variant(NamedTuple):
 def variants(bench: Bench, paths: Sequence[Path]) -> Iterator[Variant]:
     """All that is measured of some configs.
 
-    mmdet's own are there as ours are, in the same precision and with our operators, and once more
-    as shipped, if that differs: on a GPU in float32 it does not.
+    mmdet's own configs are measured like ours, in the same precision and with our operators, and
+    again as shipped if that differs. On a GPU in float32 it does not.
     """
     for path in paths:
         name = str(path.with_suffix(''))
@@ -129,11 +129,11 @@ def step_calls(bench: Bench, paths: Sequence[Path]) -> dict[str, Callable[[], ob
 
     Args:
         bench: Data and settings.
-        paths: Configs of the same detector; the first is a semi-supervised one of this package, of
-            which the floor is.
+        paths: Configs of the same detector; the first is a semi-supervised one of this package, and
+            the floor is measured for it.
 
     Returns:
-        What makes a step, by the name of the variant; the floor first.
+        A function that makes a step, by the name of the variant; the floor first.
     """
     start = bench.start(paths[0])
     calls: dict[str, Callable[[], object]] = {}
@@ -156,16 +156,16 @@ def _inside(variant: Variant, trainer: Trainer) -> Callable[[], None]:
 
 
 def threshold_of(bench: Bench, path: Path, start: Path, batches: int = 4) -> float:
-    """The score that :data:`BOXES` of the teacher's boxes have in half of the images.
+    """The score that :data:`BOXES` of the teacher's boxes reach in half of the images.
 
-    Each method has its own, for teachers differ: mmdet's ``SoftTeacher`` leaves its own in training
-    mode, so that its batch norms measure their batch.
+    Each method has its own, because teachers differ: mmdet's ``SoftTeacher`` leaves its teacher in
+    training mode, so that batch norms use the statistics of their batch.
 
     Args:
         bench: Data and settings.
         path: A semi-supervised config.
         start: Weights of its detector.
-        batches: How many are looked at.
+        batches: How many batches to look at.
 
     Raises:
         ValueError: If there are no boxes at all.
@@ -175,14 +175,14 @@ def threshold_of(bench: Bench, path: Path, start: Path, batches: int = 4) -> flo
     least = [s.sort(descending=True).values[:BOXES][-1] for s in scores if len(s)]
     if not least:
         raise ValueError(
-            'an untrained detector finds no box that reaches its score_thr; lower that, as with '
-            '--cfg-options model.detector.test_cfg.score_thr=0.0'
+            'an untrained detector finds no box that reaches its score_thr; lower it, for example '
+            'with --cfg-options model.detector.test_cfg.score_thr=0.0'
         )
     return float(torch.stack(least).median())
 
 
 def _scores(trainer: Trainer) -> list[Tensor]:
-    """What the teacher's boxes of each image of a batch have for scores."""
+    """The scores of the teacher's boxes in each image of a batch."""
     runner, batch = trainer.runner, trainer.load()
     model = runner.model.train()
     hook = next((hook for hook in runner.hooks if isinstance(hook, TeacherHook)), None)

@@ -1,4 +1,4 @@
-"""Times of several things, taken in turns so that all meet the same machine."""
+"""Times several things in turns, so that all run under the same conditions."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ class Timing:
     """Seconds of one call.
 
     Args:
-        median: Of all rounds.
+        median: Median of all rounds.
         low: A tenth of the rounds were faster.
         high: A tenth of the rounds were slower.
     """
@@ -24,7 +24,7 @@ class Timing:
 
 
 def timing(seconds: list[float]) -> Timing:
-    """Sum up at least one measurement."""
+    """Summarise at least one measurement."""
     ordered = sorted(seconds)
     last = len(ordered) - 1
     return Timing(median(ordered), ordered[round(0.1 * last)], ordered[round(0.9 * last)])
@@ -36,15 +36,15 @@ def interleave(
     per_round: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Call all in turns, round after round; in each round the order moves on by one.
+    """Call all in turns, round after round; the order is rotated by one in each round.
 
-    A call is over when the GPU, if there is one, has done its work.
+    A call ends when the GPU, if there is one, has finished its work.
 
     Args:
         calls: What to call, by name.
-        rounds: How often each has its turn, after one turn that is not counted.
-        per_round: Calls in one turn, of which the mean counts.
-        clock: Tells the seconds.
+        rounds: How many turns each has, after a warm-up turn.
+        per_round: Calls in one turn; their mean counts.
+        clock: Returns the time in seconds.
 
     Returns:
         The seconds of a call in each round, by name.

@@ -1,4 +1,4 @@
-"""The same views for ours and for mmdet's own methods."""
+"""The same views for our methods and mmdet's own."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 from mmengine.config import Config
 
 NAMES = {'weak': 'unsup_teacher', 'strong': 'unsup_student'}
-"""What mmdet's configs call our views of an unlabelled image."""
+"""mmdet's names for our views of an unlabelled image."""
 
 
 def find_views(paths: Sequence[Path]) -> Path | None:
-    """The first config of one of mmdet's own semi-supervised methods, if there is any."""
+    """The first config of one of mmdet's own semi-supervised methods, if any."""
     for path in paths:
         if is_mmdets(Config.fromfile(path)):
             return path
@@ -19,14 +19,14 @@ def find_views(paths: Sequence[Path]) -> Path | None:
 
 
 def check_configs(paths: Sequence[Path]) -> None:
-    """Refuse configs of which there is no semi-supervised step, or no floor.
+    """Refuse configs without a semi-supervised step or, for the first, without a floor.
 
     Args:
-        paths: The floor is of the first.
+        paths: The configs; the floor is measured for the first.
 
     Raises:
-        ValueError: If the first is no semi-supervised one of this package, or another one is
-            neither that nor of one of mmdet's own methods.
+        ValueError: If the first is not a semi-supervised one of this package, or another one is
+            neither that nor one of mmdet's own methods.
     """
     for path in paths:
         cfg = Config.fromfile(path)
@@ -34,23 +34,23 @@ def check_configs(paths: Sequence[Path]) -> None:
         ours = not is_mmdets(cfg) and len(sources) > 1
         if path == paths[0] and not ours:
             raise ValueError(
-                f'{path} has no teacher and student of this package, of which the floor could be; '
-                f'name a config as configs/mt_fasterrcnn_digits10pct.py first'
+                f'{path} has no teacher and student of this package, but the floor needs them; '
+                f'name a config such as configs/mt_fasterrcnn_digits10pct.py first'
             )
         if not (ours or is_mmdets(cfg)):
-            raise ValueError(f'{path} has no unlabelled images, of which each step has some here')
+            raise ValueError(f'{path} has no unlabelled images, but each step needs some here')
 
 
 def is_mmdets(cfg: Config) -> bool:
-    """Whether a config is of one of mmdet's own semi-supervised methods."""
+    """Whether a config is one of mmdet's own semi-supervised methods."""
     return 'MultiBranch' in str(cfg.get('train_dataloader'))
 
 
 def use_views(cfg: Config, theirs: Config) -> None:
-    """Let a config make the views that mmdet's own do.
+    """Let a config make the same views as mmdet's own.
 
     Args:
-        cfg: Of a training; it is changed, if it is a semi-supervised one of this package.
+        cfg: Config of a training; it is changed if it is a semi-supervised one of this package.
         theirs: A config of one of mmdet's own semi-supervised methods.
     """
     labeled, unlabeled = (d.pipeline for d in theirs.train_dataloader.dataset.datasets[:2])

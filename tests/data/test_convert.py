@@ -117,7 +117,7 @@ def test_the_classes_of_other_data(yolo, tmp_path, classes, categories):
 
 
 def test_a_class_that_other_data_call_otherwise(yolo, tmp_path):
-    with pytest.raises(ValueError, match=r"yolo has the class 'cat', which .* have: Cat, dog; "):
+    with pytest.raises(ValueError, match=r"yolo has the class 'cat', but .* only Cat, dog; "):
         as_coco(yolo, tmp_path / 'out', 'val', ['Cat', 'dog'])
     assert not (tmp_path / 'out').exists()
 

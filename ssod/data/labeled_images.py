@@ -66,7 +66,7 @@ class LabeledSplits:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image as loaded: rotated according to its EXIF orientation.
+    """Width and height of an image as loaded, with its EXIF orientation applied.
 
     Raises:
         ValueError: If it cannot be opened.

@@ -62,7 +62,7 @@ class BrokenImageError(ValueError):
 class LoadImage(BaseTransform):
     """Load an image like ``LoadImageFromFile``, and refuse broken ones.
 
-    The image is (H, W, 3), uint8, BGR, rotated according to its EXIF orientation (WebP: as stored).
+    The image is (H, W, 3), uint8, BGR, with its EXIF orientation applied (WebP: as stored).
     Grey images get three equal channels, 16-bit images keep the upper 8 bits, transparency is
     dropped (TIFF: blended with black), and palettes and CMYK are converted to colours.
 

@@ -71,8 +71,8 @@ def test_one_and_what_gives_them_once(place):
             ValueError,
             r'notes\.txt is not named like an image or a video; its',
         ),
-        (['more/found'], FileNotFoundError, '^more/found: no image in this folder'),
-        (['more/found/pictures/b.png'], ValueError, r'b\.png is where pictures are written to'),
+        (['more/found'], FileNotFoundError, '^more/found: the only images in this'),
+        (['more/found/pictures/b.png'], ValueError, r'b\.png is where pictures are written;'),
     ],
 )
 def test_what_is_refused(place, given, error, told):
@@ -88,9 +88,11 @@ def test_pictures_are_left_out_by_whatever_links(place):
     found = find_inputs(['more'], leave_out='way/found/pictures')
     assert [found.name(path) for path in found.images] == ['b.png']
     (place / 'pictures').symlink_to('photos')
-    with pytest.raises(FileNotFoundError, match='^photos: no image .* but in pictures, where'):
+    with pytest.raises(
+        FileNotFoundError, match='^photos: the only images .* are in pictures, where'
+    ):
         find_inputs(['photos'], leave_out='pictures')
-    with pytest.raises(ValueError, match=r'photos/b\.png is where pictures are written to'):
+    with pytest.raises(ValueError, match=r'photos/b\.png is where pictures are written;'):
         find_inputs(['photos/b.png'], leave_out='pictures')
     # A link in the folder leads out of it.
     (place / 'more/found/pictures/c.png').symlink_to(place / 'photos/b.png')

@@ -351,8 +351,8 @@ BOX = '<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>4</ymax></bndbox
         # Corners the wrong way round.
         (
             f'<object><name>b</name>{BOX.format("0")}</object>',
-            r'a.xml: object 1 \(b\): the box x1, y1, x2, y2 = 0, 1, 0, 4 has no area in its '
-            'image of 40 x 30',
+            r'a.xml: object 1 \(b\): the box x1, y1, x2, y2 = 0, 1, 0, 4 has no area within '
+            'its image of 40 x 30',
         ),
         (
             '<size><width>30</width><height>40</height></size>',

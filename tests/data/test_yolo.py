@@ -106,7 +106,7 @@ def test_labels_of_what_is_not_named_like_an_image_are_told(yolo):
     for split, name in (('train', 'a'), ('val', 'c')):
         picture(yolo / f'images/train/{name}.jpg')
         write(yolo / f'{split}.txt', f'images/train/{name}.jpg\n')
-    assert read_labels(yolo).remarks[0].endswith('), passed over: 1')
+    assert read_labels(yolo).remarks[0].endswith('), ignored: 1')
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,9 @@ def test_most_boxes_outside_are_two_corners(yolo):
     write(yolo / 'labels/train/a.txt', 6 * corners + 6 * centre)
     assert read_labels(yolo).remarks == ['boxes that reach outside their images, clipped: 6']
     write(yolo / 'labels/train/a.txt', 7 * corners + 6 * centre)
-    with pytest.raises(ValueError, match=r'data.yaml: 7 of 13 boxes leave .*, not two corners'):
+    with pytest.raises(
+        ValueError, match=r'data.yaml: 7 of 13 boxes reach outside .*, not two corners'
+    ):
         read_labels(yolo)
 
 

@@ -305,7 +305,7 @@ def test_splits_by_folders(tmp_path, pictures, files):
 def test_folders_of_two_splits(tmp_path, name):
     picture(tmp_path / 'test/train/a.jpg')
     label(tmp_path / f'{name}.xml')
-    with pytest.raises(ValueError, match=r'a.xml and .*a.jpg lie in .* test and train; rename'):
+    with pytest.raises(ValueError, match=r'a.xml and .*a.jpg are in .* test and train; rename'):
         read_labels(tmp_path)
 
 

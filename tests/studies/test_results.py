@@ -57,7 +57,9 @@ def test_runs_of_different_starts_are_not_compared(study_file):
     # Of older lines it is not known.
     for found in (same, [runs[0], same[1]], [*same, replace(runs[0], seed=2, begun='def')]):
         assert rows_of(study, found)[1].gains == (2.0,)
-    with pytest.raises(ValueError, match=r'cells, 50 %, seed 1: supervised began .*abc, teacher w'):
+    with pytest.raises(
+        ValueError, match=r'cells, 50 %, seed 1: supervised began .*abc, but teacher w'
+    ):
         rows_of(study, [same[0], replace(runs[1], begun='def')])
     # A start begins with other weights than what starts from it.
     rows_of(study, [*same, replace(runs[0], method='start', begun='def')])

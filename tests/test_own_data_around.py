@@ -56,7 +56,9 @@ def test_several_evaluators(cfg, data):
 
 def test_no_evaluator(cfg, data):
     cfg.test_evaluator = None
-    with pytest.raises(ValueError, match='digits10pct.py: has no test_evaluator; give the complete'):
+    with pytest.raises(
+        ValueError, match='digits10pct.py: has no test_evaluator; give the complete'
+    ):
         use_data(cfg, data)
 
 

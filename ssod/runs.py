@@ -103,10 +103,8 @@ def load_config(
     if amp:
         use_amp(cfg)
     cfg.work_dir, cfg.launcher = place, launcher
-    if launcher != 'none' and may_leave_parts_out(cfg.get('model')):
-        cfg.setdefault('find_unused_parameters', True)
-    if launcher != 'none' and not torch.cuda.is_available():
-        _use_cpu_ranks(cfg)
+    if launcher != 'none':
+        _use_ranks(cfg)
     return cfg
 
 
@@ -389,11 +387,14 @@ class _Runner(Runner):
             super().dump_config()
 
 
-def _use_cpu_ranks(cfg: Config) -> None:
-    """Wrap the model for several processes without a GPU."""
-    cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel',
-        device_ids=None,
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False),
-    )
+def _use_ranks(cfg: Config) -> None:
+    """Prepare the model for several processes, with or without GPUs."""
+    if may_leave_parts_out(cfg.get('model')):
+        cfg.setdefault('find_unused_parameters', True)
+    if not torch.cuda.is_available():
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )

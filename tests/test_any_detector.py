@@ -287,7 +287,7 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
         ('mmdet::yolox/none.py', r'config mmdet::yolox/none\.py does not exist'),
         ('none.py', r"config none\.py does not exist; mmdet's own start with mmdet::"),
         ('mmde::yolox/none.py', ": 'mmde' is not installed; mmdet's own start with mmdet::"),
-        ('::none.py', "for '' is not installed"),
+        ('::none.py', ": '' is not installed"),
         ('torch::none.py', r'config torch::none\.py does not exist: .* package'),
         (
             'mmdet::glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
@@ -298,7 +298,7 @@ def test_the_number_of_classes_is_the_data_sets(coco_cfg):
             'mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py',
             'KnowledgeDistillationSingleStageDetector has a teacher of its own',
         ),
-        ('configs/_base_/models/mt_fcos_digits.py', 'has no train_dataloader; name the whole'),
+        ('configs/_base_/models/mt_fcos_digits.py', 'has no train_dataloader; give the complete'),
         ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', 'MaskRCNN learns masks'),
         (
             'mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py',

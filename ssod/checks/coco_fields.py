@@ -72,7 +72,7 @@ FIELDS: dict[str, dict[str, _Field]] = {
         'iscrowd': _FLAG,
         'ignore': _FLAG,
     },
-    'categories': {'id': _ID, 'name': _Field(_is_class, 'a printable name on one line')},
+    'categories': {'id': _ID, 'name': _Field(_is_class, 'a name on one line')},
 }
 """The fields that mmdet's ``CocoDataset`` reads of each entry, and what they must be."""
 

@@ -227,8 +227,8 @@ BAD_ANNOTATIONS = [
     (put('categories', 1, id=1), 'json',
      'error: labeled.json: 2 categories have the id 1; give each its own id'),
     (put('categories', 1, name='dog\n'), 'json',
-     "error: labeled.json: 'name' of categories[1] (id 2) is 'dog\\n'; it must be a printable"
-     " name on one"),
+     "error: labeled.json: 'name' of categories[1] (id 2) is 'dog\\n'; it must be a name on"
+     " one"),
     (put('categories', 1, name='cat'), 'json',
      "error: labeled.json: 2 categories have the name 'cat'; give each its own name"),
     # Each shows a part of the boxes of one image.

@@ -346,7 +346,7 @@ def test_what_does_not_go_together_is_refused(run):
     content['state_dict'] = {k: v for k, v in content['state_dict'].items() if 'teacher' not in k}
     content['meta']['dataset_meta']['classes'] = CLASSES
     torch.save(content, path)
-    with pytest.raises(ValueError, match=r'iter_2\.pth has no teacher; take'):
+    with pytest.raises(ValueError, match=r'iter_2\.pth has no teacher; use'):
         publish(cfg, path)
     cfg.test_dataloader, cfg.val_dataloader = None, None
     with pytest.raises(ValueError, match='neither test_dataloader nor val_dataloader has'):

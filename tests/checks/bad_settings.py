@@ -132,7 +132,8 @@ BAD_SETTINGS = [
      'error: weak view: Mosaic mixes in other images, which no matrix can record; use Resize,'),
     # --- Checkpoints.
     (load(('cat', 'dog'), kind=lambda: nn.Linear(1, 2)), 'build',
-     "error: the checkpoint is not of this kind of detector: only 0 of the model's 4 tensors are"),
+     "error: the checkpoint is not of this kind of detector: it has only 0 of the model's 4 tensors"
+     " with the same name and shape"),
     # Scored with the rest as it was initialized, it would be 0 mAP.
     (load(('cat', 'cow')), 'build',
      'error: the checkpoint is not of this model: student: class head adapted: 1 of 2 classes'),

@@ -325,7 +325,8 @@ def test_python_of_a_block(block):
         keywords = {keyword.arg: keyword.value for keyword in node.keywords}
         if isinstance(node.func, ast.Name) and node.func.id == 'dict' and 'type' in keywords:
             kind = keywords.pop('type').value
-            known = schedules._KINDS[kind][1] if kind in schedules._KINDS else settings_of(kind)
+            schedule = schedules._KINDS.get(kind)
+            known = set(inspect.signature(schedule).parameters) if schedule else settings_of(kind)
             wrong = keywords.keys() - known - {'_delete_'}
             assert not wrong or 'kwargs' in known, f'{kind} has no {wrong}'
         elif isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == 'ssod':

@@ -304,7 +304,7 @@ def test_a_factor_of_no_loss_is_refused(taught):
         lesson(model, data)
     else:
         pop_branch(data, 'weak'), pop_branch(data, 'strong')
-    with pytest.raises(ValueError, match="no loss 'loss_box'; it has .*loss_bbox"):
+    with pytest.raises(ValueError, match="no loss 'loss_box'; use .*loss_bbox"):
         losses_of(model, data)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 # Before anything counts the GPUs: a test says the same on every machine.
@@ -22,6 +23,17 @@ yapf_api.FormatCode = lambda text, **style: (text, False)
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 SCENES = dict(train_images=20, val_images=4)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """Remove a test's checkpoints: those of the whole suite would take 8 GB."""
+    result = yield
+    if 'tmp_path' in item.funcargs:
+        for checkpoint in item.funcargs['tmp_path'].rglob('*.pth'):
+            with suppress(OSError):  # A folder of that name, or one that cannot be written to.
+                checkpoint.unlink()
+    return result
 
 
 @pytest.fixture(autouse=True)

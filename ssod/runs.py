@@ -103,8 +103,7 @@ def load_config(
     if amp:
         use_amp(cfg)
     cfg.work_dir, cfg.launcher = place, launcher
-    if launcher != 'none':
-        _use_ranks(cfg)
+    _use_ranks(cfg)
     return cfg
 
 
@@ -388,13 +387,12 @@ class _Runner(Runner):
 
 
 def _use_ranks(cfg: Config) -> None:
-    """Prepare the model for several processes, with or without GPUs."""
+    """Prepare the model for several processes, if a launcher starts some; with or without GPUs."""
+    if cfg.launcher == 'none':
+        return
     if may_leave_parts_out(cfg.get('model')):
         cfg.setdefault('find_unused_parameters', True)
     if not torch.cuda.is_available():
-        cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        )
+        wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+        unused = cfg.get('find_unused_parameters', False)
+        cfg.model_wrapper_cfg = dict(wrapper, find_unused_parameters=unused)

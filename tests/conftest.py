@@ -1,5 +1,6 @@
 """What many tests need: mmdet's scope, and the main example at a size of seconds."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,16 +13,16 @@ os.environ['CUDA_VISIBLE_DEVICES'] = ''
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
-from yapf.yapflib import yapf_api
 
 import ssod  # noqa: F401
 from ssod.data.digits import make_digits
 from ssod.data.scenes import DigitsScenes
 
-# MMEngine lays out the config's text for each log and checkpoint, which takes longer than to train.
-yapf_api.FormatCode = lambda text, **style: (text, False)
-
-CONFIGS = Path(__file__).parents[1] / 'configs'
+TESTS = Path(__file__).parent
+CONFIGS = TESTS.parent / 'configs'
+# As pyproject.toml has it, for the processes that tests start.
+path = os.environ.get('PYTHONPATH')
+os.environ['PYTHONPATH'] = os.pathsep.join([str(TESTS / 'quick'), *([path] if path else [])])
 SCENES = dict(train_images=20, val_images=4)
 
 
@@ -90,30 +91,31 @@ def scored_cfg(digits_cfg):
 
 
 @pytest.fixture(scope='session')
-def trainer():
-    """Trains configs in processes of their own."""
-    server = Path(__file__).parent / 'forked_training.py'
+def forks():
+    """Runs scripts in processes of their own, which begin at once."""
     process = subprocess.Popen(
-        [sys.executable, str(server)],
+        [sys.executable, str(TESTS / 'forks.py')],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
     )
-    yield Trainer(process)
+    yield Forks(process)
     process.stdin.close()
     process.wait(timeout=60)
 
 
-class Trainer:
-    """Talks to ``forked_training.py``."""
+class Forks:
+    """Talks to ``forks.py``."""
 
     def __init__(self, process):
         self.process = process
 
-    def begin(self, config, how='here'):
-        """Train; ``slow`` or ``elsewhere``, too. Returns the process's number."""
-        self.process.stdin.write(f'{config} {how}\n')
+    def begin(self, *command, place, log='fork.txt', **env):
+        """Start a script in the directory ``place``; returns its process's number."""
+        command = [str(part) for part in command]
+        task = dict(command=command, place=str(place), log=log, env=env)
+        self.process.stdin.write(f'{json.dumps(task)}\n')
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 

@@ -55,13 +55,13 @@ def test_a_digits_config_trains(cfg, tmp_path):
     assert load_checkpoint(tmp_path / 'run/iter_3.pth')['meta']['iter'] == 3
 
 
-def test_a_digits_config_trains_and_validates_on_another_device(cfg, tmp_path, trainer):
+def test_a_digits_config_trains_and_validates_on_another_device(cfg, tmp_path, forks):
     """As on a GPU: nothing that belongs together is on different devices."""
     if cfg.model.get('consistency'):
         cfg.model.verifier = {}
     cfg.dump(tmp_path / 'cfg.py')
-    trainer.begin(tmp_path / 'cfg.py', 'elsewhere')
-    assert trainer.end() == 0
+    forks.begin(TESTS / 'training.py', 'cfg.py', 'elsewhere', place=tmp_path)
+    assert forks.end() == 0
     checkpoint = load_checkpoint(tmp_path / 'run/iter_3.pth')
     assert {weights.device.type for weights in checkpoint['state_dict'].values()} == {'cpu'}
 

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from ssod.checkpoints import load_checkpoint
 
+TRAINING = Path(__file__).parent / 'training.py'
 ITERS = 8
 # What depends on the clock or on where a run is.
 OF_THE_CLOCK = ('time', 'memory', 'eta', 'seconds', 'cfg', 'last_ckpt', 'experiment_name')
@@ -89,25 +90,26 @@ def wait_for(path, pattern, seconds=120):
         time.sleep(0.01)
 
 
-def test_killed_at_any_point_and_resumed(cfg, tmp_path, trainer):
+def test_killed_at_any_point_and_resumed(cfg, tmp_path, forks):
     calm, killed = tmp_path / 'calm', tmp_path / 'killed'
-    trainer.begin(write(cfg, calm, num_workers=0))
-    assert trainer.end() == 0
+    forks.begin(TRAINING, write(cfg, calm, num_workers=0), place=tmp_path)
+    assert forks.end() == 0
     step = (
         Path(calm, f'iter_{ITERS}.pth').stat().st_mtime - Path(calm, 'iter_7.pth').stat().st_mtime
     )
     rng = random.Random(0)
     # Workers come and go.
     for number, (after, workers) in enumerate([(1, 0), (2, 1), (4, 4), (4, 0), (5, 1)]):
-        process = trainer.begin(write(cfg, killed, workers), 'slow' if number == 3 else 'here')
+        how = ['slow'] if number == 3 else []
+        process = forks.begin(TRAINING, write(cfg, killed, workers), *how, place=tmp_path)
         # Once amid a checkpoint that it writes.
         wait_for(killed, '.iter_*.unfinished' if number == 3 else f'iter_{after}.pth')
         time.sleep(rng.uniform(0, 1.5 * step))
         os.kill(process, signal.SIGKILL)
-        assert trainer.end() == -signal.SIGKILL
+        assert forks.end() == -signal.SIGKILL
         assert any(killed.glob('.iter_*.unfinished')) >= (number == 3)
-    trainer.begin(write(cfg, killed, num_workers=4))
-    assert trainer.end() == 0
+    forks.begin(TRAINING, write(cfg, killed, num_workers=4), place=tmp_path)
+    assert forks.end() == 0
     assert not list(killed.glob('.iter_*.unfinished'))
     assert_same(calm, killed)
 

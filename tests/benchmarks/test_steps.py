@@ -47,24 +47,33 @@ def both(bench):
     return replace(bench, options=options)
 
 
-def test_mmdets_steps_are_timed_without_our_operators_too(bench, monkeypatch):
-    """On a CPU ours is RoIAlign as weighted sums."""
-    pools = Counter()
-    pool = weighted_sums.pool
-    now = ['start']
+def test_mmdets_steps_are_timed_as_shipped_too(bench, monkeypatch):
+    """In float32 and without our operators; on a CPU ours is RoIAlign as weighted sums."""
+    pools, dtypes, now = Counter(), {}, ['start']
+    pool, linear = weighted_sums.pool, torch.nn.functional.linear
 
-    def noted(*args):
+    def noted_pool(*args):
         pools[now[-1]] += 1
         return pool(*args)
 
-    monkeypatch.setattr(weighted_sums, 'pool', noted)
-    calls = step_calls(both(bench), [OURS, MMDETS])
+    def noted_linear(*args):
+        output = linear(*args)
+        dtypes.setdefault(now[-1], set()).add(output.dtype)
+        return output
+
+    monkeypatch.setattr(weighted_sums, 'pool', noted_pool)
+    monkeypatch.setattr(torch.nn.functional, 'linear', noted_linear)
+    calls = step_calls(replace(both(bench), amp=True), [OURS, MMDETS])
     for name, call in calls.items():
         now.append(name)
         call()
-    mmdets = str(MMDETS.with_suffix(''))
-    assert list(calls)[2:] == [mmdets, f'{mmdets}, as shipped']
-    assert set(pools) - {'start'} == {'floor', str(OURS.with_suffix('')), mmdets}
+    ours, mmdets = (str(path.with_suffix('')) for path in (OURS, MMDETS))
+    shipped = f'{mmdets}, as shipped'
+    assert list(calls) == ['floor', ours, mmdets, shipped]
+    assert pools.keys() - {'start'} == {'floor', ours, mmdets}
+    del dtypes['start']
+    others = {name: {torch.bfloat16} for name in ('floor', ours, mmdets)}
+    assert dtypes == {**others, shipped: {torch.float32}}
 
 
 def test_mmdets_have_our_convolutions_unless_as_shipped(bench):
@@ -77,24 +86,6 @@ def test_mmdets_have_our_convolutions_unless_as_shipped(bench):
     }
     mmdets = str(MMDETS.with_suffix(''))
     assert found == {mmdets: True, f'{mmdets}, as shipped': False}
-
-
-def test_as_shipped_is_float32(bench, monkeypatch):
-    dtypes, now = {}, []
-    linear = torch.nn.functional.linear
-
-    def noted(*args):
-        output = linear(*args)
-        dtypes.setdefault(now[-1], set()).add(output.dtype)
-        return output
-
-    calls = step_calls(replace(both(bench), amp=True), [OURS, MMDETS])
-    monkeypatch.setattr(torch.nn.functional, 'linear', noted)
-    for name, call in calls.items():
-        now.append(name)
-        call()
-    *others, shipped = calls
-    assert dtypes == {**{name: {torch.bfloat16} for name in others}, shipped: {torch.float32}}
 
 
 @pytest.mark.parametrize('config', [OURS, MMDETS])

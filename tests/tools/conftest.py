@@ -16,46 +16,44 @@ class Bench:
 
     Args:
         place: The directory; the tools' relative paths begin here.
+        forks: Runs Python scripts without paying for their imports.
     """
 
-    def __init__(self, place):
-        self.place = place
+    def __init__(self, place, forks):
+        self.place, self.forks = place, forks
+        path = [str(ROOT), str(place), os.environ['PYTHONPATH']]
+        self.env = {'PYTHON': sys.executable, 'PYTHONPATH': os.pathsep.join(path)}
 
-    def start(self, *command, log, **env):
+    def python(self, script, *arguments, log, code=0):
+        """Run a script, which must end with this exit code; returns what it printed."""
+        self.forks.begin(script, *arguments, place=self.place, log=log, **self.env)
+        return self._printed(self.forks.end(), log, code)
+
+    def run(self, *command, log):
+        """Run a command that must not fail; returns what it printed."""
+        return self._printed(self.start(*command, log=log).wait(), log)
+
+    def start(self, *command, log):
         """Start a command in the background; what it prints goes into the file ``log``."""
-        env = {
-            **os.environ,
-            'PYTHON': sys.executable,
-            'PYTHONPATH': os.pathsep.join([str(ROOT), str(self.place)]),
-            'CUDA_VISIBLE_DEVICES': '',
-            'OMP_NUM_THREADS': '1',
-            **env,
-        }
         with (self.place / log).open('w') as output:
             return subprocess.Popen(
                 [str(part) for part in command],
                 cwd=self.place,
-                env=env,
+                env={**os.environ, 'OMP_NUM_THREADS': '1', **self.env},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
 
-    def run(self, *command, log, **env):
-        """Run a command that must not fail; returns what it printed."""
-        return self.finish(self.start(*command, log=log, **env), log)
-
-    def finish(self, process, log):
-        """Wait for a command that must not fail; returns what it printed."""
-        code = process.wait()
+    def _printed(self, ended, log, code=0):
         printed = (self.place / log).read_text()
-        assert code == 0, printed[-5000:]
+        assert ended == code, printed[-5000:]
         return printed
 
 
 @pytest.fixture(scope='module')
-def bench(tmp_path_factory):
+def bench(tmp_path_factory, forks):
     """One directory for all tests of a file, for starting a tool takes seconds."""
-    return Bench(tmp_path_factory.mktemp('bench'))
+    return Bench(tmp_path_factory.mktemp('bench'), forks)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The benchmark from the command line."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,7 @@ def test_a_benchmark(bench):
     (bench.place / 'configs').symlink_to(ROOT / 'configs')
     options = ['train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False']
     options += ['train_dataloader.batch_size=4']
-    printed = bench.run(
-        sys.executable,
+    printed = bench.python(
         ROOT / 'tools/benchmark.py',
         'configs/mt_fasterrcnn_digits10pct.py',
         '--parts',

@@ -88,9 +88,7 @@ def coco(bench):
     root = bench.place / 'data/coco'
     make_part(root, 'train2017', 24)
     make_part(root, 'val2017', 6)
-    bench.run(
-        sys.executable, ROOT / 'tools/split_coco.py', '--percent', 10, '--fold', 1, log='split.txt'
-    )
+    bench.python(ROOT / 'tools/split_coco.py', '--percent', 10, '--fold', 1, log='split.txt')
     return bench
 
 
@@ -107,26 +105,23 @@ def wait_for_checkpoint(process, work_dir, name, seconds=400):
 @pytest.fixture(scope='module')
 def resumed(coco):
     """What a run printed that was killed after its first checkpoint, and then resumed."""
-    train = [sys.executable, ROOT / 'tools/train.py', CONFIG]
-    killed = coco.start(*train, *OPTIONS, log='killed.txt')
+    train = [ROOT / 'tools/train.py', CONFIG]
+    killed = coco.start(sys.executable, *train, *OPTIONS, log='killed.txt')
     wait_for_checkpoint(killed, coco.place / WORK_DIR, 'iter_2.pth')
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     assert not (coco.place / WORK_DIR / 'summary.json').exists()
-    return coco.run(*train, '--resume', *OPTIONS, log='resumed.txt')
+    return coco.python(*train, '--resume', *OPTIONS, log='resumed.txt')
 
 
 @pytest.fixture(scope='module')
 def tested(coco, resumed):
     """The scores that ``tools/test.py`` gives, of the teacher and of the student."""
-    test = [sys.executable, ROOT / 'tools/test.py', CONFIG, f'{WORK_DIR}/iter_4.pth']
-    runs = {}
+    test = [ROOT / 'tools/test.py', CONFIG, f'{WORK_DIR}/iter_4.pth']
+    scores = {}
     for who, choice in (('teacher', []), ('student', ['--model', 'student'])):
         options = [*OPTIONS, f'test_evaluator.outfile_prefix={who}', '--work-dir', f'tested/{who}']
-        runs[who] = coco.start(*test, *choice, *options, log=f'{who}.txt')
-    scores = {}
-    for who, process in runs.items():
-        coco.finish(process, f'{who}.txt')
+        coco.python(*test, *choice, *options, log=f'{who}.txt')
         (file,) = (coco.place / 'tested' / who).glob('*/*.json')
         scores[who] = bbox_scores(json.loads(file.read_text()))
     return scores

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -43,8 +42,8 @@ def compared(bench):
         text = SMALL.format(root=ROOT, name=name)
         text += f"default_hooks['teacher'] = dict(burn_in={burn_in})\n"
         (bench.place / 'configs' / name).write_text(text)
-    command = [sys.executable, 'tools/compare.py', *SEED_5, '--work-dir', 'out']
-    return bench, bench.run(*command, log='first.txt')
+    command = ['tools/compare.py', *SEED_5, '--work-dir', 'out']
+    return bench, bench.python(*command, log='first.txt')
 
 
 def test_each_recipe_has_its_baseline(compared):
@@ -100,11 +99,10 @@ def test_a_seed_that_is_there_twice_is_refused(call, capfd):
 
 def test_options_that_trained_nothing_may_be_corrected(compared):
     bench, _ = compared
-    command = [sys.executable, 'tools/compare.py', '--seeds', 6, '--work-dir', 'short']
+    command = ['tools/compare.py', '--seeds', 6, '--work-dir', 'short']
     wrong = [*command, '--cfg-options', 'train_cfg.max_iter=1']
-    assert bench.start(*wrong, log='typo.txt').wait() == 1
-    assert 'train_cfg' in (bench.place / 'typo.txt').read_text()
-    printed = bench.run(*command, '--cfg-options', 'train_cfg.max_iters=1', log='short.txt')
+    assert 'train_cfg' in bench.python(*wrong, log='typo.txt', code=1)
+    printed = bench.python(*command, '--cfg-options', 'train_cfg.max_iters=1', log='short.txt')
     assert json.loads((bench.place / 'short/options.json').read_text()) == ['train_cfg.max_iters=1']
     # In one iteration no teacher begins, and there is nothing to compare.
     assert printed.splitlines()[-1].startswith('| mean | - | ')

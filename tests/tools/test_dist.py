@@ -1,7 +1,6 @@
 """Training and testing with two ranks on the CPU."""
 
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -235,8 +234,8 @@ def test_two_ranks_are_one_process_with_twice_the_batch(bench, model, head):
     (bench.place / 'equal.py').write_text(EQUAL + model)
     (bench.place / 'mishap.py').write_text(MISHAP)
     options = ['--cfg-options', 'train_dataloader.batch_size=8']
-    one = [sys.executable, ROOT / 'tools/train.py', 'equal.py', '--work-dir', f'{head}/one']
-    bench.run(*one, *options, log='one_process.txt')
+    one = [ROOT / 'tools/train.py', 'equal.py', '--work-dir', f'{head}/one']
+    bench.python(*one, *options, log='one_process.txt')
     options = ['--work-dir', f'{head}/two', '--cfg-options', 'train_dataloader.batch_size=4']
     script = ROOT / 'tools/dist_train.sh'
     bench.run(script, 'equal.py', 2, *options, log='two_ranks.txt')
@@ -273,14 +272,14 @@ def test_one_rank_and_two_score_as_the_validation_did(trained):
     # Of three images one rank has two; the other one's second is a copy, which must not count.
     checkpoint = 'work_dirs/two_ranks/iter_3.pth'
     commands = {
-        'one': [sys.executable, ROOT / 'tools/test.py', 'two_ranks.py', checkpoint],
-        'two': [ROOT / 'tools/dist_test.sh', 'two_ranks.py', checkpoint, 2],
+        'one': (trained.python, ROOT / 'tools/test.py', 'two_ranks.py', checkpoint),
+        'two': (trained.run, ROOT / 'tools/dist_test.sh', 'two_ranks.py', checkpoint, 2),
     }
     scores, boxes = {}, {}
-    for name, command in commands.items():
+    for name, (run, *command) in commands.items():
         options = ['--cfg-options', f'test_evaluator.outfile_prefix={name}']
         place = ['--work-dir', f'tested/{name}']
-        trained.run(*command, *place, *options, log=f'{name}.txt')
+        run(*command, *place, *options, log=f'{name}.txt')
         (file,) = (trained.place / 'tested' / name).glob('*/*.json')
         scores[name] = bbox_scores(json.loads(file.read_text()))
         boxes[name] = json.loads((trained.place / f'{name}.bbox.json').read_text())

@@ -33,8 +33,7 @@ def call(monkeypatch, *options):
 def test_a_folder(files, digits, bench):
     options = ['--score-thr', '0.0', '--batch-size', '2', '--out', 'found', '--model', 'student']
     images = digits / 'images/val'
-    command = [sys.executable, TOOL, *files, images, *options]
-    told = bench.run(*command, log='1.txt').splitlines()
+    told = bench.python(TOOL, *files, images, *options, log='1.txt').splitlines()
     file = bench.place / 'found/predictions.json'
     content = json.loads(file.read_text())
     assert len(content['images']) == 4

@@ -1,6 +1,5 @@
 """Labels that are made once, from the command line: the three commands of STAC."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,36 +21,30 @@ def test_three_commands(digits_cfg, bench):
     digits_cfg.default_hooks.teacher = dict(type='OfflineTeacherHook', selector=selector)
     digits_cfg.work_dir = 'stac'
     digits_cfg.dump(bench.place / 'stac.py')
-    python = sys.executable
-    bench.run(python, root / 'tools/train.py', 'supervised.py', log='1.txt')
-    label = [python, root / 'tools/pseudo_label.py', 'stac.py', 'supervised/iter_1.pth']
-    told = bench.run(*label, '--score-thr', '0.01', log='2.txt')
+    bench.python(root / 'tools/train.py', 'supervised.py', log='1.txt')
+    label = [root / 'tools/pseudo_label.py', 'stac.py', 'supervised/iter_1.pth']
+    told = bench.python(*label, '--score-thr', '0.01', log='2.txt')
     assert 'stac/pseudo_labels.json: pseudo-labels of 18 images' in told
-    bench.run(python, root / 'tools/train.py', 'stac.py', log='3.txt')
+    bench.python(root / 'tools/train.py', 'stac.py', log='3.txt')
     assert (
         'student.backbone.conv1.weight'
         in load_checkpoint(bench.place / 'stac/iter_1.pth')['state_dict']
     )
     # What is there is not overwritten.
-    again = bench.start(*label, log='4.txt')
-    assert again.wait() != 0
-    assert (
-        'pseudo_labels.json exists; remove it, or pass --overwrite'
-        in (bench.place / '4.txt').read_text()
-    )
+    told = bench.python(*label, log='4.txt', code=1)
+    assert 'pseudo_labels.json exists; remove it, or pass --overwrite' in told
     # Any folder.
     options = ['--out', 'folder.json', '--score-thr', '0.01']
     images = Path(digits_cfg.val_dataloader.dataset.data_root) / 'images/val'
-    told = bench.run(*label, images, *options, log='5.txt')
+    told = bench.python(*label, images, *options, log='5.txt')
     assert 'folder.json: pseudo-labels of 4 images' in told
     # Which thresholds suit, as often as one likes.
-    told = bench.run(*label, '--sweep', log='6.txt')
+    told = bench.python(*label, '--sweep', log='6.txt')
     assert 'pseudo-labels of' not in told
     assert '| class | labels | threshold | precision | recall |' in told
     assert "selector=dict(_delete_=True, type='ClassScoreSelector', thresholds=[" in told
-    refused = bench.start(*label, images, '--sweep', log='7.txt')
-    assert refused.wait() == 2
-    assert '--sweep labels nothing; leave out the folder' in (bench.place / '7.txt').read_text()
+    told = bench.python(*label, images, '--sweep', log='7.txt', code=2)
+    assert '--sweep labels nothing; leave out the folder' in told
 
 
 # What each row proves: what --sweep has no use for is refused, in the place of being passed over.

@@ -27,7 +27,7 @@ def run(scored_cfg):
 
 def test_a_run_is_published(run, bench, monkeypatch, capsys):
     config, checkpoint = run
-    printed = bench.run(sys.executable, TOOL, config, checkpoint, log='1.txt').splitlines()
+    printed = bench.python(TOOL, config, checkpoint, log='1.txt').splitlines()
     published = checkpoint.parent / 'published'
     assert printed[-2:] == [str(published / 'mine.py'), str(published / 'mine.pth')]
     content = torch.load(published / 'mine.pth', weights_only=True)
@@ -43,8 +43,8 @@ def test_a_run_is_published(run, bench, monkeypatch, capsys):
     # It is scored like a run, to the same.
     scores = []
     for where, weights in ((config, checkpoint), (published / 'mine.py', published / 'mine.pth')):
-        scored = [sys.executable, TOOL.with_name('test.py'), where, weights]
-        told = bench.run(*scored, '--work-dir', f'of_{where.parent.name}', log='2.txt')
+        scored = [TOOL.with_name('test.py'), where, weights]
+        told = bench.python(*scored, '--work-dir', f'of_{where.parent.name}', log='2.txt')
         scores.append(re.findall(r'bbox_mAP: ([\d.]+)', told)[-1])
     assert scores[0] == scores[1]
     assert float(scores[0]) > 0

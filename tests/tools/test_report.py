@@ -1,7 +1,6 @@
 """``tools/report.py`` and ``tools/browse_views.py`` as a user calls them."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ def run(tmp_path):
 
 
 def test_the_report_is_a_page_in_the_folder(bench, run):
-    printed = bench.run(sys.executable, ROOT / 'tools/report.py', run, log='report.txt')
+    printed = bench.python(ROOT / 'tools/report.py', run, log='report.txt')
     assert printed.splitlines()[-1] == str(run / 'report.html')
     assert 'iteration 50' in (run / 'report.html').read_text()
 

@@ -69,7 +69,7 @@ def studied(bench):
 
 
 def study(bench, log, *options):
-    return bench.run(sys.executable, ROOT / 'tools/study.py', *options, *OPTIONS, log=log)
+    return bench.python(ROOT / 'tools/study.py', *options, *OPTIONS, log=log)
 
 
 def test_a_study(studied):

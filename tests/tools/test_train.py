@@ -120,7 +120,7 @@ def test_mmdets_own_tool_trains_our_configs(bench):
         'val_dataloader.dataset',
     ):
         options += [f'{dataset}.scenes.{key}={value}' for key, value in SCENES.items()]
-    printed = bench.run(sys.executable, script, CONFIG, '--cfg-options', *options, log='mmdet.txt')
+    printed = bench.python(script, CONFIG, '--cfg-options', *options, log='mmdet.txt')
     (taught,) = [line for line in printed.splitlines() if 'Iter(train) [2/2]' in line]
     assert ' pseudo: ' in taught
     assert '  teacher_mAP: ' in printed
@@ -148,8 +148,8 @@ def test_any_detector_from_the_command_line(bench, digits):
             options.append(f'{place}.{split}={count}')
     detector = ['--detector', 'small_retinanet.py']
     config = ROOT / 'configs/mt_any_digits10pct.py'
-    command = [sys.executable, ROOT / 'tools/train.py', config, *detector]
-    printed = bench.run(*command, '--cfg-options', *options, log='any.txt')
+    command = [ROOT / 'tools/train.py', config, *detector]
+    printed = bench.python(*command, '--cfg-options', *options, log='any.txt')
     assert 'RetinaNet of small_retinanet.py: 10 classes, images of 96×96' in printed
     place = bench.place / 'work_dirs/mt_any_digits10pct-small_retinanet'
     state = load_checkpoint(place / 'iter_1.pth')['state_dict']
@@ -164,8 +164,7 @@ def test_own_data_from_the_command_line(bench, digits):
     settings = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'param_scheduler=[]']
     settings += ['default_hooks.teacher.burn_in=1', 'train_dataloader.num_workers=0']
     settings += ['train_dataloader.persistent_workers=False', 'default_hooks.logger.interval=1']
-    printed = bench.run(
-        sys.executable,
+    printed = bench.python(
         ROOT / 'tools/train.py',
         CONFIG,
         '--labeled',

@@ -243,6 +243,34 @@ class WholeFileBackend(LocalBackend):
         self._outdated.clear()
 
 
+def _overridden(runner: Runner, checkpoint: Checkpoint) -> list[str]:
+    """Settings of optimizer and learning rate that differ from those in a checkpoint."""
+    ours = [('optimizer', group) for group in runner.optim_wrapper.optimizer.param_groups]
+    theirs = list(checkpoint['optimizer']['param_groups'])
+    if len(ours) != len(theirs):  # PyTorch refuses them.
+        return []
+    ours += [(type(x).__name__, x.state_dict()) for x in runner.param_schedulers or []]
+    theirs += checkpoint.get('param_schedulers', [])
+    found = set()
+    for (name, mine), other in zip(ours, theirs, strict=False):
+        before = _lasting(other)
+        for key, value in _lasting(mine).items():
+            if value != before.get(key, value):
+                found.add(f'{name}.{key} = {value} (in the checkpoint {before[key]})')
+    return sorted(found)
+
+
+def _lasting(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What neither a run's course nor its length nor the device changes in a group or schedule."""
+    changing = {'params', 'fused', 'foreach', 'capturable'}
+    changing |= {'last_step', 'base_values', 'end', 'verbose'}
+    return {
+        key: sorted(value) if isinstance(value, Mapping) else state.get(f'initial_{key}', value)
+        for key, value in state.items()
+        if key not in changing and not key.startswith(('_', 'initial_'))
+    }
+
+
 @HOOKS.register_module()
 class WholeCheckpointHook(CheckpointHook):
     """mmengine's checkpoints, safe from kills and full disks.
@@ -279,16 +307,28 @@ class WholeCheckpointHook(CheckpointHook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: Checkpoint) -> None:
         """Refuse to resume from weights alone, such as the best checkpoints.
 
-        mmengine would, with a fresh optimizer and a learning rate that starts over.
+        mmengine would, with a fresh optimizer and a learning rate that starts over. Also warn of
+        changed settings of optimizer and learning rate, which a checkpoint overrides.
 
         Raises:
             ValueError: If a run is resumed, but the checkpoint has no optimizer state.
         """
-        if getattr(runner, '_resume', False) and 'optimizer' not in checkpoint:
+        if not getattr(runner, '_resume', False):
+            return
+        if 'optimizer' not in checkpoint:
             raise ValueError(
                 f'checkpoint {runner._load_from or ""} has no optimizer state, like all best ones, '
                 f'so a run cannot be resumed from it; resume from one like '
                 f'{self.filename_tmpl.format("1000")}, or start anew with load_from'
+            )
+        overridden = _overridden(runner, checkpoint)
+        if overridden:
+            print_log(
+                f'{runner._load_from}: optimizer and learning rate continue with the settings in '
+                f'the checkpoint, so these changes have no effect: {", ".join(overridden)}; to '
+                f'make them, start a new run with load_from',
+                'current',
+                logging.WARNING,
             )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:

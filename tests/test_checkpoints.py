@@ -232,6 +232,39 @@ def test_a_run_does_not_go_on_from_its_best_checkpoint(scored_cfg):
     Runner.from_cfg(begun).train()
 
 
+def overridden_in(work_dir):
+    logs = Path(work_dir).glob('*/*.log')
+    lines = (line for log in logs for line in log.read_text().splitlines())
+    return [line for line in lines if 'have no effect' in line]
+
+
+def test_changed_settings_that_a_checkpoint_overrides_are_named(digits_cfg):
+    steps = dict(type='MultiStepLR', milestones=[1, 5], gamma=0.5, by_epoch=False)
+    digits_cfg.param_scheduler = [steps]
+    Runner.from_cfg(copy.deepcopy(digits_cfg)).train()
+    digits_cfg.train_cfg.max_iters = 3
+    set_resume(digits_cfg, 'auto')
+    changed = copy.deepcopy(digits_cfg)
+    # As it began: the rate has fallen since, which is no change.
+    Runner.from_cfg(digits_cfg).train()
+    assert overridden_in(digits_cfg.work_dir) == []
+    changed.train_cfg.max_iters = 4
+    changed.param_scheduler[0].milestones = [3]
+    changed.optim_wrapper.optimizer.update(lr=0.5, weight_decay=0.25)
+    runner = Runner.from_cfg(changed)
+    runner.train()
+    (line,) = overridden_in(digits_cfg.work_dir)
+    assert line.endswith(
+        'iter_2.pth: optimizer and learning rate continue with the settings in the checkpoint, so '
+        'these changes have no effect: MultiStepLR.milestones = [3] (in the checkpoint [1, 5]), '
+        'optimizer.lr = 0.5 (in the checkpoint 0.001), optimizer.weight_decay = 0.25 (in the '
+        'checkpoint 0.01); to make them, start a new run with load_from'
+    )
+    # They have none indeed.
+    assert runner.optim_wrapper.optimizer.param_groups[0]['lr'] == 0.0005
+    assert runner.param_schedulers[0].milestones == {1: 1, 5: 1}
+
+
 @pytest.mark.parametrize('elsewhere', [False, True])
 def test_checkpoints_of_an_earlier_run_are_not_this_ones(scored_cfg, tmp_path, elsewhere):
     scored_cfg.train_cfg.max_iters = 2

@@ -113,7 +113,9 @@ def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> 
 
 
 def _list(folder: str) -> Iterable[str]:
+    """The names in a folder, without links that lead nowhere."""
     try:
-        return os.listdir(folder or '.')
+        with os.scandir(folder or '.') as entries:
+            return [e.name for e in entries if not e.is_symlink() or os.path.exists(e.path)]
     except OSError:  # No such folder, or no permission to read it.
         return ()

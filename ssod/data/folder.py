@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmdet.registry import DATASETS
 
+from ssod.data.load_image import printable
 from ssod.strict import strict_settings
 
 EXTENSIONS = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
@@ -115,9 +116,13 @@ def look_into(root: Path) -> FolderContent:
     if not content.images:
         found = Counter(path.suffix or 'no extension' for path in content.others)
         others = ', '.join(f'{n} with {suffix}' for suffix, n in found.most_common(3))
+        told = f'files: {others}' if others else 'no file'
+        broken = [path for path in content.links if not os.path.exists(path)]
+        if broken:
+            told += f', and links that lead nowhere, such as {printable(str(broken[0]))}'
         raise FileNotFoundError(
-            f'no image in {root} or its sub-folders; looked for '
-            f'{", ".join(EXTENSIONS)}, found {f"files: {others}" if others else "no file"}'
+            f'no image in {root} or its sub-folders; looked for {", ".join(EXTENSIONS)}, found '
+            f'{told}'
         )
     return content
 

@@ -117,6 +117,9 @@ BAD_IMAGES = [
     (lambda w: w.sources[0].update(data_prefix=dict(img='pictures/')), 'json',
      'error: labeled.json: image pictures/0.png does not exist (and 2 more); correct the image '
      'folder (--images, --val-images, --unlabeled-images; data_root and data_prefix of'),
+    # A link whose target was not copied along.
+    (both(lambda w: (w.root / 'labeled/1.png').unlink(), link('labeled/1.png', 'gone.png')), 'json',
+     'error: labeled.json: image labeled/1.png does not exist; add the images, or remove their'),
     # One of many is skipped while training.
     (lambda w: (w.root / 'unlabeled/1.png').unlink(), 'json',
      'warning: unlabeled.json: image unlabeled/1.png does not exist; add the images, or remove'
@@ -191,6 +194,10 @@ BAD_IMAGES = [
      'error: train_dataloader.dataset.datasets[1]: no image in unlabeled or its'),
     (folder(write('unlabeled/a.txt', b''), write('unlabeled/b.gif', b'')), 'json',
      'warning: unlabeled: a.txt is not named like an image (and 1 more); it is skipped;'),
+    (folder(emptied, link('unlabeled/a.png', 'gone.png')), 'json',
+     'error: train_dataloader.dataset.datasets[1]: no image in unlabeled or its sub-folders; looked'
+     ' for .bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp, found no file, and links that lead nowhere,'
+     ' such as unlabeled/a.png'),
     (folder(link('unlabeled/loop', 'unlabeled')), 'json',
      'warning: unlabeled: loop leads nowhere, or to a folder seen before; it is skipped'),
     (folder(link('unlabeled/self.png', 'unlabeled/self.png')), 'json',

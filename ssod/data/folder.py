@@ -15,6 +15,9 @@ from ssod.strict import strict_settings
 EXTENSIONS = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 """Endings of image names, in upper or lower case."""
 
+THUMBNAILS = '@eaDir'
+"""Folders in which Synology's storage keeps small copies of the images next to them."""
+
 
 @DATASETS.register_module()
 @strict_settings
@@ -23,7 +26,7 @@ class UnlabeledFolder(BaseDetDataset):
 
     They are sorted by path. ``img_id`` is an image's path within the folder, so it stays the same
     when others are added. Images are not opened until they are used. Names that begin with a dot
-    are skipped.
+    are skipped, and the thumbnails in ``@eaDir``, which Synology's storage adds.
 
     Args:
         data_root: The folder.
@@ -64,7 +67,7 @@ class UnlabeledFolder(BaseDetDataset):
 
 
 class FolderContent(NamedTuple):
-    """The sorted content of a folder and its sub-folders, without names that begin with a dot.
+    """The sorted content of a folder and its sub-folders, without hidden names and thumbnails.
 
     Args:
         images: The images.
@@ -106,7 +109,7 @@ def look_into(root: Path) -> FolderContent:
             content.unreadable.append(Path(folder))
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        folders[:] = sorted(n for n in folders if not n.startswith('.') and n != THUMBNAILS)
         for path in (Path(folder, name) for name in files if not name.startswith('.')):
             _kind(path, content).append(path)
     for paths in content:

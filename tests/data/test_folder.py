@@ -44,6 +44,12 @@ def test_sub_folders_extensions_and_order(tmp_path):
     assert image_ids(tmp_path) == expected
 
 
+def test_thumbnails_of_a_storage_are_no_images(tmp_path):
+    touch(tmp_path, 'a.jpg', '@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg', '@home/b.jpg')
+    touch(tmp_path, 'sub/c.jpg', 'sub/@eaDir/c.jpg/SYNOPHOTO_THUMB_M.jpg')
+    assert image_ids(tmp_path) == ['@home/b.jpg', 'a.jpg', 'sub/c.jpg']
+
+
 def test_ids_stay_when_images_are_added(tmp_path):
     touch(tmp_path, 'x/a.jpg', 'y/a.jpg')
     before = image_ids(tmp_path)

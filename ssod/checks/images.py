@@ -24,6 +24,7 @@ REMARKS = {
     'transparent': ('has transparency', 'it is dropped, so hidden pixels become visible'),
     'CMYK': ("has printers' colours (CMYK)", 'they are converted without a colour profile'),
     '16 bit': ('has 16 bits per channel', 'the lower 8 are dropped, so brighten dark images first'),
+    'pages': ('has several pages or frames', 'only the first is loaded: save each as an image'),
     'turned': ('is turned by its EXIF orientation', 'boxes must fit the turned image'),
 }
 """What may be intended, and how it is loaded."""
@@ -120,6 +121,7 @@ def _remarks(content: bytes) -> Iterator[str]:
     """What is unusual about an image that can be read."""
     try:
         header = Image.open(io.BytesIO(content))
+        pages = getattr(header, 'n_frames', 1)
     except Exception:  # OpenCV reads some formats that Pillow does not.
         return
     kind, mode = header.format, header.mode
@@ -134,6 +136,8 @@ def _remarks(content: bytes) -> Iterator[str]:
         yield 'CMYK'
     if depth == 16:
         yield '16 bit'
+    if pages > 1 and kind != 'MPO':  # Some cameras add a preview as a second frame.
+        yield 'pages'
     # WebP's orientation is ignored when loading.
     if kind != 'WEBP' and orientation(content) != 1:
         yield 'turned'

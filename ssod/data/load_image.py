@@ -32,6 +32,9 @@ SIGNATURES = {
 }
 """The first bytes of image files."""
 
+PHONES = {b'ftypheic': 'HEIC', b'ftypheix': 'HEIC', b'ftypmif1': 'HEIC', b'ftypavif': 'AVIF'}
+"""Bytes 4 to 11 of image files of phones."""
+
 ORIENTATION = 0x112
 """The EXIF tag that says how to rotate a stored image."""
 
@@ -126,7 +129,8 @@ def decode_image(content: bytes, path: str) -> NDArray[np.uint8]:
     if not content:
         raise _broken(path, 'is empty: 0 bytes', _GET_ANEW)
     _check_pixels(content, path)
-    kind = next((name for start, name in SIGNATURES.items() if content.startswith(start)), None)
+    kind = PHONES.get(content[4:12])
+    kind = next((name for start, name in SIGNATURES.items() if content.startswith(start)), kind)
     # Older versions of OpenCV fill what is missing with grey.
     if _is_cut_off(content, kind):
         raise _broken(path, f'is cut off: the end of its {kind} data is missing', _GET_ANEW)

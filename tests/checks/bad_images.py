@@ -80,6 +80,10 @@ def floats():
     return file.getvalue()
 
 
+def pages():
+    return encode('TIFF', save_all=True, append_images=[Image.new('RGB', (40, 30))])
+
+
 def link(name, target):
     return lambda w: (w.root / name).symlink_to(w.root / target)
 
@@ -130,6 +134,8 @@ BAD_IMAGES = [
     (image(b''), 'image', 'error: labeled/0.png: is empty: 0 bytes; replace or remove it'),
     (image(b'<html>404</html>'), 'image',
      'error: labeled/0.png: is not an image; replace or remove it'),
+    (image(b'\0\0\0\x18ftypheic' + bytes(1000)), 'image',
+     'error: labeled/0.png: is a HEIC that is cut off, damaged or of a rare kind; save it as PNG'),
     (image(bytes(1000)), 'image', 'error: labeled/0.png: is not an image; replace or remove'),
     (image(half('PNG')), 'image', 'error: labeled/0.png: is cut off: the end of its PNG data is'),
     (image(half('JPEG')), 'image', 'error: labeled/0.png: is cut off: the end of its JPEG data is'),
@@ -180,6 +186,8 @@ BAD_IMAGES = [
     (image(deep('PNG')), 'image',
      'warning: labeled.json: labeled/0.png has 16 bits per channel; the lower 8 are dropped, so'),
     (image(deep('TIFF')), 'image', 'warning: labeled.json: labeled/0.png has 16 bits per channel;'),
+    (image(pages), 'image',
+     'warning: labeled.json: labeled/0.png has several pages or frames; only the first is loaded:'),
     # Its size says nothing, its boxes may be for the other way up.
     (image(upside_down()), 'image',
      'warning: labeled.json: labeled/0.png is turned by its EXIF orientation; boxes must fit the'

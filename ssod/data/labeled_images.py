@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from ssod.data.load_image import exif_of, printable, turn_of
+from ssod.data.load_image import BrokenImageError, LoadImage, exif_of, printable, turn_of
 
 DIGITS = 4
 """Decimals written for pixel coordinates."""
@@ -79,11 +79,20 @@ def image_size(path: Path) -> tuple[int, int]:
                 exif = exif_of(header)
                 width, height = (exif.get(tag, 0) for tag in _TIFF_SIZE)
     except Exception as error:  # Pillow raises many kinds of errors for damaged headers.
+        return _size_of_loaded(path, error)
+    return (height, width) if turn in (5, 6, 7, 8) else (width, height)
+
+
+def _size_of_loaded(path: Path, error: Exception) -> tuple[int, int]:
+    """The size of an image that Pillow could not open; OpenCV, which loads it, may still do so."""
+    try:
+        height, width = LoadImage().transform({'img_path': str(path)})['ori_shape']
+    except BrokenImageError:
         raise ValueError(
             f'{printable(str(path))} cannot be opened as an image ({error}); save it again, or '
             f'remove it with its labels'
         ) from None
-    return (height, width) if turn in (5, 6, 7, 8) else (width, height)
+    return width, height
 
 
 def read_lines(file: Path) -> list[str]:

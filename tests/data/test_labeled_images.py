@@ -95,6 +95,14 @@ def test_what_cannot_be_opened(tmp_path, suffix, left):
         image_size(path)
 
 
+def test_what_only_opencv_opens(tmp_path):
+    # Image generators store their settings as text, longer than Pillow reads.
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text('workflow', 'x' * 2_000_000, zip=True)
+    Image.new('RGB', (40, 30)).save(tmp_path / 'a.png', pnginfo=texts)
+    assert_size(tmp_path / 'a.png', (40, 30), turn=1)
+
+
 def assert_size(path, size, turn):
     assert LoadImage().transform({'img_path': str(path)})['ori_shape'] == size[::-1]
     assert image_size(path) == size

@@ -41,6 +41,7 @@ ORIENTATION = 0x112
 _GET_ANEW = 'replace or remove it'
 _JPEG_END = b'\xff\xd9'
 _PNG_END = b'IEND\xaeB`\x82'
+_EXIF = b'Exif\0\0'
 _START_OF_SCAN = 0xDA
 _WITHOUT_LENGTH = {0x00, 0x01, *range(0xD0, 0xDA)}
 _TAKEN_FOR_EXIF = ('xmp', 'XML:com.adobe.xmp', 'Raw profile type exif')
@@ -65,9 +66,10 @@ class BrokenImageError(ValueError):
 class LoadImage(BaseTransform):
     """Load an image like ``LoadImageFromFile``, and refuse broken ones.
 
-    The image is (H, W, 3), uint8, BGR, with its EXIF orientation applied (WebP: as stored).
-    Grey images get three equal channels, 16-bit images keep the upper 8 bits, transparency is
-    dropped (TIFF: blended with black), and palettes and CMYK are converted to colours.
+    The image is (H, W, 3), uint8, BGR, with its EXIF orientation applied (WebP, and JPEG with XMP
+    before EXIF: as stored). Grey images get three equal channels, 16-bit images keep the upper 8
+    bits, transparency is dropped (TIFF: blended with black), and palettes and CMYK are converted to
+    colours. Of several pages or frames, the first is loaded.
 
     Reads ``img_path`` and, if the annotations have them, ``height`` and ``width``; writes ``img``,
     ``img_shape`` and ``ori_shape``.
@@ -261,18 +263,29 @@ def orientation(content: bytes) -> int:
 
 
 def turn_of(header: Image.Image) -> int:
-    """The EXIF orientation of an opened image; 1 for WebP, which OpenCV does not rotate.
+    """The EXIF orientation of an opened image; 1 if OpenCV does not rotate it.
+
+    It does not rotate WebP, nor a JPEG with other metadata before EXIF.
 
     Raises:
         OSError: If it is a PNG that is cut off.
     """
+    if header.format == 'WEBP' or _begins_with_other_metadata(header):
+        return 1
     try:
-        turn: int = 1 if header.format == 'WEBP' else exif_of(header).get(ORIENTATION, 1)
+        turn: int = exif_of(header).get(ORIENTATION, 1)
     except OSError:
         raise
     except Exception:  # Damaged metadata rotates nothing.
         return 1
     return turn if turn in range(1, 9) else 1
+
+
+def _begins_with_other_metadata(header: Image.Image) -> bool:
+    """Whether the first metadata of a JPEG, the only ones OpenCV looks at, are XMP or the like."""
+    segments = getattr(header, 'applist', ())
+    first = next((data for name, data in segments if name == 'APP1'), _EXIF)
+    return not first.startswith(_EXIF)
 
 
 def exif_of(header: Image.Image) -> Image.Exif:

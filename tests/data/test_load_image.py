@@ -13,7 +13,8 @@ from mmengine.config import Config
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from ssod.data.load_image import BrokenImageError, LoadImage, printable
+from ssod.data.labeled_images import image_size
+from ssod.data.load_image import BrokenImageError, LoadImage, orientation, printable
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 RED, GREEN, BLUE = 200, 100, 50
@@ -123,6 +124,36 @@ def test_exif_does_not_turn_webp(tmp_path):
     assert load(path, height=16, width=32).shape == (16, 32, 3)
     with pytest.raises(BrokenImageError, match='is 32 x 16, but 16 x 32 in its annotation file'):
         load(path, height=32, width=16)
+
+
+@pytest.mark.parametrize('turn', [3, 6])
+def test_exif_after_xmp_does_not_turn(tmp_path, turn):
+    # OpenCV looks only at the first of the two, and mmdet loads with OpenCV.
+    exif = Image.Exif()
+    exif[0x112] = turn
+    path = save(tmp_path / 'a.jpg', picture(16, 32))
+    upright, content = load(path), (tmp_path / 'a.jpg').read_bytes()
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>'
+    (tmp_path / 'a.jpg').write_bytes(
+        content[:2] + segment(xmp) + segment(b'Exif\0\0' + exif.tobytes()) + content[2:]
+    )
+    assert np.array_equal(load(path), upright)
+    assert orientation((tmp_path / 'a.jpg').read_bytes()) == 1
+    assert image_size(tmp_path / 'a.jpg') == (32, 16)
+    with pytest.raises(BrokenImageError, match='is 32 x 16, but 16 x 32 in its annotation file'):
+        load(path, height=32, width=16)
+
+
+def segment(data):
+    """Metadata of a JPEG."""
+    return b'\xff\xe1' + (len(data) + 2).to_bytes(2, 'big') + data
+
+
+def test_of_several_pages_the_first_is_loaded(tmp_path):
+    path = save(
+        tmp_path / 'a.tif', picture(), save_all=True, append_images=[Image.new('RGB', (6, 4))]
+    )
+    assert load(path)[0, 0].tolist() == [BLUE, GREEN, RED]
 
 
 def test_a_whole_jpeg_with_something_after_it(tmp_path):

@@ -59,7 +59,7 @@ _FLAG = _Field(_is_flag, '0 or 1, a number', optional=True)
 FIELDS: dict[str, dict[str, _Field]] = {
     'images': {
         'id': _ID,
-        'file_name': _Field(_is_name, 'the name of a file'),
+        'file_name': _Field(_is_name, 'the name of a file, in UTF-8'),
         'width': _PIXELS,
         'height': _PIXELS,
     },

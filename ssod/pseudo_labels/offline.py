@@ -21,6 +21,7 @@ from rich.console import Console
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.data.coco_json import read_coco, write_json
 from ssod.data.data_sets import data_sets_of
+from ssod.data.load_image import printable
 from ssod.files import write_whole
 from ssod.plain_detector import scored_loader
 from ssod.progress import progress_bar
@@ -291,7 +292,11 @@ class StoredLabels:
         """
         name = self._name_of(img_path)
         if name is None:
-            raise ValueError(f'{self.path} has no image {img_path}; make the pseudo-labels again')
+            first = '' if is_text(img_path) else 'rename it, because its name is not UTF-8, and '
+            raise ValueError(
+                f'{self.path} has no image {printable(img_path)}; {first}make the pseudo-labels '
+                f'again'
+            )
         real = os.path.realpath(img_path)
         owner = self._owners.setdefault(name, real)
         if owner != real:

@@ -114,7 +114,8 @@ BAD_ANNOTATIONS = [
     (put('images', 1, file_name='a\0.png'), 'json',
      "error: labeled.json: 'file_name' of images[1] (id 2) is 'a\\x00.png'; it must be the name"),
     (put('images', 1, file_name='\ud83d.png'), 'json',
-     "error: labeled.json: 'file_name' of images[1] (id 2) is '\\ud83d.png'; it must be the name"),
+     "error: labeled.json: 'file_name' of images[1] (id 2) is '\\ud83d.png'; it must be the name"
+     ' of a file, in UTF-8'),
     (put('images', 1, id=[1]), 'json',
      "error: labeled.json: 'id' of images[1] is [1]; it must be a whole number or text"),
     # No file is loaded in these sizes.

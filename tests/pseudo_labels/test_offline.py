@@ -237,7 +237,11 @@ def test_a_name_that_json_cannot_hold_is_passed_over_and_told(cfg, tmp_path, cap
     assert label(cfg, path, Predictor()) == 2
     assert names_in(path) == ['1.png', '2.png']
     assert "'caf\\udce9.png': its name is not UTF-8; rename it" in capfd.readouterr().err
-    StoredLabels(path, [str(digit) for digit in range(10)])
+    labels = StoredLabels(path, [str(digit) for digit in range(10)])
+    with pytest.raises(
+        ValueError, match=r'no image .*xe9\.png; rename it, because its name is not'
+    ):
+        labels.of(f'{folder}/caf\udce9.png')
 
 
 def test_without_validation_images_are_prepared_as_for_a_test(cfg, tmp_path):

@@ -5,6 +5,7 @@ Source: the layout of Ultralytics, https://docs.ultralytics.com/datasets/detect/
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class _Counts:
     def __init__(self) -> None:
         self.without_file = 0
         self.without_image = 0
+        self.sharing = 0
         self.polygons = 0
         self.clipped = 0
         self.boxes = 0
@@ -52,6 +54,7 @@ class _Counts:
         told = {
             'images without a label file, assumed to contain no objects': self.without_file,
             f'label files without an image (looked for {names}), ignored': (self.without_image),
+            'images that share their label file with one of another ending': self.sharing,
             'polygons, replaced by the boxes around them': self.polygons,
             'boxes that reach outside their images, clipped': self.clipped,
         }
@@ -103,7 +106,8 @@ def read_yolo(file: Path) -> LabeledSplits:
             if paths or not missing:
                 splits[split] = [_labeled(path, classes, keypoints, counts) for path in paths]
     counts.refuse_corners(file)
-    counts.without_image = _without_image(image.path for s in splits.values() for image in s)
+    paths = [image.path for images in splits.values() for image in images]
+    counts.without_image, counts.sharing = _without_image(paths), _sharing(paths)
     splits, empty = leave_out_empty(splits, str(file))
     if not splits:
         raise ValueError(f'{file}: there is no train, val or test; name a folder of images')
@@ -282,6 +286,13 @@ def _without_image(paths: Iterable[Path]) -> int:
     folders = {os.path.dirname(file) for file in known}
     beside = {str(file) for folder in folders for file in Path(folder).glob('*.txt')}
     return sum(_holds_labels(Path(file)) for file in beside - known)
+
+
+def _sharing(paths: Iterable[Path]) -> int:
+    """How many images have the label file of another one, like ``a.jpg`` and ``a.png``."""
+    images = {os.path.abspath(path) for path in paths}
+    owners = Counter(_label_file(Path(image)) for image in images)
+    return sum(count for file, count in owners.items() if count > 1 and file.is_file())
 
 
 def _holds_labels(file: Path) -> bool:

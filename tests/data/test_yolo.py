@@ -88,6 +88,9 @@ def test_what_is_worth_a_remark(yolo):
         'polygons, replaced by the boxes around them: 1',
         'boxes that reach outside their images, clipped: 1',
     ]
+    picture(yolo / 'images/train/a.png')
+    shared = 'images that share their label file with one of another ending: 2'
+    assert shared in read_labels(yolo).remarks
 
 
 def test_labels_of_what_is_not_named_like_an_image_are_told(yolo):

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.progress import Progress
 
 from ssod.data.coco_json import read_coco, write_json
-from ssod.data.folder import EXTENSIONS
+from ssod.data.folder import EXTENSIONS, left_out
 from ssod.data.inputs import Inputs, find_inputs
 from ssod.data.load_image import BrokenImageError, LoadImage, printable
 from ssod.files import check_new
@@ -217,8 +217,8 @@ class _Work:
 
     def do(self, found: Inputs) -> None:
         """Predict on all images, then on all videos."""
-        for folder in found.unreadable:
-            self._pass_over(f'{printable(str(folder))} cannot be read; check its permissions')
+        for why in left_out(found.unreadable, found.broken):
+            self._pass_over(why)
         told = {}
         for path in found.videos:
             if is_named_for_opencv(path):

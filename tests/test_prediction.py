@@ -164,11 +164,13 @@ def test_what_cannot_be_read_is_told_and_passed_over(run, cfg, photos, tmp_path,
     shutil.copytree(photos, tmp_path / 'in')
     (tmp_path / 'in/b.png').write_bytes((photos / 'a.png').read_bytes()[:500])
     (tmp_path / 'in/clip.mp4').write_bytes(b'no video')
+    (tmp_path / 'in/sub/gone.png').symlink_to('nowhere.png')
     given = [tmp_path / 'in', tmp_path / 'in/clip.mp4']
     done = predict(cfg, run[1], given, tmp_path / 'out', score_thr=0.0, batch_size=4)
     names = ['a.png', 'sub/B.JPG', 'sub/deeper/c.bmp', 'z.tiff']
     assert [image['file_name'] for image in done.content['images']] == names
-    told = [f'{tmp_path}/in/b.png is cut off', f'{tmp_path}/in/clip.mp4 is not a readable video']
+    told = ['sub/gone.png leads nowhere; copy', 'b.png is cut off', 'clip.mp4 is not a readable']
+    told = [f'{tmp_path}/in/{why}' for why in told]
     assert all(why.startswith(t) for why, t in zip(done.passed_over, told, strict=True))
     errors = capfd.readouterr().err
     assert all(f'skipped: {why}' in errors for why in done.passed_over)

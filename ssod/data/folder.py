@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +81,12 @@ class FolderContent(NamedTuple):
     links: list[Path]
     unreadable: list[Path]
 
+    @property
+    def broken(self) -> list[Path]:
+        """Links that are named like images and lead nowhere."""
+        named = (path for path in self.links if path.suffix.lower() in EXTENSIONS)
+        return [path for path in named if not os.path.exists(path)]
+
 
 def look_into(root: Path) -> FolderContent:
     """Find the images in a folder and its sub-folders, following links, each folder once.
@@ -120,14 +126,26 @@ def look_into(root: Path) -> FolderContent:
         found = Counter(path.suffix or 'no extension' for path in content.others)
         others = ', '.join(f'{n} with {suffix}' for suffix, n in found.most_common(3))
         told = f'files: {others}' if others else 'no file'
-        broken = [path for path in content.links if not os.path.exists(path)]
-        if broken:
-            told += f', and links that lead nowhere, such as {printable(str(broken[0]))}'
+        if content.broken:
+            told += f', and links that lead nowhere, such as {printable(str(content.broken[0]))}'
         raise FileNotFoundError(
             f'no image in {root} or its sub-folders; looked for {", ".join(EXTENSIONS)}, found '
             f'{told}'
         )
     return content
+
+
+def left_out(unreadable: Iterable[Path], broken: Iterable[Path]) -> list[str]:
+    """Why a folder may have more images than were found, one line for each place.
+
+    Args:
+        unreadable: Folders that cannot be read.
+        broken: Links that lead nowhere.
+    """
+    return [
+        *(f'{printable(str(path))} cannot be read; check its permissions' for path in unreadable),
+        *(f'{printable(str(path))} leads nowhere; copy what it links to' for path in broken),
+    ]
 
 
 def _kind(path: Path, content: FolderContent) -> list[Path]:

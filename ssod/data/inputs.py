@@ -19,12 +19,14 @@ class Inputs:
         images: The images.
         videos: The videos.
         unreadable: Folders that cannot be read.
+        broken: Links that are named like images and lead nowhere.
         root: The folder that contains them all.
     """
 
     images: list[Path]
     videos: list[Path]
     unreadable: list[Path]
+    broken: list[Path]
     root: Path
 
     def name(self, path: Path) -> str:
@@ -45,7 +47,7 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
     """
     left_out = Path(os.path.realpath(leave_out))
     given = as_list(given)
-    inputs = Inputs([], [], [], _common_folder(given))
+    inputs = Inputs([], [], [], [], _common_folder(given))
     for name in given:
         path = Path(os.path.abspath(name))
         if path.is_dir():
@@ -100,6 +102,7 @@ def _look_into(folder: Path, inputs: Inputs) -> list[Path]:
     except FileNotFoundError:
         return []
     inputs.unreadable.extend(content.unreadable)
+    inputs.broken.extend(content.broken)
     return content.images
 
 

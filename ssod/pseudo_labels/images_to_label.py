@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from mmdet.registry import DATASETS
@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 from ssod.data.data_sets import DataSet
+from ssod.data.folder import left_out, look_into
 from ssod.data.load_image import BrokenImageError
 
 
@@ -41,6 +42,7 @@ class ImagesToLabel:
         root: The common folder of all images, as an absolute path.
         names: Their paths within it, in order.
         places: For each data set its image folder, and its annotation file or folder.
+        left_out: Why a folder may have more images, one line for each place.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class ImagesToLabel:
     ) -> None:
         self.places = [[os.path.abspath(p) for p in (d.image_dir, d.file)] for d in data_sets]
         self.root = os.path.commonpath([images for images, _ in self.places])
+        folders = [look_into(Path(d.file)) for d in data_sets if d.kind == 'folder']
+        self.left_out = [why for f in folders for why in left_out(f.unreadable, f.broken)]
         self._found: dict[str, tuple[Any, int]] = {}
         for data_set in data_sets:
             built = DATASETS.build({**data_set.cfg, 'pipeline': list(steps)})

@@ -89,7 +89,7 @@ def label_images(
     ordered = [done[name] for name in images.names if name in done]
     write_json(path, as_coco(ordered, classes, info))
     begun.unlink()
-    _tell_broken(broken, len(present))
+    _tell_broken(broken, len(present), images.left_out)
     return len(ordered)
 
 
@@ -159,9 +159,9 @@ def _label(
                     broken.append(f'{name!a}: its name is not UTF-8; rename it')
 
 
-def _tell_broken(broken: Sequence[str], total: int) -> None:
-    """Name and count the images that were skipped."""
-    lines = [f'skipped: {why}' for why in broken]
+def _tell_broken(broken: Sequence[str], total: int, left_out: Sequence[str]) -> None:
+    """Name and count the images that were skipped, after places where more may be."""
+    lines = [f'skipped: {why}' for why in (*left_out, *broken)]
     if broken:
         lines.append(f'skipped: {len(broken)} of {total} images that cannot be read')
     for line in lines:

@@ -190,12 +190,14 @@ def test_broken_images_are_passed_over_and_told(cfg, tmp_path, capfd, workers):
     # One beside others in its batch of four, and a batch of broken ones alone.
     for name in ('1.png', '4.png', '5.png'):
         (folder / name).write_bytes(b'')
+    (folder / 'gone.png').symlink_to('nowhere.png')
     use_folder(cfg, folder)
     assert label(cfg, path, Predictor()) == 3
     assert names_in(path) == ['0.png', '2.png', '3.png']
     told = capfd.readouterr().err
     for name in ('1.png', '4.png', '5.png'):
         assert f'skipped: {folder}/{name} is empty: 0 bytes' in told
+    assert f'skipped: {folder}/gone.png leads nowhere; copy what it links to' in told
     assert 'skipped: 3 of 6 images that cannot be read' in told
 
 

@@ -83,8 +83,9 @@ def export_onnx(
     Raises:
         FileExistsError: If the file exists and must not be replaced.
         FileNotFoundError: If the checkpoint or an image does not exist.
-        ValueError: If the detector cannot be exported, an image cannot be read, the exported model
-            finds other boxes, there are none to compare, or a required package is not installed.
+        ValueError: If the detector cannot be exported, or only with a fixed size; an image cannot
+            be read; the exported model finds other boxes; there are none to compare; or a required
+            package is not installed.
     """
     file = Path(checkpoint).parent / f'{Path(cfg.filename).stem}.onnx' if out is None else Path(out)
     check_new(file, overwrite, 'remove it, or pass --overwrite or another --out')
@@ -97,6 +98,8 @@ def export_onnx(
     # Before the slow tracing.
     pictures = [preparation(image) for image in _images(as_list(images), preparation)]
     model = onnx.load_from_string(_traced(detector, preparation, cfg.filename))
+    if size is None:
+        _check_size_is_free(model, type(detector).__name__, cfg.filename)
     _describe(onnx, model, {'classes': json.dumps(labels['classes']), **preparation.metadata()})
     content = model.SerializeToString()
     comparison = _comparison(onnx, onnxruntime, model, detector, pictures)
@@ -152,6 +155,16 @@ def _traced(detector: Any, preparation: Preparation, name: str) -> bytes:
             ) from error
     content: bytes = program.model_proto.SerializeToString()
     return content
+
+
+def _check_size_is_free(model: Any, kind: str, name: str) -> None:
+    """Refuse a graph that is for the traced size only; PyTorch does not say so."""
+    height, width = model.graph.input[0].type.tensor_type.shape.dim[2:]
+    if not (height.dim_param and width.dim_param):
+        raise ValueError(
+            f'{name}: PyTorch can trace this {kind} only for images of one size, as it does with '
+            f'deformable convolutions; fix the size with --size'
+        )
 
 
 def _describe(onnx: Any, model: Any, told: dict[str, str]) -> None:

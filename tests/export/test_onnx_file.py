@@ -126,6 +126,19 @@ def traced(fixed, monkeypatch):
     monkeypatch.setattr('ssod.export.onnx_file._traced', lambda *_: content)
 
 
+# PyTorch fixes the size of what it cannot trace otherwise, such as VFNet and DDOD, and does not say
+# so: the file would be for one size of image.
+@pytest.mark.usefixtures('traced')
+def test_only_one_size_could_be_traced(fixed, tmp_path):
+    Image.fromarray(noise(64, 96)).save(tmp_path / 'fits.png')
+    told = r'mine\.py: PyTorch can trace this FCOS only for images of one size.*fix .* with --size'
+    with pytest.raises(ValueError, match=told):
+        export_onnx(
+            fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx', images=[tmp_path / 'fits.png']
+        )
+    assert not (tmp_path / 'x.onnx').exists()
+
+
 @pytest.mark.usefixtures('traced')
 def test_other_files_are_not_replaced(fixed):
     with pytest.raises(FileExistsError, match=r'mine\.onnx exists; remove it, or pass --overwrite'):

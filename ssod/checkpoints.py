@@ -80,6 +80,9 @@ def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
         raise ValueError(
             f'checkpoint {path} is not one, but a {type(checkpoint).__name__}; use another one'
         )
+    weights = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
+        raise ValueError(f'checkpoint {path} has no weights with names; use another one')
     return checkpoint
 
 

@@ -114,6 +114,13 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
         load_checkpoint(str(tmp_path / 'x.pth'))
 
 
+@pytest.mark.parametrize('content', [{1: torch.zeros(1)}, {'state_dict': [torch.zeros(1)]}])
+def test_weights_without_names_are_refused(tmp_path, content):
+    torch.save(content, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=r'x\.pth has no weights with names; use another one'):
+        load_checkpoint(str(tmp_path / 'x.pth'))
+
+
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='no.pth does not exist'):
         load_checkpoint(str(tmp_path / 'no.pth'))

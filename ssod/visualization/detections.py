@@ -163,6 +163,8 @@ def found_boxes(
 ) -> Boxes:
     """Detections as they are drawn: thick, the most confident first, with class and score.
 
+    Boxes that have no area, or are not finite, are left out, as in the COCO JSON.
+
     Args:
         instances: With ``bboxes``, ``labels`` and ``scores``; ``None`` for none.
         classes: Name of each label.
@@ -170,7 +172,10 @@ def found_boxes(
     """
     if instances is None or not len(instances):
         return Boxes([], DETECTION, 4)
-    kept = instances[instances.scores >= score_thr]
+    corners = get_box_tensor(instances.bboxes)
+    # Until they are trained, some detectors give boxes without a width or a height, or worse.
+    sound = corners.isfinite().all(dim=1) & (corners[:, 2:] > corners[:, :2]).all(dim=1)
+    kept = instances[sound & (instances.scores >= score_thr)]
     kept = kept[kept.scores.argsort(descending=True)]
     rows = zip(kept.labels.tolist(), kept.scores.tolist(), strict=True)
     texts = [f'{class_text(classes, label)} {score:.2f}' for label, score in rows]

@@ -159,6 +159,22 @@ def test_a_box_beyond_the_image_is_drawn_at_its_border(tmp_path: Path) -> None:
     assert (ys.min(), ys.max()) == (1, SIDE - 2)
 
 
+@pytest.mark.parametrize(
+    'corner',
+    [
+        30,  # as CenterNet's, whose network predicts widths below zero, too
+        40,  # without a width
+        float('inf'),  # as YOLOX's, which takes an exponential of them
+        float('nan'),
+    ],
+)
+def test_a_box_that_is_none_is_left_out(tmp_path: Path, corner: float) -> None:
+    boxes = [(40.0, 10.0, corner, 60.0), (20.0, 20.0, 60.0, 60.0)]
+    sheet = draw(tmp_path, [blank()], [sample(found=boxes, scores=[0.9, 0.8])])
+    only = draw(tmp_path, [blank()], [sample(found=boxes[1:], scores=[0.8])])
+    assert (sheet == only).all()
+
+
 def test_labels_of_near_boxes_do_not_cover_one_another(tmp_path: Path) -> None:
     apart = draw(
         tmp_path,

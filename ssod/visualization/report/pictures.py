@@ -65,7 +65,7 @@ def lesson_pictures(lesson: Lesson, classes: Sequence[str]) -> tuple[Picture, Pi
     found = lesson.found
     taught = found[lesson.chosen]
     rest = found[~lesson.chosen & (found.scores >= SHOWN)]
-    others = Boxes(boxes_of(rest), LEFT_OUT, 1)
+    others = found_boxes(rest, classes)._replace(colour=LEFT_OUT, line=1, texts=())
     weak = draw_boxes(
         lesson.weak.image, [others, found_boxes(taught, classes), truth_boxes(lesson.weak.truth)]
     )

@@ -6,14 +6,18 @@ import io
 import numpy as np
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from PIL import Image
 
 from ssod.pseudo_labels.verdicts import Verdict
 from ssod.visualization.detections import DETECTION, TRUTH
-from ssod.visualization.report.looks import Scored
+from ssod.visualization.report.images import View
+from ssod.visualization.report.looks import Lesson, Scored
 from ssod.visualization.report.pictures import (
+    LEFT_OUT,
     crop,
+    lesson_pictures,
     mistake_pictures,
     picture_of,
     scored_picture,
@@ -51,6 +55,23 @@ def pixels(picture):
 def has(picture, colour):
     """Whether a colour is there, as nearly as WebP keeps it."""
     return bool((abs(pixels(picture) - colour).max(axis=-1) < 30).any())
+
+
+def test_boxes_that_are_not_taught_and_are_none():
+    # A box, one with its corners swapped, as an untrained detector may give it, and one that is
+    # taught.
+    found = InstanceData(
+        bboxes=torch.tensor([[10.0, 10, 90, 60], [40, 60, 20, 30], [100, 20, 180, 80]]),
+        scores=torch.tensor([0.3, 0.4, 0.9]),
+        labels=torch.tensor([0, 0, 1]),
+    )
+    chosen = torch.tensor([False, False, True])
+    sample = DetDataSample(metainfo={'img_path': 'a.png'})
+    view = View(torch.full((3, 100, 200), 80), sample, None)
+    weak, strong = lesson_pictures(Lesson(found, chosen, None, view, view, found[chosen]), CLASSES)
+    assert has(weak, LEFT_OUT) and has(weak, DETECTION)
+    assert weak.note == 'weak view: 1 taught, 2 not taught'
+    assert not has(strong, LEFT_OUT) and has(strong, DETECTION)
 
 
 @pytest.mark.parametrize(

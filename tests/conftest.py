@@ -1,10 +1,12 @@
 """What many tests need: mmdet's scope, and the main example at a size of seconds."""
 
+import copy
 import json
 import os
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 # Before anything counts the GPUs: a test says the same on every machine.
@@ -17,6 +19,8 @@ from mmengine.registry import DefaultScope, init_default_scope
 import ssod  # noqa: F401
 from ssod.data.digits import make_digits
 from ssod.data.scenes import DigitsScenes
+
+import shortcuts  # isort: skip # noqa: F401
 
 TESTS = Path(__file__).parent
 CONFIGS = TESTS.parent / 'configs'
@@ -51,13 +55,18 @@ def digits(tmp_path_factory):
     return make_digits(tmp_path_factory.mktemp('data') / 'digits', DigitsScenes(**SCENES))
 
 
+@cache
+def main_example():
+    return Config.fromfile(CONFIGS / 'mt_fasterrcnn_digits10pct.py')
+
+
 @pytest.fixture
 def digits_cfg(digits, tmp_path):
     """The main example on those scenes: batches of 1 + 3, no burn-in, frozen batch norms.
 
     It neither validates nor sums up, which takes longer than two iterations; see ``scored_cfg``.
     """
-    cfg = Config.fromfile(CONFIGS / 'mt_fasterrcnn_digits10pct.py')
+    cfg = copy.deepcopy(main_example())
     cfg.work_dir = str(tmp_path / 'run')
     # Visualizers of one name are one object, and would write where the first run did.
     cfg.visualizer.name = str(tmp_path)

@@ -15,6 +15,8 @@ import mmengine.runner  # noqa: F401
 
 import ssod.api  # noqa: F401
 
+import shortcuts  # isort: skip # noqa: F401
+
 for line in sys.stdin:
     task = json.loads(line)
     child = os.fork()

@@ -1,6 +1,7 @@
 """Show errors on the command line in one line."""
 
 import difflib
+import errno
 import inspect
 import os
 import re
@@ -46,6 +47,19 @@ def errors_in_one_line() -> Iterator[None]:
         sys.exit(1)
 
 
+REMEDIES = {
+    errno.ENOENT: 'check the path',
+    errno.EEXIST: 'it is not a folder, so give another name',  # From creating folders.
+    errno.ENOTDIR: 'a part of the path is a file, so give another one',
+    errno.EISDIR: 'give the name of a file',
+    errno.EACCES: 'check the permissions',
+    errno.EPERM: 'check the permissions',
+    errno.EROFS: 'give a place that can be written to',
+    errno.ENOSPC: 'free some space',
+    errno.EDQUOT: 'free some space',
+}
+"""What to do about the system's errors."""
+
 _TOLD = (ValueError, OSError, TypeError, KeyError, RuntimeError)
 
 
@@ -67,15 +81,22 @@ def _line(error: Exception) -> str | None:
         )
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, ValueError | OSError):
-        names_a_file = isinstance(error, OSError) and error.filename is not None
+        if isinstance(error, OSError) and error.filename is not None:
+            return _line_of_the_system(error)
         files = [frame.f_code.co_filename for frame in frames]
-        if names_a_file or _is_ours(files):
+        if _is_ours(files):
             return str(error)
         return _line_of_a_worker(str(error))
     for frame in reversed(frames):
         if frame.f_code is build_from_cfg.__code__:
             return _line_of_a_config(error, frame.f_locals)
     return None
+
+
+def _line_of_the_system(error: OSError) -> str:
+    """The message of an error that names a file."""
+    remedy = REMEDIES.get(error.errno) if error.errno else None
+    return f'{error.filename}: {error.strerror}' + (f'; {remedy}' if remedy else '')
 
 
 def _line_of_a_worker(text: str) -> str | None:

@@ -43,7 +43,15 @@ def not_a_number():
         # Raised in the package, whoever called it.
         (lambda: build_schedule({'type': 'no'}), "error: schedule: unknown type 'no'; known: "),
         # Raised elsewhere, but it names a file.
-        (lambda: Path('no/such').read_text(), "error: [Errno 2] No such file or directory: 'no/"),
+        (
+            lambda: Path('no/such').read_text(),
+            'error: no/such: No such file or directory; check the path',
+        ),
+        (
+            lambda: Path(__file__).mkdir(exist_ok=True),
+            f'error: {__file__}: File exists; it is not a folder, so give another name',
+        ),
+        (lambda: os.readlink('/'), 'error: /: Invalid argument'),
         # From a data worker an error comes as the text of its traceback.
         (lambda: in_a_worker(wrong_name), "error: schedule: unknown type 'no'; known: "),
         # One that was killed says nothing itself.

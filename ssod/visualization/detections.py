@@ -163,7 +163,7 @@ def found_boxes(
 ) -> Boxes:
     """Detections as they are drawn: thick, the most confident first, with class and score.
 
-    Boxes that have no area, or are not finite, are left out, as in the COCO JSON.
+    Those that are not :func:`drawable` are left out.
 
     Args:
         instances: With ``bboxes``, ``labels`` and ``scores``; ``None`` for none.
@@ -172,14 +172,25 @@ def found_boxes(
     """
     if instances is None or not len(instances):
         return Boxes([], DETECTION, 4)
-    corners = get_box_tensor(instances.bboxes)
-    # Until they are trained, some detectors give boxes without a width or a height, or worse.
-    sound = corners.isfinite().all(dim=1) & (corners[:, 2:] > corners[:, :2]).all(dim=1)
-    kept = instances[sound & (instances.scores >= score_thr)]
+    kept = drawable(instances)
+    kept = kept[kept.scores >= score_thr]
     kept = kept[kept.scores.argsort(descending=True)]
     rows = zip(kept.labels.tolist(), kept.scores.tolist(), strict=True)
     texts = [f'{class_text(classes, label)} {score:.2f}' for label, score in rows]
     return Boxes(boxes_of(kept), DETECTION, 4, texts)
+
+
+def drawable(instances: InstanceData) -> InstanceData:
+    """Detections without boxes that have no area or are not finite, as in the COCO JSON.
+
+    Until they are trained, some detectors predict such boxes.
+
+    Args:
+        instances: With ``bboxes``.
+    """
+    corners = get_box_tensor(instances.bboxes)
+    sound = corners.isfinite().all(dim=1) & (corners[:, 2:] > corners[:, :2]).all(dim=1)
+    return instances[sound]
 
 
 def class_text(classes: Sequence[str], label: int) -> str:

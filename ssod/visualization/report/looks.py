@@ -19,6 +19,7 @@ from ssod.pseudo_labels.offline import StoredLabels
 from ssod.pseudo_labels.selectors import ScoreSelector, Selector, restore
 from ssod.pseudo_labels.verdicts import Verdict, judge
 from ssod.recipes.stac import NAME, OfflineTeacherHook
+from ssod.visualization.detections import drawable
 from ssod.visualization.report.images import Pixels, View, progress, spread, the_data, views_of
 from ssod.visualization.report.state import Run, is_hook, teacher_settings
 
@@ -175,7 +176,7 @@ class Checkpoint:
         backend = getattr(dataset, 'backend_args', None)
         scored = []
         for info, sample in zip(infos, samples, strict=True):
-            found, truth = sample.pred_instances, truth_of(info)
+            found, truth = drawable(sample.pred_instances), truth_of(info)
             verdicts = judge(found, truth, truth_of(info, ignored=True))
             scored.append(Scored(info['img_path'], found, truth, verdicts, backend))
         return scored

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from mmdet.registry import TASK_UTILS
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from PIL import Image
 
@@ -89,6 +90,20 @@ def test_a_validation_image_is_drawn_in_its_own_colours(tmp_path):
     Image.new('RGB', (3, 2), (200, 100, 50)).save(tmp_path / 'a.png')
     scored = Scored(str(tmp_path / 'a.png'), InstanceData(), InstanceData(), [], None)
     assert (scored.image() == (200, 100, 50)).all()
+
+
+def test_boxes_that_cannot_be_drawn_are_no_detections(trained, monkeypatch):
+    nan, inf = float('nan'), float('inf')
+    found = InstanceData(
+        bboxes=torch.tensor([[nan] * 4, [0, 0, inf, 9], [9, 9, 5, 20], [1, 2, 30, 40]]),
+        scores=torch.tensor([0.9, 0.8, 0.7, 0.6]),
+        labels=torch.zeros(4, dtype=torch.long),
+    )
+    samples = [DetDataSample(pred_instances=found)]
+    monkeypatch.setattr('ssod.visualization.report.looks.predict_each', lambda *_: samples)
+    (image,) = Checkpoint(read_run(trained)).scored(1)
+    assert image.found.scores.tolist() == pytest.approx([0.6])
+    assert len(image.verdicts) == 1
 
 
 def test_the_same_images_have_the_same_views(trained):

@@ -21,16 +21,20 @@ class Bench:
 
     def __init__(self, place, forks):
         self.place, self.forks = place, forks
-        path = [str(ROOT), str(place), os.environ['PYTHONPATH']]
-        self.env = {'PYTHON': sys.executable, 'PYTHONPATH': os.pathsep.join(path)}
+
+    def env(self, *path):
+        """Environment variables of a process."""
+        path = [str(ROOT), str(self.place), *path]
+        return {'PYTHON': sys.executable, 'PYTHONPATH': os.pathsep.join(path)}
 
     def python(self, script, *arguments, log, code=0):
         """Run a script, which must end with this exit code; returns what it printed."""
-        self.forks.begin(script, *arguments, place=self.place, log=log, **self.env)
+        env = self.env(os.environ['PYTHONPATH'])
+        self.forks.begin(script, *arguments, place=self.place, log=log, **env)
         return self._printed(self.forks.end(), log, code)
 
     def run(self, *command, log):
-        """Run a command that must not fail; returns what it printed."""
+        """Run a command as a user does, which must not fail; returns what it printed."""
         return self._printed(self.start(*command, log=log).wait(), log)
 
     def start(self, *command, log):
@@ -39,7 +43,7 @@ class Bench:
             return subprocess.Popen(
                 [str(part) for part in command],
                 cwd=self.place,
-                env={**os.environ, 'OMP_NUM_THREADS': '1', **self.env},
+                env={**os.environ, 'OMP_NUM_THREADS': '1', **self.env()},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.progress import Progress
 
 from ssod.data.coco_json import read_coco, write_json
-from ssod.data.folder import EXTENSIONS, left_out
+from ssod.data.folder import EXTENSIONS, left_out, real_file
 from ssod.data.inputs import Inputs, find_inputs
 from ssod.data.load_image import BrokenImageError, LoadImage, printable
 from ssod.files import check_new
@@ -156,7 +156,8 @@ def _check_places(found: Inputs, pictures: Path) -> None:
             f'another --out'
         )
     given = [*found.images, *found.videos]
-    real = {os.path.realpath(path) for path in given}
+    folders: dict[str, str] = {}
+    real = {real_file(str(path), folders) for path in given}
     names = [found.name(path) for path in found.images]
     names += [_picture_of_video(found.name(path)) for path in found.videos]
     drawn: dict[str, Path] = {}
@@ -167,7 +168,7 @@ def _check_places(found: Inputs, pictures: Path) -> None:
                 f'{printable(str(other))} and {printable(str(path))} would both be drawn to '
                 f'{printable(name)}; give them in two calls, each with its own --out'
             )
-        if os.path.realpath(pictures / name) in real:
+        if real_file(str(pictures / name), folders) in real:
             raise ValueError(
                 f'{printable(str(pictures / name))} is a link to an input, which would be '
                 f'replaced; pass another --out'

@@ -1,12 +1,12 @@
 """Checks for images that two data sets share but should not."""
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
 
 from ssod.checks.findings import Finding
 from ssod.checks.reports import Report
 from ssod.data.data_sets import Role
+from ssod.data.folder import real_file
 from ssod.data.load_image import printable
 
 _SCORED = ('val', 'test')
@@ -23,7 +23,7 @@ def check_shared(
             without, only the same file in two data sets, also through links.
     """
     folders: dict[str, str] = {}
-    files = [{_file(i.path, folders): i.path for i in report.images} for report in reports]
+    files = [{real_file(i.path, folders): i.path for i in report.images} for report in reports]
     findings = []
     for (one, mine), (other, theirs) in combinations(zip(reports, files, strict=True), 2):
         remedy = _remedy(one.data_set.role, other.data_set.role)
@@ -56,17 +56,3 @@ def _remedy(one: Role, other: Role) -> str | None:
     if {one, other} == {'labeled', 'unlabeled'}:
         return 'remove them from the unlabelled images, unless you mean to use them twice'
     return None
-
-
-def _file(path: str, folders: dict[str, str]) -> str:
-    """Where a file really is, links resolved.
-
-    Args:
-        path: The file.
-        folders: Where folders really are; each is looked up once.
-    """
-    folder, name = os.path.split(path)
-    if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    real = os.path.join(folders[folder], name)
-    return os.path.realpath(real) if os.path.islink(real) else real

@@ -98,26 +98,7 @@ def look_into(root: Path) -> FolderContent:
     if not root.is_dir():
         raise FileNotFoundError(f'{root} is not a folder; give a folder of images')
     content = FolderContent([], [], [], [])
-    seen: set[str] = set()
-
-    def refused(error: OSError) -> None:
-        """Note a folder that cannot be read."""
-        content.unreadable.append(Path(error.filename))
-
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=refused):
-        real = os.path.realpath(folder)
-        if real in seen:
-            content.links.append(Path(folder))
-            folders.clear()
-            continue
-        seen.add(real)
-        if not os.access(folder, os.X_OK):  # At most its names can be listed.
-            content.unreadable.append(Path(folder))
-            folders.clear()
-            continue
-        folders[:] = sorted(n for n in folders if not n.startswith('.') and n != THUMBNAILS)
-        for path in (Path(folder, name) for name in files if not name.startswith('.')):
-            _kind(path, content).append(path)
+    _walk(root, content)
     for paths in content:
         paths.sort(key=str)
     if root in content.unreadable:
@@ -148,12 +129,65 @@ def left_out(unreadable: Iterable[Path], broken: Iterable[Path]) -> list[str]:
     ]
 
 
-def _kind(path: Path, content: FolderContent) -> list[Path]:
+def real_file(path: str, folders: dict[str, str]) -> str:
+    """Where a file really is, links resolved.
+
+    Args:
+        path: The file.
+        folders: Where folders really are; each is looked up once.
+    """
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    real = os.path.join(folders[folder], name)
+    return os.path.realpath(real) if os.path.islink(real) else real
+
+
+def _walk(root: Path, content: FolderContent) -> None:
+    """List a folder and its sub-folders, without asking for each file."""
+    seen: set[str] = set()
+    waiting = [str(root)]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as listed:
+                entries = [entry for entry in listed if not entry.name.startswith('.')]
+        except OSError:
+            content.unreadable.append(Path(folder))
+            continue
+        real = os.path.realpath(folder)
+        if real in seen:
+            content.links.append(Path(folder))
+            continue
+        seen.add(real)
+        if not os.access(folder, os.X_OK):  # At most its names can be listed.
+            content.unreadable.append(Path(folder))
+            continue
+        folders = {entry.name: entry.path for entry in entries if _is_folder(entry)}
+        for entry in entries:
+            if entry.name not in folders:
+                _kind(entry, content).append(Path(entry.path))
+        # The first one last, because the last one comes next.
+        names = sorted(folders.keys() - {THUMBNAILS}, reverse=True)
+        waiting.extend(folders[name] for name in names)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _kind(entry: os.DirEntry[str], content: FolderContent) -> list[Path]:
     """The list that a file belongs to."""
     try:
-        is_file = path.is_file()
+        is_link = entry.is_symlink()
+        is_file = Path(entry).is_file() if is_link else entry.is_file(follow_symlinks=False)
     except PermissionError:  # From a folder that a link leads to.
         is_file = False
     if not is_file:
         return content.links
-    return content.images if path.suffix.lower() in EXTENSIONS else content.others
+    suffix = os.path.splitext(entry.name)[1]
+    return content.images if suffix.lower() in EXTENSIONS else content.others

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssod.data.folder import EXTENSIONS, look_into
+from ssod.data.folder import EXTENSIONS, look_into, real_file
 
 VIDEO_EXTENSIONS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 """Endings of video names, in upper or lower case."""
@@ -45,14 +45,15 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
         FileNotFoundError: If one does not exist, or a folder contains no image.
         ValueError: If a file is neither an image nor a video, or nothing is given.
     """
-    left_out = Path(os.path.realpath(leave_out))
+    left_out = os.path.join(os.path.realpath(leave_out), '')
+    folders: dict[str, str] = {}
     given = as_list(given)
     inputs = Inputs([], [], [], [], _common_folder(given))
     for name in given:
         path = Path(os.path.abspath(name))
         if path.is_dir():
             there = _look_into(path, inputs)
-            images = [image for image in there if not _is_in(image, left_out)]
+            images = [image for image in there if not _is_in(image, left_out, folders)]
             if there and not images:
                 raise FileNotFoundError(
                     f'{name}: the only images in this folder and its sub-folders are in '
@@ -64,7 +65,7 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
                     f'{", ".join(EXTENSIONS)}; name videos one by one'
                 )
             inputs.images.extend(images)
-        elif _is_in(path, left_out):
+        elif _is_in(path, left_out, folders):
             raise ValueError(f'{name} is where pictures are written; give another --out')
         else:
             _list_for(path, inputs).append(path)
@@ -78,10 +79,17 @@ def as_list(given: str | Path | Iterable[str | Path]) -> list[str | Path]:
     return [given] if isinstance(given, str | Path) else list(given)
 
 
-def _is_in(path: Path, folder: Path) -> bool:
-    """Whether a file, or what it links to, is in a folder, given by its real path."""
-    real = Path(os.path.realpath(path.parent), path.name), Path(os.path.realpath(path))
-    return any(folder in file.parents for file in real)
+def _is_in(path: Path, beginning: str, folders: dict[str, str]) -> bool:
+    """Whether a file, or what it links to, is in a folder.
+
+    Args:
+        path: The file, as an absolute path.
+        beginning: The folder's real path, with a slash at the end.
+        folders: Where folders really are, see :func:`ssod.data.folder.real_file`.
+    """
+    file = real_file(str(path), folders)
+    place = os.path.join(folders[str(path.parent)], path.name)
+    return file.startswith(beginning) or place.startswith(beginning)
 
 
 def _common_folder(given: Sequence[str | Path]) -> Path:

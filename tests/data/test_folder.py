@@ -91,7 +91,8 @@ def test_a_folder_that_can_be_listed_but_not_entered(tmp_path, monkeypatch):
 
 
 def test_a_link_into_a_folder_that_cannot_be_entered(tmp_path, monkeypatch):
-    touch(tmp_path, 'a.jpg', 'link.jpg')
+    touch(tmp_path, 'a.jpg')
+    os.symlink(tmp_path / 'elsewhere' / 'b.jpg', tmp_path / 'link.jpg')
     stat = os.stat
 
     def refuse(path, **options):
@@ -102,6 +103,16 @@ def test_a_link_into_a_folder_that_cannot_be_entered(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'stat', refuse)
     content = look_into(tmp_path)
     assert content == ([tmp_path / 'a.jpg'], [], [tmp_path / 'link.jpg'], [])
+
+
+def test_files_are_not_asked_one_by_one(tmp_path, monkeypatch):
+    # With 100,000 images on a network's storage, that takes minutes.
+    touch(tmp_path, *(f'{i}.jpg' for i in range(50)), 'sub/notes.txt')
+    asked = []
+    monkeypatch.setattr(Path, 'is_file', lambda path: asked.append(path))
+    content = look_into(tmp_path)
+    assert (len(content.images), len(content.others), content.links) == (50, 1, [])
+    assert not asked
 
 
 def test_a_missing_folder(tmp_path):

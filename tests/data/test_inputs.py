@@ -113,3 +113,12 @@ def test_folders_that_cannot_be_looked_into_are_told(place, monkeypatch):
     found = find_inputs(['photos'], leave_out='out')
     assert [found.name(path) for path in found.unreadable] == ['sub']
     assert [found.name(path) for path in found.images] == ['b.png']
+
+
+def test_folders_are_resolved_once(place, monkeypatch):
+    for number in range(50):
+        (place / 'photos/sub' / f'{number}.png').write_bytes(b'')
+    realpath, resolved = os.path.realpath, []
+    monkeypatch.setattr(os.path, 'realpath', lambda path: resolved.append(path) or realpath(path))
+    assert len(find_inputs(['photos'], leave_out='out').images) == 52
+    assert len(resolved) == 5  # Two folders, listed and looked up again, and what is left out.

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ssod.checks.coco_fields import refuse_wrong_fields
-from ssod.data.coco_json import in_order, read_coco, write_json
+from ssod.data.coco_json import in_order, no_garbage_collection, read_coco, write_json
+from ssod.progress import progress_bar
 
 Coco = dict[str, Any]
 
@@ -84,6 +85,7 @@ def write_split(
     For ``instances_train2017.json``, 10 percent and fold 1 it writes
     ``instances_train2017.1@10.json`` (labelled), ``instances_train2017.1@10-unlabeled.json`` and
     ``instances_train2017.1@10-unlabeled-truth.json``. The same file is always split the same way.
+    A progress bar on stderr shows the time left.
 
     Args:
         ann_file: The COCO JSON of all labelled images.
@@ -106,8 +108,9 @@ def write_split(
     refuse_wrong_fields(coco, ann_file)
     out_dir.mkdir(parents=True, exist_ok=True)
     written = []
-    for percent in percents:
-        for fold in folds:
+    draws = [(percent, fold) for percent in percents for fold in folds]
+    with no_garbage_collection(), progress_bar() as bar:
+        for percent, fold in bar.track(draws, description='splitting'):
             stem = f'{ann_file.stem}.{fold}@{percent:g}'
             names = (f'{stem}.json', f'{stem}-unlabeled.json', f'{stem}-unlabeled-truth.json')
             for name, part in zip(names, split_coco(coco, percent, fold), strict=True):

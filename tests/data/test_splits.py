@@ -1,5 +1,6 @@
 """Labelled and unlabelled parts of a COCO JSON."""
 
+import gc
 import json
 import runpy
 from pathlib import Path
@@ -7,6 +8,7 @@ from unittest import mock
 
 import pytest
 
+from ssod.data import splits
 from ssod.data.coco_json import read_coco, write_beside, write_json
 from ssod.data.splits import draw_labeled, split_coco, write_split, write_unlabeled
 
@@ -115,6 +117,24 @@ def test_files(tmp_path):
     before = {f: f.stat().st_mtime_ns for f in files}
     assert write_split(tmp_path / 'train.json', out, [1, 2.5], [1, 3]) == files
     assert {f: f.stat().st_mtime_ns for f in files} == before
+
+
+def test_splitting_tells_how_far_it_is(tmp_path, monkeypatch, capsys):
+    # Twenty splits of COCO take minutes, much of it for looking for garbage among their entries.
+    write_json(tmp_path / 'train.json', coco(4))
+    enabled = []
+
+    def split(*args):
+        enabled.append(gc.isenabled())
+        return split_coco(*args)
+
+    monkeypatch.setattr(splits, 'split_coco', split)
+    write_split(tmp_path / 'train.json', tmp_path, [25, 50], [1, 2, 3])
+    assert enabled == [False] * 6
+    assert gc.isenabled()
+    told = capsys.readouterr().err
+    assert 'splitting' in told
+    assert '6/6' in told
 
 
 def test_ids_of_two_kinds():

@@ -1,4 +1,8 @@
-"""A progress bar on stderr with rate and time left."""
+"""Progress bars on stderr."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -9,8 +13,11 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeRemainingColumn,
+    track,
 )
 from rich.text import Text
+
+T = TypeVar('T')
 
 
 class RateColumn(ProgressColumn):
@@ -37,3 +44,18 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
+
+
+def with_progress(items: Sequence[T], what: str) -> Iterable[T]:
+    """Go through items with a progress bar, which disappears at the end.
+
+    If stderr is not a terminal, nothing is shown. Of the processes that a launcher starts on a
+    machine, only the first one shows it.
+
+    Args:
+        items: The items.
+        what: What is being done.
+    """
+    console = Console(stderr=True)
+    hidden = not console.is_terminal or os.environ.get('LOCAL_RANK', '0') != '0'
+    return track(items, what, console=console, transient=True, disable=hidden)

@@ -23,6 +23,7 @@ from ssod.data.labeled_images import (
     leave_out_empty,
     read_lines,
 )
+from ssod.progress import with_progress
 
 SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'test': 'test'}
 """Names of split folders, and the split each stands for."""
@@ -78,7 +79,7 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
     """
     _refuse_lists_further_in(root)
     files = [path for path in content.others if path.suffix.lower() == '.xml']
-    annotations = [_read(path) for path in files]
+    annotations = [_read(path) for path in with_progress(files, 'reading labels')]
     objects = [found for annotation in annotations for found in annotation.objects]
     classes = sorted({found.name for found in objects})
     from_zero = any(min(found.corners[:2]) < 1 for found in objects)
@@ -87,7 +88,7 @@ def read_voc(root: Path, content: FolderContent) -> LabeledSplits:
     ]
     paths = _images_of(annotations, photographs)
     images, clipped = {}, 0
-    for annotation in annotations:
+    for annotation in with_progress(annotations, 'looking at image sizes'):
         path = paths[annotation.file]
         size = _checked_size(annotation, path)
         boxes = []

@@ -23,6 +23,7 @@ from ssod.data.labeled_images import (
     leave_out_empty,
     read_lines,
 )
+from ssod.progress import with_progress
 
 SPLITS = ('train', 'val', 'test')
 """Keys of the splits."""
@@ -104,7 +105,8 @@ def read_yolo(file: Path) -> LabeledSplits:
             if split == 'train' and paths:
                 _check_labels(paths, file)
             if paths or not missing:
-                splits[split] = [_labeled(path, classes, keypoints, counts) for path in paths]
+                shown = with_progress(paths, f'reading the labels of {split}')
+                splits[split] = [_labeled(path, classes, keypoints, counts) for path in shown]
     counts.refuse_corners(file)
     paths = [image.path for images in splits.values() for image in images]
     counts.without_image, counts.sharing = _without_image(paths), _sharing(paths)

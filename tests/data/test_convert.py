@@ -43,6 +43,26 @@ def voc(tmp_path):
     return root
 
 
+def test_reading_shows_how_far_it_is(yolo, voc, monkeypatch):
+    # Opening 100,000 images takes minutes on a slow disk.
+    shown = []
+
+    def show(items, what):
+        shown.append((what, len(items)))
+        return items
+
+    for format_of in ('voc', 'yolo'):
+        monkeypatch.setattr(f'ssod.data.{format_of}.with_progress', show)
+    read_labels(yolo)
+    read_labels(voc)
+    assert shown == [
+        ('reading the labels of train', 2),
+        ('reading the labels of val', 1),
+        ('reading labels', 1),
+        ('looking at image sizes', 1),
+    ]
+
+
 def test_all_splits(yolo, tmp_path):
     written, remarks = convert(yolo, tmp_path / 'out')
     assert remarks == []

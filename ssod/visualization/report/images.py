@@ -4,7 +4,7 @@ They are spread evenly over their data set, and their views are the same on each
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from ssod.data.data_sets import DataSet, Role, data_sets_of
 from ssod.data.load_image import BrokenImageError
+from ssod.progress import with_progress
 from ssod.pseudo_labels.quality import HiddenTruth
 from ssod.seeds import seed_all
 from ssod.teachers.box_counts import BoxCounts, count_labels
@@ -75,7 +74,7 @@ def views_of(cfg: Config, count: int) -> Iterator[tuple[View, View]]:
         truth = HiddenTruth(path, dataset.metainfo['classes'])
     broken = 0
     chosen = spread(len(dataset), count)
-    for i in progress(chosen, 'unlabelled images'):
+    for i in with_progress(chosen, 'looking at unlabelled images'):
         seed_all(i)
         try:
             views = dataset[i]
@@ -130,11 +129,6 @@ def spread(size: int, count: int) -> list[int]:
     """At most ``count`` numbers below ``size``, evenly spread."""
     chosen = np.linspace(0, size - 1, min(size, count)).round()
     return [int(i) for i in chosen]
-
-
-def progress(items: Sequence[int], what: str) -> Iterable[int]:
-    """Go through items with a progress bar on stderr."""
-    return track(items, f'looking at {what}', console=Console(stderr=True), transient=True)
 
 
 def _view(views: dict[str, Any], branch: str, truth: HiddenTruth | None) -> View:

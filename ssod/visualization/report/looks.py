@@ -14,13 +14,14 @@ from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.data.branches import Branch
 from ssod.data.truth import truth_of
 from ssod.inference import predict_each
+from ssod.progress import with_progress
 from ssod.projection import project_instances, view_to_view
 from ssod.pseudo_labels.offline import StoredLabels
 from ssod.pseudo_labels.selectors import ScoreSelector, Selector, restore
 from ssod.pseudo_labels.verdicts import Verdict, judge
 from ssod.recipes.stac import NAME, OfflineTeacherHook
 from ssod.visualization.detections import drawable
-from ssod.visualization.report.images import Pixels, View, progress, spread, the_data, views_of
+from ssod.visualization.report.images import Pixels, View, spread, the_data, views_of
 from ssod.visualization.report.state import Run, is_hook, teacher_settings
 
 
@@ -171,7 +172,8 @@ class Checkpoint:
         dataset = DATASETS.build(the_data(self.cfg, 'val').cfg)
         chosen = spread(len(dataset), count)
         infos = [dataset.get_data_info(i) for i in chosen]
-        loaded = (dataset[i] for i in progress(chosen, 'validation images'))
+        numbers = with_progress(chosen, 'looking at validation images')
+        loaded = (dataset[i] for i in numbers)
         samples = predict_each(self.model, loaded)
         backend = getattr(dataset, 'backend_args', None)
         scored = []

@@ -11,6 +11,7 @@ from mmdet.datasets.transforms import MultiBranch, PackDetInputs
 from mmdet.registry import DATASETS
 from torch.utils.data import get_worker_info
 
+from ssod.data.coco_json import no_garbage_collection
 from ssod.data.geometry_check import check_geometry
 from ssod.data.load_image import BrokenImageError, printable
 from ssod.data.sampler import DRAW, Draw
@@ -47,8 +48,10 @@ class ImageSources(ConcatDataset):
     """
 
     def __init__(self, datasets: list[dict[str, Any]]) -> None:
-        # A source may itself be several data sets, each with its own value.
-        super().__init__(datasets, ignore_keys=['cumulative_sizes'])
+        # mmdet makes a million small objects from COCO's annotations.
+        with no_garbage_collection():
+            # A source may itself be several data sets, each with its own value.
+            super().__init__(datasets, ignore_keys=['cumulative_sizes'])
         self._unlabeled = [_has_two_views(dataset) for dataset in self.datasets]
         for dataset in self._unlabeled_datasets:
             _check_branches(dataset)

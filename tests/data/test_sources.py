@@ -1,11 +1,13 @@
 """Sources side by side: samples that depend on their draw, and broken unlabelled images."""
 
+import gc
 import pickle
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.runner import Runner
 
@@ -28,6 +30,19 @@ def pixels(sample):
 
 def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(pixels(one), pixels(other), strict=True))
+
+
+def test_nothing_is_searched_for_garbage_while_annotations_are_read(digits_cfg, monkeypatch):
+    read, enabled = CocoDataset.load_data_list, []
+
+    def watch(dataset):
+        enabled.append(gc.isenabled())
+        return read(dataset)
+
+    monkeypatch.setattr(CocoDataset, 'load_data_list', watch)
+    DATASETS.build(digits_cfg.train_dataloader.dataset)
+    assert enabled == [False, False]
+    assert gc.isenabled()
 
 
 def test_a_sample_depends_on_its_draw_alone(sources):

@@ -311,6 +311,7 @@ def build_runner(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> Runne
     # Objects are shared by name: a second run in a process would write where the first one did.
     (cfg.get('visualizer') or {}).pop('name', None)
     runner = _Runner.from_cfg(cfg)
+    print_log('checking annotation files and folders of images', 'current', logging.INFO)
     check_data_of(cfg, parts)
     runner.trains = 'train' in parts
     return runner

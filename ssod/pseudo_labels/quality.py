@@ -1,5 +1,6 @@
 """Precision and recall of the pseudo-boxes against the hidden truth, for diagnosis only."""
 
+import logging
 import os
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -195,6 +197,7 @@ class PseudoLabelQualityHook(Hook):
                 f'PseudoLabelQualityHook: ann_file {self.ann_file} does not exist; give the hidden '
                 f'truth of the unlabelled images, or None'
             )
+        print_log(f'reading the hidden truth {self.ann_file}', 'current', logging.INFO)
         dataset = runner.train_dataloader.dataset
         self._truth = HiddenTruth(self.ann_file, dataset.metainfo['classes'])
         if isinstance(dataset, ImageSources):

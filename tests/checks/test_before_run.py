@@ -2,9 +2,11 @@
 
 import copy
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from ssod import runs
 from ssod.checks import before_run
 from ssod.checks.before_run import check_data_of, report_on_all
 from ssod.checks.findings import Finding, finding_of, first_of, some
@@ -32,6 +34,15 @@ def test_the_first_errors_and_where_to_see_all(world, faults, rest):
     tool = 'tools/check_data.py'
     with pytest.raises(ValueError, match=f'{told}.*{rest} \\| to see all, run {tool} with'):
         check_data_of(world.cfg)
+
+
+def test_a_run_says_what_takes_so_long(world, monkeypatch):
+    told = []
+    monkeypatch.setattr(runs, 'print_log', lambda line, *_: told.append(line))
+    monkeypatch.setattr(runs, 'check_data_of', lambda *_: told.append('checked'))
+    monkeypatch.setattr(runs._Runner, 'from_cfg', lambda cfg: SimpleNamespace(cfg=cfg))
+    runs.build_runner(world.cfg)
+    assert told[-2:] == ['checking annotation files and folders of images', 'checked']
 
 
 def test_a_missing_file_comes_first(world):

@@ -11,6 +11,7 @@ from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
 from ssod.data.sources import ImageSources
+from ssod.pseudo_labels import quality
 from ssod.pseudo_labels.quality import HiddenTruth, PseudoLabelQualityHook, matched
 
 A, B, C = [0.0, 0, 10, 10], [0.0, 0, 10, 8], [50.0, 50, 60, 60]
@@ -269,3 +270,12 @@ def test_the_window_goes_on_after_a_resumption(tmp_path, truth_file):
             runner, 1, {'data_samples': {'strong': [strong(1, [A], [0], SAME)]}}
         )
         assert runner.message_hub.get_scalar('train/pseudo_boxes').current() == boxes
+
+
+def test_reading_the_truth_is_told(truth_file, monkeypatch):
+    # A hundred thousand images take ten seconds.
+    told = []
+    monkeypatch.setattr(quality, 'print_log', lambda line, *_: told.append(line))
+    PseudoLabelQualityHook(truth_file).before_train(FakeRunner('told'))
+    PseudoLabelQualityHook().before_train(FakeRunner('nothing_to_tell'))
+    assert told == [f'reading the hidden truth {truth_file}']

@@ -33,8 +33,8 @@ BURN_IN = {'mt': 1, 'supervised': 3, 'stac': 0}
 
 
 @pytest.fixture(scope='module')
-def compared(bench):
-    """The directory of a comparison of two recipes, and what was printed."""
+def recipes(bench):
+    """The directory of two recipes and their baseline."""
     (bench.place / 'tools').symlink_to(ROOT / 'tools')
     (bench.place / 'configs').mkdir()
     for recipe, burn_in in BURN_IN.items():
@@ -42,8 +42,42 @@ def compared(bench):
         text = SMALL.format(root=ROOT, name=name)
         text += f"default_hooks['teacher'] = dict(burn_in={burn_in})\n"
         (bench.place / 'configs' / name).write_text(text)
+    return bench
+
+
+@pytest.fixture(scope='module')
+def compared(recipes):
+    """The same after they were compared, and what was printed."""
     command = ['tools/compare.py', *SEED_5, '--work-dir', 'out']
-    return bench, bench.python(*command, log='first.txt')
+    return recipes, recipes.python(*command, log='first.txt')
+
+
+def test_an_unknown_recipe_is_refused(recipes, call, monkeypatch, capfd):
+    monkeypatch.chdir(recipes.place)
+    with pytest.raises(SystemExit, match='2'):
+        call('compare', '--recipes', 'mt_yolo')
+    printed = capfd.readouterr().err
+    assert "invalid choice: 'mt_yolo'" in printed
+    assert 'supervised' not in printed.split('choose from')[1]
+
+
+def test_a_seed_that_is_there_twice_is_refused(call, capfd):
+    with pytest.raises(SystemExit, match='2'):
+        call('compare', '--seeds', '0', '1', '0')
+    assert '--seeds 0 1 0 repeats a seed; remove one' in capfd.readouterr().err
+
+
+def test_options_that_trained_nothing_may_be_corrected(recipes):
+    command = ['tools/compare.py', '--seeds', 6, '--work-dir', 'short']
+    wrong = [*command, '--cfg-options', 'train_cfg.max_iter=1']
+    assert 'train_cfg' in recipes.python(*wrong, log='typo.txt', code=1)
+    printed = recipes.python(*command, '--cfg-options', 'train_cfg.max_iters=1', log='short.txt')
+    assert json.loads((recipes.place / 'short/options.json').read_text()) == [
+        'train_cfg.max_iters=1'
+    ]
+    # In one iteration no teacher begins, and there is nothing to compare.
+    assert printed.splitlines()[-1].startswith('| mean | - | ')
+    assert printed.splitlines()[-1].endswith(' | - | - |')
 
 
 def test_each_recipe_has_its_baseline(compared):
@@ -79,34 +113,6 @@ def test_what_is_done_is_not_done_again(compared, call, monkeypatch, capfd):
     assert 'Iter(train)' not in again
     assert json.loads(Path('out/compare.json').read_text()) == [other, *rows]
     assert Path('out/compare.md').read_text() in again
-
-
-def test_an_unknown_recipe_is_refused(compared, call, monkeypatch, capfd):
-    bench, _ = compared
-    monkeypatch.chdir(bench.place)
-    with pytest.raises(SystemExit, match='2'):
-        call('compare', '--recipes', 'mt_yolo')
-    printed = capfd.readouterr().err
-    assert "invalid choice: 'mt_yolo'" in printed
-    assert 'supervised' not in printed.split('choose from')[1]
-
-
-def test_a_seed_that_is_there_twice_is_refused(call, capfd):
-    with pytest.raises(SystemExit, match='2'):
-        call('compare', '--seeds', '0', '1', '0')
-    assert '--seeds 0 1 0 repeats a seed; remove one' in capfd.readouterr().err
-
-
-def test_options_that_trained_nothing_may_be_corrected(compared):
-    bench, _ = compared
-    command = ['tools/compare.py', '--seeds', 6, '--work-dir', 'short']
-    wrong = [*command, '--cfg-options', 'train_cfg.max_iter=1']
-    assert 'train_cfg' in bench.python(*wrong, log='typo.txt', code=1)
-    printed = bench.python(*command, '--cfg-options', 'train_cfg.max_iters=1', log='short.txt')
-    assert json.loads((bench.place / 'short/options.json').read_text()) == ['train_cfg.max_iters=1']
-    # In one iteration no teacher begins, and there is nothing to compare.
-    assert printed.splitlines()[-1].startswith('| mean | - | ')
-    assert printed.splitlines()[-1].endswith(' | - | - |')
 
 
 def test_runs_of_other_options_are_not_taken_over(compared, call, monkeypatch, capfd):

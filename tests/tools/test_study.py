@@ -58,18 +58,42 @@ def write_part(root, part, count):
 
 
 @pytest.fixture(scope='module')
-def studied(bench):
-    """The directory of a study, and what was printed."""
+def cells(bench):
+    """A directory with the data of a study."""
     for folder in ('images', 'annotations'):
         (bench.place / 'sets/cells' / folder).mkdir(parents=True)
     write_part(bench.place / 'sets/cells', 'train', 12)
     write_part(bench.place / 'sets/cells', 'val', 3)
-    (bench.place / 'cells.py').write_text(STUDY)
-    return bench, study(bench, 'first.txt')
+    return bench
+
+
+@pytest.fixture(scope='module')
+def studied(cells):
+    """The same after the study, and what was printed."""
+    (cells.place / 'cells.py').write_text(STUDY)
+    return cells, study(cells, 'first.txt')
 
 
 def study(bench, log, *options):
     return bench.python(ROOT / 'tools/study.py', *options, *OPTIONS, log=log)
+
+
+def test_who_ends_a_study_ends_its_trainings(cells):
+    text = STUDY.replace("'train_cfg.max_iters': 2", "'train_cfg.max_iters': 100_000")
+    (cells.place / 'long.py').write_text(text)
+    tool = [sys.executable, ROOT / 'tools/study.py', 'long.py', *OPTIONS[1:]]
+    process = cells.start(*tool, log='long.txt')
+    works = cells.place / 'work_dirs/long'
+    until = time.monotonic() + 120
+    while not list(works.rglob('train.log')):
+        assert process.poll() is None, (cells.place / 'long.txt').read_text()
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    training = ['pgrep', '-f', 'work_dirs/long/cells']
+    assert subprocess.run(training, capture_output=True, check=False).returncode == 0
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert subprocess.run(training, capture_output=True, check=False).returncode == 1
 
 
 def test_a_study(studied):
@@ -102,25 +126,6 @@ def test_what_is_done_is_not_done_again(studied, call, monkeypatch, capfd):
     assert (bench.place / 'cells.jsonl').read_text() == lines
     call('study', '--table', *OPTIONS)
     assert (bench.place / 'cells.md').read_text() in capfd.readouterr().out
-
-
-def test_who_ends_a_study_ends_its_trainings(studied):
-    bench, _ = studied
-    text = STUDY.replace("'train_cfg.max_iters': 2", "'train_cfg.max_iters': 100_000")
-    (bench.place / 'long.py').write_text(text)
-    tool = [sys.executable, ROOT / 'tools/study.py', 'long.py', *OPTIONS[1:]]
-    process = bench.start(*tool, log='long.txt')
-    works = bench.place / 'work_dirs/long'
-    until = time.monotonic() + 120
-    while not list(works.rglob('train.log')):
-        assert process.poll() is None, (bench.place / 'long.txt').read_text()
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    training = ['pgrep', '-f', 'work_dirs/long/cells']
-    assert subprocess.run(training, capture_output=True, check=False).returncode == 0
-    process.terminate()
-    assert process.wait(60) == 128 + signal.SIGTERM
-    assert subprocess.run(training, capture_output=True, check=False).returncode == 1
 
 
 def test_the_images_kept_aside(studied):

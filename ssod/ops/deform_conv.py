@@ -255,31 +255,9 @@ def modulated_deform_conv_backward(
 ) -> None:
     """Carry the gradient of :func:`modulated_deform_conv_forward` back to everything.
 
-    Args:
-        input: As in the forward.
-        weight: As in the forward.
-        bias: As in the forward.
-        ones: Scratch; not used here.
-        offset: As in the forward.
-        mask: As in the forward.
-        columns: Scratch; not used here.
-        grad_input: Shaped as ``input``, written in place.
-        grad_weight: Shaped as ``weight``, written in place.
-        grad_bias: Shaped as ``bias``, written in place where ``with_bias`` is true.
-        grad_offset: Shaped as ``offset``, written in place.
-        grad_mask: Shaped as ``mask``, written in place.
-        grad_output: (N, K, H', W').
-        kernel_h: As in the forward.
-        kernel_w: As in the forward.
-        stride_h: As in the forward.
-        stride_w: As in the forward.
-        pad_h: As in the forward.
-        pad_w: As in the forward.
-        dilation_h: As in the forward.
-        dilation_w: As in the forward.
-        group: As in the forward.
-        deformable_group: As in the forward.
-        with_bias: As in the forward.
+    ``grad_output`` is (N, K, H', W'). The other gradients are written in place, each shaped as
+    what it belongs to, and ``grad_bias`` only where ``with_bias`` is true. ``ones`` and ``columns``
+    are scratch and not used here; all else is as in the forward.
     """
     geometry = (
         *(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w),

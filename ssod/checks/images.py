@@ -138,6 +138,5 @@ def _remarks(content: bytes) -> Iterator[str]:
         yield '16 bit'
     if pages > 1 and kind != 'MPO':  # Some cameras add a preview as a second frame.
         yield 'pages'
-    # WebP's orientation is ignored when loading.
-    if kind != 'WEBP' and orientation(content) != 1:
+    if orientation(content) != 1:
         yield 'turned'

@@ -246,6 +246,12 @@ class WholeFileBackend(LocalBackend):
         self._outdated.clear()
 
 
+_CHANGING = {
+    *('params', 'fused', 'foreach', 'capturable'),
+    *('last_step', 'base_values', 'end', 'verbose'),
+}
+
+
 def _overridden(runner: Runner, checkpoint: Checkpoint) -> list[str]:
     """Settings of optimizer and learning rate that differ from those in a checkpoint."""
     ours = [('optimizer', group) for group in runner.optim_wrapper.optimizer.param_groups]
@@ -265,12 +271,10 @@ def _overridden(runner: Runner, checkpoint: Checkpoint) -> list[str]:
 
 def _lasting(state: Mapping[str, Any]) -> dict[str, Any]:
     """What neither a run's course nor its length nor the device changes in a group or schedule."""
-    changing = {'params', 'fused', 'foreach', 'capturable'}
-    changing |= {'last_step', 'base_values', 'end', 'verbose'}
     return {
         key: sorted(value) if isinstance(value, Mapping) else state.get(f'initial_{key}', value)
         for key, value in state.items()
-        if key not in changing and not key.startswith(('_', 'initial_'))
+        if key not in _CHANGING and not key.startswith(('_', 'initial_'))
     }
 
 

@@ -13,14 +13,12 @@ from pathlib import Path
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 import pytest
+import shortcuts  # noqa: F401
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
-import ssod  # noqa: F401
 from ssod.data.digits import make_digits
 from ssod.data.scenes import DigitsScenes
-
-import shortcuts  # isort: skip # noqa: F401
 
 TESTS = Path(__file__).parent
 CONFIGS = TESTS.parent / 'configs'

@@ -11,11 +11,7 @@ import runpy
 import sys
 from pathlib import Path
 
-import mmengine.runner  # noqa: F401
-
-import ssod.api  # noqa: F401
-
-import shortcuts  # isort: skip # noqa: F401
+import shortcuts  # noqa: F401
 
 for line in sys.stdin:
     task = json.loads(line)

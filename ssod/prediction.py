@@ -16,7 +16,7 @@ from PIL import Image
 from rich.progress import Progress
 
 from ssod.data.coco_json import read_coco, write_json
-from ssod.data.folder import EXTENSIONS, left_out, real_file
+from ssod.data.folder import EXTENSIONS, RealFolders
 from ssod.data.inputs import Inputs, find_inputs
 from ssod.data.load_image import BrokenImageError, LoadImage, printable
 from ssod.files import check_new
@@ -156,8 +156,8 @@ def _check_places(found: Inputs, pictures: Path) -> None:
             f'another --out'
         )
     given = [*found.images, *found.videos]
-    folders: dict[str, str] = {}
-    real = {real_file(str(path), folders) for path in given}
+    folders = RealFolders()
+    real = {folders.file(str(path)) for path in given}
     names = [found.name(path) for path in found.images]
     names += [_picture_of_video(found.name(path)) for path in found.videos]
     drawn: dict[str, Path] = {}
@@ -168,7 +168,7 @@ def _check_places(found: Inputs, pictures: Path) -> None:
                 f'{printable(str(other))} and {printable(str(path))} would both be drawn to '
                 f'{printable(name)}; give them in two calls, each with its own --out'
             )
-        if real_file(str(pictures / name), folders) in real:
+        if folders.file(str(pictures / name)) in real:
             raise ValueError(
                 f'{printable(str(pictures / name))} is a link to an input, which would be '
                 f'replaced; pass another --out'
@@ -218,7 +218,7 @@ class _Work:
 
     def do(self, found: Inputs) -> None:
         """Predict on all images, then on all videos."""
-        for why in left_out(found.unreadable, found.broken):
+        for why in found.left_out:
             self._pass_over(why)
         told = {}
         for path in found.videos:

@@ -6,7 +6,7 @@ from itertools import combinations
 from ssod.checks.findings import Finding
 from ssod.checks.reports import Report
 from ssod.data.data_sets import Role
-from ssod.data.folder import real_file
+from ssod.data.folder import RealFolders
 from ssod.data.load_image import printable
 
 _SCORED = ('val', 'test')
@@ -22,8 +22,8 @@ def check_shared(
         digests: A hash of the content for each image's path. With them copies are found too;
             without, only the same file in two data sets, also through links.
     """
-    folders: dict[str, str] = {}
-    files = [{real_file(i.path, folders): i.path for i in report.images} for report in reports]
+    folders = RealFolders()
+    files = [{folders.file(i.path): i.path for i in report.images} for report in reports]
     findings = []
     for (one, mine), (other, theirs) in combinations(zip(reports, files, strict=True), 2):
         remedy = _remedy(one.data_set.role, other.data_set.role)

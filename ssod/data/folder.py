@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,15 +54,17 @@ class UnlabeledFolder(BaseDetDataset):
         )
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """List the folder.
+        """List the folder, and note in ``left_out`` why it may have more images.
 
         Returns:
             For each image, ``img_id``, ``img_path`` and an empty list ``instances``.
         """
         root = Path(self.data_root)
+        content = look_into(root)
+        self.left_out = content.left_out
         return [
             {'img_id': path.relative_to(root).as_posix(), 'img_path': str(path), 'instances': []}
-            for path in look_into(root).images
+            for path in content.images
         ]
 
 
@@ -86,6 +88,16 @@ class FolderContent(NamedTuple):
         """Links that are named like images and lead nowhere."""
         named = (path for path in self.links if path.suffix.lower() in EXTENSIONS)
         return [path for path in named if not os.path.exists(path)]
+
+    @property
+    def left_out(self) -> list[str]:
+        """Why the folder may have more images, one line for each place."""
+        unreadable = (printable(str(path)) for path in self.unreadable)
+        broken = (printable(str(path)) for path in self.broken)
+        return [
+            *(f'{path} cannot be read; check its permissions' for path in unreadable),
+            *(f'{path} leads nowhere; copy what it links to' for path in broken),
+        ]
 
 
 def look_into(root: Path) -> FolderContent:
@@ -116,31 +128,19 @@ def look_into(root: Path) -> FolderContent:
     return content
 
 
-def left_out(unreadable: Iterable[Path], broken: Iterable[Path]) -> list[str]:
-    """Why a folder may have more images than were found, one line for each place.
+class RealFolders(dict[str, str]):
+    """Where folders really are, links resolved; each is looked up once."""
 
-    Args:
-        unreadable: Folders that cannot be read.
-        broken: Links that lead nowhere.
-    """
-    return [
-        *(f'{printable(str(path))} cannot be read; check its permissions' for path in unreadable),
-        *(f'{printable(str(path))} leads nowhere; copy what it links to' for path in broken),
-    ]
+    def __missing__(self, folder: str) -> str:
+        """Look a folder up."""
+        self[folder] = os.path.realpath(folder)
+        return self[folder]
 
-
-def real_file(path: str, folders: dict[str, str]) -> str:
-    """Where a file really is, links resolved.
-
-    Args:
-        path: The file.
-        folders: Where folders really are; each is looked up once.
-    """
-    folder, name = os.path.split(path)
-    if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    real = os.path.join(folders[folder], name)
-    return os.path.realpath(real) if os.path.islink(real) else real
+    def file(self, path: str) -> str:
+        """Where a file really is."""
+        folder, name = os.path.split(path)
+        real = os.path.join(self[folder], name)
+        return os.path.realpath(real) if os.path.islink(real) else real
 
 
 def _walk(root: Path, content: FolderContent) -> None:
@@ -183,8 +183,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _kind(entry: os.DirEntry[str], content: FolderContent) -> list[Path]:
     """The list that a file belongs to."""
     try:
-        is_link = entry.is_symlink()
-        is_file = Path(entry).is_file() if is_link else entry.is_file(follow_symlinks=False)
+        # Only a link needs to be looked at: the listing says what all else is.
+        is_file = Path(entry).is_file() if entry.is_symlink() else entry.is_file()
     except PermissionError:  # From a folder that a link leads to.
         is_file = False
     if not is_file:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssod.data.folder import EXTENSIONS, look_into, real_file
+from ssod.data.folder import EXTENSIONS, RealFolders, look_into
 
 VIDEO_EXTENSIONS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 """Endings of video names, in upper or lower case."""
@@ -18,15 +18,13 @@ class Inputs:
     Args:
         images: The images.
         videos: The videos.
-        unreadable: Folders that cannot be read.
-        broken: Links that are named like images and lead nowhere.
+        left_out: Why a folder may have more images, one line for each place.
         root: The folder that contains them all.
     """
 
     images: list[Path]
     videos: list[Path]
-    unreadable: list[Path]
-    broken: list[Path]
+    left_out: list[str]
     root: Path
 
     def name(self, path: Path) -> str:
@@ -45,15 +43,15 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
         FileNotFoundError: If one does not exist, or a folder contains no image.
         ValueError: If a file is neither an image nor a video, or nothing is given.
     """
-    left_out = os.path.join(os.path.realpath(leave_out), '')
-    folders: dict[str, str] = {}
+    own = os.path.join(os.path.realpath(leave_out), '')
+    folders = RealFolders()
     given = as_list(given)
-    inputs = Inputs([], [], [], [], _common_folder(given))
+    inputs = Inputs([], [], [], _common_folder(given))
     for name in given:
         path = Path(os.path.abspath(name))
         if path.is_dir():
             there = _look_into(path, inputs)
-            images = [image for image in there if not _is_in(image, left_out, folders)]
+            images = [image for image in there if not _is_in(image, own, folders)]
             if there and not images:
                 raise FileNotFoundError(
                     f'{name}: the only images in this folder and its sub-folders are in '
@@ -65,7 +63,7 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
                     f'{", ".join(EXTENSIONS)}; name videos one by one'
                 )
             inputs.images.extend(images)
-        elif _is_in(path, left_out, folders):
+        elif _is_in(path, own, folders):
             raise ValueError(f'{name} is where pictures are written; give another --out')
         else:
             _list_for(path, inputs).append(path)
@@ -79,17 +77,16 @@ def as_list(given: str | Path | Iterable[str | Path]) -> list[str | Path]:
     return [given] if isinstance(given, str | Path) else list(given)
 
 
-def _is_in(path: Path, beginning: str, folders: dict[str, str]) -> bool:
+def _is_in(path: Path, beginning: str, folders: RealFolders) -> bool:
     """Whether a file, or what it links to, is in a folder.
 
     Args:
         path: The file, as an absolute path.
         beginning: The folder's real path, with a slash at the end.
-        folders: Where folders really are, see :func:`ssod.data.folder.real_file`.
+        folders: Where folders really are.
     """
-    file = real_file(str(path), folders)
     place = os.path.join(folders[str(path.parent)], path.name)
-    return file.startswith(beginning) or place.startswith(beginning)
+    return place.startswith(beginning) or folders.file(str(path)).startswith(beginning)
 
 
 def _common_folder(given: Sequence[str | Path]) -> Path:
@@ -109,8 +106,7 @@ def _look_into(folder: Path, inputs: Inputs) -> list[Path]:
         content = look_into(folder)
     except FileNotFoundError:
         return []
-    inputs.unreadable.extend(content.unreadable)
-    inputs.broken.extend(content.broken)
+    inputs.left_out.extend(content.left_out)
     return content.images
 
 

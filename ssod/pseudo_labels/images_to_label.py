@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from mmdet.registry import DATASETS
@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 from ssod.data.data_sets import DataSet
-from ssod.data.folder import left_out, look_into
+from ssod.data.folder import UnlabeledFolder
 from ssod.data.load_image import BrokenImageError
 
 
@@ -50,11 +50,12 @@ class ImagesToLabel:
     ) -> None:
         self.places = [[os.path.abspath(p) for p in (d.image_dir, d.file)] for d in data_sets]
         self.root = os.path.commonpath([images for images, _ in self.places])
-        folders = [look_into(Path(d.file)) for d in data_sets if d.kind == 'folder']
-        self.left_out = [why for f in folders for why in left_out(f.unreadable, f.broken)]
+        self.left_out: list[str] = []
         self._found: dict[str, tuple[Any, int]] = {}
         for data_set in data_sets:
             built = DATASETS.build({**data_set.cfg, 'pipeline': list(steps)})
+            if isinstance(built, UnlabeledFolder):
+                self.left_out += built.left_out
             for i in range(len(built)):
                 path = os.path.relpath(built.get_data_info(i)['img_path'], self.root)
                 self._found.setdefault(PurePath(path).as_posix(), (built, i))

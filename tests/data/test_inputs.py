@@ -111,7 +111,7 @@ def test_folders_that_cannot_be_looked_into_are_told(place, monkeypatch):
 
     monkeypatch.setattr(os, 'scandir', refuse)
     found = find_inputs(['photos'], leave_out='out')
-    assert [found.name(path) for path in found.unreadable] == ['sub']
+    assert found.left_out == [f'{place}/photos/sub cannot be read; check its permissions']
     assert [found.name(path) for path in found.images] == ['b.png']
 
 

@@ -66,8 +66,9 @@ def digits_cfg(digits, tmp_path):
     """
     cfg = copy.deepcopy(main_example())
     cfg.work_dir = str(tmp_path / 'run')
-    # Visualizers of one name are one object, and would write where the first run did.
-    cfg.visualizer.name = str(tmp_path)
+    # What has one name is one object, and would write where the first run did: visualizers, and the
+    # loggers of runs that begin in the same second.
+    cfg.visualizer.name, cfg.experiment_name = str(tmp_path), tmp_path.name
     cfg.train_cfg.update(max_iters=2, val_interval=2)
     cfg.model.detector.backbone.norm_eval = True
     cfg.model.detector.test_cfg.rcnn.score_thr = 0.01

@@ -1,6 +1,7 @@
 """Checks of one data set, without opening an image."""
 
 import os
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,16 +94,25 @@ def _report_on_folder(data_set: DataSet) -> Report:
 def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> list[Finding]:
     """Check that images exist; lists their folders, which is faster than asking for each."""
     names: dict[str, set[str]] = {}
-    faults = []
+    absent = []
     for image in images:
         folder, name = os.path.split(image.path)
         if folder not in names:
             names[folder] = set(_list(folder))
         if name not in names[folder]:
-            faults.append(f'image {printable(image.path)} does not exist')
+            absent.append(image.path)
+    if not absent:
+        return []
+    faults = [f'image {printable(path)} does not exist' for path in absent]
     # Training skips a few unlabelled ones.
     few = data_set.role == 'unlabeled' and len(faults) < len(images)
     severity: Severity = 'warning' if few else 'error'
+    folder, name = os.path.split(absent[0])
+    similar = sorted(other for other in names[folder] if _alike(other) == _alike(name))
+    if similar:
+        faults[0] += f', but {printable(similar[0])} does'
+        remedy = "spell them alike: upper and lower case, the accents' encoding, the ending"
+        return first_of(severity, file, faults, remedy)
     remedy = (
         f'correct the image folder (--images, --val-images, --unlabeled-images; data_root and '
         f'data_prefix of {data_set.where}), or add the images'
@@ -110,6 +120,11 @@ def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> 
     if len(faults) < len(images):
         remedy = 'add the images, or remove their entries'
     return first_of(severity, file, faults, remedy)
+
+
+def _alike(name: str) -> str:
+    """What is left of a file's name after copying and exporting, which change the rest."""
+    return unicodedata.normalize('NFC', os.path.splitext(name)[0]).casefold()
 
 
 def _list(folder: str) -> Iterable[str]:

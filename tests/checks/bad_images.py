@@ -124,6 +124,12 @@ BAD_IMAGES = [
     # A link whose target was not copied along.
     (both(lambda w: (w.root / 'labeled/1.png').unlink(), link('labeled/1.png', 'gone.png')), 'json',
      'error: labeled.json: image labeled/1.png does not exist; add the images, or remove their'),
+    # As after copying from Windows, exporting in another format, and copying from a Mac.
+    (lambda w: (w.root / 'labeled/1.png').rename(w.root / 'labeled/1.JPG'), 'json',
+     'error: labeled.json: image labeled/1.png does not exist, but 1.JPG does; spell them alike:'),
+    (both(lambda w: w.labeled['images'][1].update(file_name='caf\u00e9.png'),
+          lambda w: (w.root / 'labeled/1.png').rename(w.root / 'labeled/Cafe\u0301.png')), 'json',
+     'error: labeled.json: image labeled/caf\u00e9.png does not exist, but Cafe\u0301.png does;'),
     # One of many is skipped while training.
     (lambda w: (w.root / 'unlabeled/1.png').unlink(), 'json',
      'warning: unlabeled.json: image unlabeled/1.png does not exist; add the images, or remove'

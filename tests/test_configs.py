@@ -45,6 +45,9 @@ class Sources:
     def __init__(self, number):
         self.cumulative_sizes = [10 * (i + 1) for i in range(number)]
 
+    def __len__(self):
+        return self.cumulative_sizes[-1]
+
 
 def build_dataset(setting, folder):
     """A data set with its pipeline; its annotations are not read yet."""
@@ -110,7 +113,7 @@ def test_the_data_of_a_config_build(name, tmp_path):
     loader = cfg.train_dataloader
     settings = loader.dataset.datasets
     sampler = DATA_SAMPLERS.build(dict(loader.sampler, dataset=Sources(len(settings)), seed=0))
-    sampler.check_batch_size(loader.batch_size)
+    sampler.use_batch_size(loader.batch_size)
     for split in ('val', 'test'):
         setting = cfg[f'{split}_dataloader'].dataset
         settings.append(setting)

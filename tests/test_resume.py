@@ -29,6 +29,7 @@ def cfg(digits_cfg):
     digits_cfg.model.detector.backbone.norm_eval = False
     digits_cfg.default_hooks.teacher.burn_in = 2
     digits_cfg.default_hooks.logger.interval = 2
+    digits_cfg.train_dataloader.sampler.by_orientation = True
     digits_cfg.randomness = dict(seed=5)
     return digits_cfg
 

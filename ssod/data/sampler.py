@@ -1,7 +1,8 @@
 """Batches with a fixed ratio of labelled to unlabelled images."""
 
 import itertools
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from mmdet.registry import DATA_SAMPLERS
@@ -9,10 +10,14 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from ssod.data.orientation import Orientations
 from ssod.strict import strict_settings
 
 DRAW = 'draw'
 """Name of the draw's key in an image's metainfo."""
+
+WINDOW = 32
+"""Batches that exchange images, so that each gets those of one orientation."""
 
 
 class Draw(int):
@@ -47,10 +52,18 @@ class SourceRatioSampler(Sampler[int]):
     no cost. All ranks together see every image of a shuffled source once before any image comes
     again. At each step, two ranks with batches of b images see the same images as one with 2b.
 
+    A batch that mixes portrait and landscape images is padded to the height of the former and the
+    width of the latter. ``by_orientation`` keeps them apart: of every 32 batches in a row, those of
+    one rank exchange images of the same source until hardly any batch is mixed. At each step, all
+    ranks have the same orientation, as far as their images allow; they see the same images as one
+    process only within these 32 steps.
+
     Args:
         dataset: A ``ConcatDataset`` of the sources.
         source_ratio: Draws from each source, whole numbers of at least 1.
         seed: The same on all ranks. If ``None``, one is drawn and shared among them.
+        by_orientation: Whether to keep portrait and landscape images apart. It has an effect after
+            :meth:`use_batch_size`, which the teacher's hook calls.
 
     Raises:
         ValueError: If ``dataset`` is not a ``ConcatDataset``, a source is empty, or the ratio does
@@ -58,7 +71,11 @@ class SourceRatioSampler(Sampler[int]):
     """
 
     def __init__(
-        self, dataset: Sized, source_ratio: Sequence[int], seed: int | None = None
+        self,
+        dataset: Any,
+        source_ratio: Sequence[int],
+        seed: int | None = None,
+        by_orientation: bool = False,
     ) -> None:
         if not hasattr(dataset, 'cumulative_sizes'):
             raise ValueError(
@@ -78,10 +95,15 @@ class SourceRatioSampler(Sampler[int]):
         self._slots = [(s, j) for s, n in enumerate(self.source_ratio) for j in range(n)]
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
         self._first = 0
+        self._orientations = Orientations(dataset) if by_orientation else None
+        self._batch_size: int | None = None
 
     def __iter__(self) -> Iterator[Draw]:
         """Draw for ever, starting after the draws that :meth:`skip` set."""
-        for number in itertools.count(self._first):
+        numbers: Iterator[int] = itertools.count(self._first)
+        if self._orientations is not None and self._batch_size is not None:
+            numbers = self._exchanged(self._orientations, self._batch_size)
+        for number in numbers:
             yield self._draw(number)
 
     def __len__(self) -> int:
@@ -105,8 +127,8 @@ class SourceRatioSampler(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Do nothing: loops call it, but the draws have no epochs."""
 
-    def check_batch_size(self, batch_size: int) -> None:
-        """Refuse a batch size that would make the composition vary between batches.
+    def use_batch_size(self, batch_size: int) -> None:
+        """Take note of the batch size; refuse one by which batches would differ in composition.
 
         Args:
             batch_size: Images in a batch of one rank.
@@ -116,6 +138,7 @@ class SourceRatioSampler(Sampler[int]):
         """
         period = len(self._slots)
         if batch_size >= 1 and batch_size % period == 0:
+            self._batch_size = batch_size
             return
         below = batch_size // period * period
         near = f'{below} or {below + period}' if below > 0 else f'{period}'
@@ -133,6 +156,21 @@ class SourceRatioSampler(Sampler[int]):
         in_pass, at = divmod(position, self._sizes[source])
         index = self._starts[source] + int(self._order(source, in_pass)[at])
         return Draw(index, (self.seed, source, position))
+
+    def _exchanged(self, orientations: Orientations, batch_size: int) -> Iterator[int]:
+        """Numbers of draws, from the first on, with those of each window in another order."""
+        length = WINDOW * batch_size
+        sources = np.resize([source for source, _ in self._slots], length)
+        for window in itertools.count(self._first // length):
+            numbers = np.arange(length) + window * length
+            draws = [self._draw(number) for number in numbers.tolist()]
+            portrait = np.array([orientations.is_portrait(draw) for draw in draws])
+            # Each source keeps its places in the batches, and fills them with landscapes first.
+            order = np.empty_like(numbers)
+            order[np.argsort(sources, kind='stable')] = numbers[np.lexsort((portrait, sources))]
+            turns = np.random.default_rng([self.seed, window]).permutation(WINDOW)
+            order = order.reshape(WINDOW, batch_size)[turns].ravel()
+            yield from order[max(0, self._first - window * length) :].tolist()
 
     def _order(self, source: int, in_pass: int) -> NDArray[np.int64]:
         """The order of a source's images in one pass; only the current one is kept."""

@@ -26,7 +26,7 @@ two images of 1333×800 (2.1 megapixels) take in float32 a total of 4.0 GB with 
 the 8.4 allowed for. In bfloat16 a whole step of five such images takes 4.8 with R50-FPN, of 10
 allowed for."""
 RARER = 0.05
-"""If portrait and landscape images each have at least this share, batches will mix them."""
+"""If portrait and landscape images each have at least this share, some batches mix them."""
 CPU_MEGAPIXELS = 0.75
 """Megapixels of the images in a step on a CPU; such a step takes seconds."""
 
@@ -73,7 +73,7 @@ def rate_factor(images: float, meant: float, optimizer: str) -> float:
 
 
 def has_both(labels: Labels) -> bool:
-    """Whether batches will mix portrait and landscape images."""
+    """Whether some batches mix portrait and landscape images."""
     widths, heights = labels.sizes.T
     return bool(min((widths < heights).mean(), (widths > heights).mean()) >= RARER)
 

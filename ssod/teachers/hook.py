@@ -81,7 +81,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
                     f'train_cfg: {type(runner.train_loop).__name__} needs a data loader that ends, '
                     f'but SourceRatioSampler never does; use IterBasedTrainLoop with max_iters'
                 )
-            sampler.check_batch_size(runner.train_dataloader.batch_size)
+            sampler.use_batch_size(runner.train_dataloader.batch_size)
             if len(sampler.source_ratio) > 1 and self.burn_in >= runner.max_iters:
                 runner.logger.warning(
                     'burn_in is %d, but the run has only %d iterations: the unlabelled images are '

@@ -35,7 +35,7 @@ def sampler(ratio, batch_size):
     def build(w):
         sources = SimpleNamespace(cumulative_sizes=[3, 7])
         cfg = dict(type='SourceRatioSampler', source_ratio=ratio, seed=0, dataset=sources)
-        DATA_SAMPLERS.build(cfg).check_batch_size(batch_size)
+        DATA_SAMPLERS.build(cfg).use_batch_size(batch_size)
 
     return build
 

@@ -3,12 +3,13 @@
 import itertools
 from unittest import mock
 
+import numpy as np
 import pytest
 from mmdet.registry import DATA_SAMPLERS
 from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.runner import Runner
 
-from ssod.data.sampler import SourceRatioSampler
+from ssod.data.sampler import WINDOW, SourceRatioSampler
 
 
 class Sources:
@@ -20,10 +21,30 @@ class Sources:
     def __len__(self):
         return self.cumulative_sizes[-1]
 
+    def get_data_info(self, index):
+        """Three of ten images are portrait."""
+        return {'width': 4, 'height': 5 if is_portrait(index) else 3}
 
-def make(sizes, ratio, seed=0, rank=0, world=1):
+
+def is_portrait(index):
+    return np.random.default_rng(index).random() < 0.3
+
+
+def make(sizes, ratio, seed=0, rank=0, world=1, by_orientation=False):
     with mock.patch('ssod.data.sampler.get_dist_info', return_value=(rank, world)):
-        return SourceRatioSampler(Sources(*sizes), source_ratio=ratio, seed=seed)
+        return SourceRatioSampler(Sources(*sizes), ratio, seed, by_orientation)
+
+
+def by_orientation(batch_size, sizes=(100, 900), ratio=(1, 4), **where):
+    sampler = make(sizes, ratio, by_orientation=True, **where)
+    sampler.use_batch_size(batch_size)
+    return sampler
+
+
+def portrait_shares(draws, batch_size):
+    """Of each batch, the share of portrait images."""
+    portrait = np.array([is_portrait(draw) for draw in draws])
+    return portrait.reshape(-1, batch_size).mean(axis=1)
 
 
 def take(sampler, count):
@@ -130,13 +151,13 @@ def test_length_is_until_every_image_was_seen(sizes, ratio, world, expected):
         (8, r'batch_size=8 does not fit source_ratio=\[1, 4\].*such as 5 or 10'),
     ],
 )
-def test_check_batch_size(batch_size, message):
+def test_use_batch_size(batch_size, message):
     sampler = make([100, 900], [1, 4])
     if message is None:
-        sampler.check_batch_size(batch_size)
+        sampler.use_batch_size(batch_size)
     else:
         with pytest.raises(ValueError, match=message):
-            sampler.check_batch_size(batch_size)
+            sampler.use_batch_size(batch_size)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +183,60 @@ def test_other_refusals():
         make([1], [1]).skip(-1)
     with pytest.raises(ValueError, match="did you mean 'source_ratio'"):
         SourceRatioSampler(Sources(1), source_ratios=[1])
+
+
+@pytest.mark.parametrize('batch_size', [5, 20])
+def test_by_orientation_hardly_any_batch_is_mixed(batch_size):
+    window = WINDOW * batch_size
+    mixed = portrait_shares(take(make([100, 900], [1, 4]), 6 * window), batch_size)
+    assert np.isin(mixed, [0, 1]).mean() < 0.4
+    draws = take(by_orientation(batch_size), 6 * window)
+    shares = portrait_shares(draws, batch_size)
+    # At most one batch for each source and window, and those between the sources' shares.
+    assert np.isin(shares, [0, 1]).mean() > 0.85
+    assert shares.mean() == pytest.approx(mixed.mean())
+    # The orientations take turns at random.
+    changes = (np.diff(shares) != 0).sum()
+    assert changes > len(shares) / 4
+    # Each image is drawn as often as without, with the same views, in the same place of a batch.
+    plain = take(make([100, 900], [1, 4]), 6 * window)
+    for k in range(0, len(plain), window):
+        for place in range(5):
+            source = draws[k : k + window][place::5], plain[k : k + window][place::5]
+            assert {d < 100 for d in source[0]} == {d < 100 for d in source[1]}
+        keys = [sorted((d, d.key) for d in some[k : k + window]) for some in (draws, plain)]
+        assert keys[0] == keys[1]
+
+
+def test_by_orientation_of_the_images_that_have_several():
+    sampler = by_orientation(4, sizes=(400, 400), ratio=(1, 3))
+    with mock.patch.object(sampler._orientations, 'is_portrait', lambda i: i >= 600):
+        batches = np.reshape(take(sampler, 4 * WINDOW), (WINDOW, 4))
+    assert (batches[:, 0] < 400).all()
+    upright = (batches[:, 1:] >= 600).sum(axis=1)
+    assert np.isin(upright, [0, 3]).sum() >= WINDOW - 1
+    assert {0, 3} <= set(upright)
+
+
+def test_by_orientation_ranks_have_the_same_one_at_a_time():
+    ranks = [portrait_shares(take(by_orientation(5, rank=r, world=2), 3200), 5) for r in range(2)]
+    assert (np.round(ranks[0]) == np.round(ranks[1])).mean() > 0.85
+    together = [take(by_orientation(5, rank=r, world=2), 5 * WINDOW) for r in range(2)]
+    assert sorted(together[0] + together[1]) == sorted(take(make([100, 900], [1, 4]), 10 * WINDOW))
+
+
+@pytest.mark.parametrize('skipped', [0, 5, 20, 5 * WINDOW, 35 * WINDOW + 15])
+def test_by_orientation_skip_gives_the_tail(skipped):
+    whole = take(by_orientation(5), skipped + 20 * WINDOW)
+    resumed = by_orientation(5)
+    resumed.skip(skipped)
+    assert take(resumed, 20 * WINDOW) == whole[skipped:]
+
+
+def test_by_orientation_without_a_batch_size_changes_nothing():
+    plain = take(make([100, 900], [1, 4]), 1000)
+    assert take(make([100, 900], [1, 4], by_orientation=True), 1000) == plain
+    assert take(by_orientation(5), 1000) != plain
 
 
 class Numbers(BaseDataset):

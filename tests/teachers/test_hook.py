@@ -262,6 +262,30 @@ def test_a_batch_that_does_not_fit_the_ratio_is_refused(digits_cfg):
         Runner.from_cfg(digits_cfg).train()
 
 
+def test_batches_of_one_orientation(digits_cfg, monkeypatch):
+    # Scenes have one size; let every second one count as portrait.
+    monkeypatch.setattr(
+        'ssod.data.orientation._is_portrait', lambda info: int(info['img_id']) % 2 == 1
+    )
+    digits_cfg.train_dataloader.sampler.by_orientation = True
+    digits_cfg.train_cfg.max_iters = 6
+    digits_cfg.default_hooks.teacher.burn_in = 6
+    seen = []
+
+    class Images(Hook):
+        priority = 'HIGHEST'
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            weak = filter(None, data_batch['data_samples']['weak'])
+            seen.append([int(sample.img_id) % 2 for sample in weak])
+
+    runner = Runner.from_cfg(digits_cfg)
+    runner.register_hook(Images())
+    runner.train()
+    assert len(seen) == 6
+    assert {tuple(batch) for batch in seen} == {(0, 0, 0), (1, 1, 1)}
+
+
 def test_unlabelled_annotations_would_not_be_seen(digits, digits_cfg):
     # Trap: even if the unlabelled file held its annotations, none would reach the student.
     leaky = copy.deepcopy(digits_cfg)

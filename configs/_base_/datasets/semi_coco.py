@@ -60,7 +60,7 @@ train_dataloader = dict(
     batch_size=5,
     num_workers=5,
     persistent_workers=True,
-    sampler=dict(type='SourceRatioSampler', source_ratio=[1, 4]),
+    sampler=dict(type='SourceRatioSampler', source_ratio=[1, 4], by_orientation=True),
     dataset=dict(type='ImageSources', datasets=[labeled, unlabeled]),
 )
 val_dataloader = dict(

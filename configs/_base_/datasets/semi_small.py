@@ -24,7 +24,7 @@ score[0].scale = (256, 256)
 train_dataloader = dict(
     batch_size=6,
     num_workers=1,
-    sampler=dict(source_ratio=[1, 2]),
+    sampler=dict(_delete_=True, type='SourceRatioSampler', source_ratio=[1, 2]),
     dataset=dict(datasets=[labeled, unlabeled]),
 )
 val_dataloader = dict(

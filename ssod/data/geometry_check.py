@@ -204,9 +204,9 @@ def _stays_in_place(before: NDArray[Any], after: NDArray[Any]) -> bool:
     if before.shape[:2] == after.shape[:2]:
         return True
     height, width = np.minimum(before.shape[:2], after.shape[:2])
-    grey = [image[:height, :width].mean(axis=2).ravel() for image in (before, after)]
+    old, new = (image[:height, :width].mean(axis=2).ravel() for image in (before, after))
     # Colours may have changed as well, so compare only the pattern; the probe is pure noise.
-    return bool(abs(np.corrcoef(*grey)[0, 1]) > 0.3)
+    return bool(abs(np.corrcoef(old, new)[0, 1]) > 0.3)
 
 
 def _probe(shape: tuple[int, int], with_boxes: bool = True) -> dict[str, Any]:

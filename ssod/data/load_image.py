@@ -136,8 +136,10 @@ def decode_image(content: bytes, path: str) -> NDArray[np.uint8]:
     # Older versions of OpenCV fill what is missing with grey.
     if _is_cut_off(content, kind):
         raise _broken(path, f'is cut off: the end of its {kind} data is missing', _GET_ANEW)
+    # Newer versions rotate WebP, older ones do not.
+    flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if kind == 'WebP' else 0)
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:  # For sizes that OpenCV itself refuses.
         image = None
     if image is None and kind is None:
@@ -263,7 +265,7 @@ def orientation(content: bytes) -> int:
 
 
 def turn_of(header: Image.Image) -> int:
-    """The EXIF orientation of an opened image; 1 if OpenCV does not rotate it.
+    """The EXIF orientation of an opened image; 1 if :func:`decode_image` does not rotate it.
 
     It does not rotate WebP, nor a JPEG with other metadata before EXIF.
 

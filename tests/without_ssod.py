@@ -76,4 +76,5 @@ def use(config, checkpoint, images):
 
 told = [use(*pair) for pair in json.loads(sys.argv[2])]
 assert not any(name.partition('.')[0] == 'ssod' for name in sys.modules)
-json.dump(told, answers)
+with answers:
+    json.dump(told, answers)

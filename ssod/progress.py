@@ -57,5 +57,6 @@ def with_progress(items: Sequence[T], what: str) -> Iterable[T]:
         what: What is being done.
     """
     console = Console(stderr=True)
-    hidden = not console.is_terminal or os.environ.get('LOCAL_RANK', '0') != '0'
-    return track(items, what, console=console, transient=True, disable=hidden)
+    if not console.is_terminal or os.environ.get('LOCAL_RANK', '0') != '0':
+        return items
+    return track(items, what, console=console, transient=True)

@@ -114,6 +114,20 @@ class LoadImage(BaseTransform):
         return content
 
 
+def read_rgb(path: str, backend_args: dict[str, Any] | None = None) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3) of an image file, as :class:`LoadImage` loads it, but RGB.
+
+    Args:
+        path: The file.
+        backend_args: How it is read, as for :class:`LoadImage`.
+
+    Raises:
+        BrokenImageError: If it cannot be loaded.
+    """
+    image = LoadImage(backend_args=backend_args).transform({'img_path': path})['img']
+    return np.ascontiguousarray(image[..., ::-1])
+
+
 def decode_image(content: bytes, path: str) -> NDArray[np.uint8]:
     """Decode the content of an image file.
 

@@ -137,11 +137,13 @@ def _rows(
     boxes = np.concatenate([one['bboxes'] for one in found]).astype(np.float64).reshape(-1, 4)
     labels = np.concatenate([one['labels'] for one in found])
     scores = np.concatenate([one['scores'] for one in found]).astype(np.float64)
+    with np.errstate(invalid='ignore'):  # Infinite corners, which are left out below.
+        sides = boxes[:, 2:] - boxes[:, :2]
     rows = np.column_stack(
         [
             np.concatenate(images),
             boxes[:, :2],
-            boxes[:, 2:] - boxes[:, :2],
+            sides,
             scores,
             np.asarray(categories)[labels],
         ]

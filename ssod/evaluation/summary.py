@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from ssod.data.load_image import read_rgb
 from ssod.data.truth import truth_of
 from ssod.files import write_whole
 from ssod.inference import predict_each
@@ -184,7 +184,7 @@ class SummaryHook(Hook):
         for i, sample in zip(chosen, samples, strict=True):
             info = dataset.get_data_info(i)
             sample.gt_instances = truth_of(info)
-            images.append(mmcv.imread(info['img_path'], channel_order='rgb', backend_args=backend))
+            images.append(read_rgb(info['img_path'], backend))
         path = Path(runner.work_dir) / 'detections.png'
         draw_detections(images, samples, dataset.metainfo['classes'], path, self.score_thr)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from ssod.data.labeled_images import image_size
-from ssod.data.load_image import BrokenImageError, LoadImage, orientation, printable
+from ssod.data.load_image import BrokenImageError, LoadImage, orientation, printable, read_rgb
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 RED, GREEN, BLUE = 200, 100, 50
@@ -117,11 +117,20 @@ def test_exif_turns(tmp_path, name):
     assert loaded[10:].max() < 50
 
 
+def test_the_same_pixels_in_rgb(tmp_path):
+    path = save(tmp_path / 'a.png', picture())
+    assert read_rgb(path)[0, 0].tolist() == [RED, GREEN, BLUE]
+    assert (read_rgb(path) == load(path)[..., ::-1]).all()
+    assert (read_rgb(path, {'backend': 'local'}) == read_rgb(path)).all()
+    with pytest.raises(BrokenImageError, match=r'none.png does not exist'):
+        read_rgb(str(tmp_path / 'none.png'))
+
+
 def test_exif_does_not_turn_webp(tmp_path):
     exif = Image.Exif()
     exif[0x112] = 6
     path = save(tmp_path / 'a.webp', picture(16, 32), exif=exif)
-    assert load(path, height=16, width=32).shape == (16, 32, 3)
+    assert load(path, height=16, width=32).shape == read_rgb(path).shape == (16, 32, 3)
     with pytest.raises(BrokenImageError, match='is 32 x 16, but 16 x 32 in its annotation file'):
         load(path, height=32, width=16)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import mmcv
 import torch
 from mmdet.registry import DATASETS, MODELS, TASK_UTILS
 from mmengine.structures import InstanceData
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.data.branches import Branch
+from ssod.data.load_image import read_rgb
 from ssod.data.truth import truth_of
 from ssod.inference import predict_each
 from ssod.progress import with_progress
@@ -66,8 +66,7 @@ class Scored:
 
     def image(self) -> Pixels:
         """The image, RGB."""
-        pixels: Pixels = mmcv.imread(self.path, channel_order='rgb', backend_args=self.backend_args)
-        return pixels
+        return read_rgb(self.path, self.backend_args)
 
 
 class Checkpoint:

@@ -28,6 +28,9 @@ from ssod.plain_detector import Whose, detector_cfg, load_detector
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')
 """Packages of the extra ``export``."""
 
+TRACES_MOST = '2.12'
+"""The oldest PyTorch that traces a Faster R-CNN; the extra ``export`` wants it."""
+
 RANDOM_IMAGES = 3
 """How many images of noise the two are compared on if none are given."""
 
@@ -150,9 +153,10 @@ def _traced(detector: Any, preparation: Preparation, name: str) -> bytes:
             )
         except torch.onnx.errors.OnnxExporterError as error:
             cause = str(error.__cause__ or error).strip().split('\n')[0]
-            raise ValueError(
-                f'{name}: PyTorch cannot trace this {type(detector).__name__}: {cause}'
-            ) from error
+            told = f'{name}: PyTorch cannot trace this {type(detector).__name__}: {cause}'
+            if torch.__version__ < TRACES_MOST:
+                told += f'; update PyTorch {torch.__version__} to {TRACES_MOST} or newer'
+            raise ValueError(told) from error
     content: bytes = program.model_proto.SerializeToString()
     return content
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from PIL import Image
+from torch.torch_version import TorchVersion
 
 import ssod
 from ssod.export import export_onnx
@@ -215,5 +216,9 @@ def test_what_cannot_be_traced(fixed, tmp_path, monkeypatch):
         raise torch.onnx.errors.OnnxExporterError('Failed\n') from ValueError('no way\nat all')
 
     monkeypatch.setattr('torch.onnx.export', fail)
-    with pytest.raises(ValueError, match='PyTorch cannot trace this FCOS: no way$'):
+    told = 'PyTorch cannot trace this FCOS: no way'
+    with pytest.raises(ValueError, match=f'{told}$'):
+        export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx')
+    monkeypatch.setattr('torch.__version__', TorchVersion('2.6.0+cu124'))
+    with pytest.raises(ValueError, match=rf'{told}; update PyTorch 2\.6\.0\S+ to 2\.12 or newer$'):
         export_onnx(fixed.cfg, fixed.checkpoint, tmp_path / 'x.onnx')

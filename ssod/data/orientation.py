@@ -7,7 +7,7 @@ import numpy as np
 
 from ssod.data.labeled_images import image_size
 
-UNKNOWN = -1
+_UNKNOWN = -1
 
 
 class Orientations:
@@ -22,11 +22,11 @@ class Orientations:
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
-        self._portrait = np.full(len(dataset), UNKNOWN, np.int8)
+        self._portrait = np.full(len(dataset), _UNKNOWN, np.int8)
 
     def is_portrait(self, index: int) -> bool:
         """Whether an image is higher than wide; ``False`` if its file is broken."""
-        if self._portrait[index] == UNKNOWN:
+        if self._portrait[index] == _UNKNOWN:
             self._portrait[index] = _is_portrait(self._dataset.get_data_info(index))
         return bool(self._portrait[index])
 

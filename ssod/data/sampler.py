@@ -100,11 +100,9 @@ class SourceRatioSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[Draw]:
         """Draw for ever, starting after the draws that :meth:`skip` set."""
-        numbers: Iterator[int] = itertools.count(self._first)
-        if self._orientations is not None and self._batch_size is not None:
-            numbers = self._exchanged(self._orientations, self._batch_size)
-        for number in numbers:
-            yield self._draw(number)
+        if self._orientations is None or self._batch_size is None:
+            return map(self._draw, itertools.count(self._first))
+        return self._exchanged(self._orientations, self._batch_size)
 
     def __len__(self) -> int:
         """Draws of this rank until every image of every source has been drawn at least once."""
@@ -157,20 +155,21 @@ class SourceRatioSampler(Sampler[int]):
         index = self._starts[source] + int(self._order(source, in_pass)[at])
         return Draw(index, (self.seed, source, position))
 
-    def _exchanged(self, orientations: Orientations, batch_size: int) -> Iterator[int]:
-        """Numbers of draws, from the first on, with those of each window in another order."""
+    def _exchanged(self, orientations: Orientations, batch_size: int) -> Iterator[Draw]:
+        """The draws, with those of each window in another order."""
         length = WINDOW * batch_size
         sources = np.resize([source for source, _ in self._slots], length)
         for window in itertools.count(self._first // length):
-            numbers = np.arange(length) + window * length
-            draws = [self._draw(number) for number in numbers.tolist()]
+            start = window * length
+            draws = [self._draw(number) for number in range(start, start + length)]
             portrait = np.array([orientations.is_portrait(draw) for draw in draws])
             # Each source keeps its places in the batches, and fills them with landscapes first.
-            order = np.empty_like(numbers)
-            order[np.argsort(sources, kind='stable')] = numbers[np.lexsort((portrait, sources))]
-            turns = np.random.default_rng([self.seed, window]).permutation(WINDOW)
-            order = order.reshape(WINDOW, batch_size)[turns].ravel()
-            yield from order[max(0, self._first - window * length) :].tolist()
+            order = np.empty(length, np.int64)
+            order[np.argsort(sources, kind='stable')] = np.lexsort((portrait, sources))
+            # No source has this number.
+            rng = np.random.default_rng([self.seed, len(self._sizes), window])
+            order = order.reshape(WINDOW, batch_size)[rng.permutation(WINDOW)].ravel()
+            yield from (draws[i] for i in order[max(0, self._first - start) :])
 
     def _order(self, source: int, in_pass: int) -> NDArray[np.int64]:
         """The order of a source's images in one pass; only the current one is kept."""

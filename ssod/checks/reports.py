@@ -112,13 +112,13 @@ def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> 
     if similar:
         faults[0] += f', but {printable(similar[0])} does'
         remedy = "spell them alike: upper and lower case, the accents' encoding, the ending"
-        return first_of(severity, file, faults, remedy)
-    remedy = (
-        f'correct the image folder (--images, --val-images, --unlabeled-images; data_root and '
-        f'data_prefix of {data_set.where}), or add the images'
-    )
-    if len(faults) < len(images):
+    elif len(faults) < len(images):
         remedy = 'add the images, or remove their entries'
+    else:
+        remedy = (
+            f'correct the image folder (--images, --val-images, --unlabeled-images; data_root and '
+            f'data_prefix of {data_set.where}), or add the images'
+        )
     return first_of(severity, file, faults, remedy)
 
 

@@ -80,8 +80,7 @@ def use_detector(cfg: Config, name: str) -> None:
     if theirs.get('find_unused_parameters'):
         # Some take no part in a step, and several processes would wait for their gradients.
         cfg.find_unused_parameters = True
-    classes = _number_of_classes(cfg)
-    set_number_of_classes(detector, classes)
+    set_number_of_classes(detector, _number_of_classes(cfg))
     for part in dicts_in(detector):
         if 'initial_epoch' in part:
             part.initial_epoch = 0
@@ -91,8 +90,7 @@ def use_detector(cfg: Config, name: str) -> None:
     size = _fit_images(cfg, theirs)
     selected = _fit_selector(cfg, own)
     print_log(
-        f'{detector.type} of {name}: {classes} classes, images of {size[0]}×{size[1]}, {rate}, '
-        f'{selected}',
+        f'{detector.type} of {name}: images of {size[0]}×{size[1]}, {rate}, {selected}',
         'current',
         logging.INFO,
     )

@@ -75,6 +75,15 @@ def size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def add_detector(parser: argparse.ArgumentParser) -> None:
+    """Add ``--detector``: another config, whose detector replaces this one's."""
+    parser.add_argument(
+        '--detector',
+        metavar='CONFIG',
+        help="use the detector of another config; mmdet's own are mmdet::FOLDER/FILE.py",
+    )
+
+
 def add_own_data(parser: argparse.ArgumentParser) -> None:
     """Add the options that replace a config's data with the user's own."""
     own = parser.add_argument_group('own data', "replace the config's data")
@@ -151,7 +160,8 @@ def config_to_look_at(args: argparse.Namespace) -> Iterator[tuple[Config, str]]:
     in a folder that is removed in the end, and errors name what the user gave.
 
     Args:
-        args: ``config``, ``cfg_options``, ``no_fit``, and ``data`` as :func:`own_data` gives it.
+        args: ``config``, ``detector``, ``cfg_options``, ``no_fit``, and ``data`` as
+            :func:`own_data` gives it.
 
     Yields:
         The config, and the folder.
@@ -160,6 +170,7 @@ def config_to_look_at(args: argparse.Namespace) -> Iterator[tuple[Config, str]]:
         cfg = load_config(
             args.config,
             options=args.cfg_options,
+            detector=args.detector,
             data=args.data,
             fit=not args.no_fit,
             data_dir=made,

@@ -247,7 +247,7 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
     doubt = '; with so few, mAP varies by points by chance' if counts[0] < FEW else ''
     print_log(
         f'no validation images given: {counts[0]} of the {counts[1]} labelled images are set aside '
-        f'for validation, see {scored}{doubt}',
+        f'for validation, as {scored.name} in the work directory{doubt}',
         'current',
         logging.WARNING,
     )

@@ -13,7 +13,13 @@ Examples:
 import argparse
 from pathlib import Path
 
-from ssod.arguments import add_cfg_options, add_own_data, config_to_look_at, own_data
+from ssod.arguments import (
+    add_cfg_options,
+    add_detector,
+    add_own_data,
+    config_to_look_at,
+    own_data,
+)
 from ssod.errors import errors_in_one_line
 from ssod.visualization.report import write_views
 
@@ -23,6 +29,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
+    add_detector(parser)
     add_own_data(parser)
     parser.add_argument(
         '--number', type=int, default=8, help='number of images of each kind; default: %(default)s'

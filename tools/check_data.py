@@ -18,7 +18,14 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ssod.arguments import add_cfg_options, add_own_data, config_to_look_at, count, own_data
+from ssod.arguments import (
+    add_cfg_options,
+    add_detector,
+    add_own_data,
+    config_to_look_at,
+    count,
+    own_data,
+)
 from ssod.checks.before_run import report_on_all
 from ssod.checks.findings import Finding
 from ssod.checks.images import Look, check_looks, look_at_all
@@ -39,6 +46,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
+    add_detector(parser)
     add_own_data(parser)
     parser.add_argument(
         '--workers',

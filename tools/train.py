@@ -14,7 +14,7 @@ import argparse
 import os
 
 from ssod import runs
-from ssod.arguments import add_cfg_options, add_own_data, own_data
+from ssod.arguments import add_cfg_options, add_detector, add_own_data, own_data
 from ssod.errors import errors_in_one_line
 
 
@@ -23,11 +23,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--detector',
-        metavar='CONFIG',
-        help="use the detector of another config; mmdet's own are mmdet::FOLDER/FILE.py",
-    )
+    add_detector(parser)
     add_own_data(parser)
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
     parser.add_argument(

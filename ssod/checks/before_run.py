@@ -82,7 +82,8 @@ def _problem(cfg: Config, parts: Sequence[Part]) -> Exception | None:
     rest = f' | {len(errors) - SHOWN} more errors' if len(errors) > SHOWN else ''
     told = ' | '.join(errors[:SHOWN]) + rest
     return ValueError(
-        f'{told} | to see all, run tools/check_data.py with {cfg.filename} and the same options'
+        f'{told} | to see all, run tools/check_data.py with {cfg.filename} and the same data, '
+        f'--detector and --cfg-options'
     )
 
 

@@ -109,6 +109,18 @@ def test_what_is_refused_at_once_is_what_was_given(data, monkeypatch, capsys, to
     assert err.splitlines()[-1] == told
 
 
+@pytest.mark.parametrize('tool', ['check_data', 'browse_views'])
+def test_the_detector_is_the_trainings(data, monkeypatch, capsys, tool):
+    """One that boxes cannot teach is refused, as in the training."""
+    own = ['--labeled', 'train.json', '--images', 'train', '--unlabeled', 'unlabeled']
+    other = ['--detector', 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py']
+    monkeypatch.chdir(data)
+    config = ROOT / 'configs/mt_any_coco10pct.py'
+    code, _, err = check(monkeypatch, capsys, config, *other, *own, tool=tool)
+    assert code == 1
+    assert 'mask-rcnn_r50_fpn_1x_coco.py' in err.splitlines()[-1]
+
+
 def test_all_is_told_at_once(data, monkeypatch, capsys):
     (data / 'train/0.png').write_bytes(b'')
     (data / 'val/0.png').write_bytes((data / 'train/1.png').read_bytes())

@@ -29,6 +29,10 @@ RARER = 0.05
 """If portrait and landscape images each have at least this share, some batches mix them."""
 CPU_MEGAPIXELS = 0.75
 """Megapixels of the images in a step on a CPU; such a step takes seconds."""
+SLOW = (
+    'a step will be slow: use a config for small images, such as configs/mt_fasterrcnn_small.py'
+)
+"""What to do if even the smallest batch has more."""
 
 
 def megapixels_on(machine: Machine, amp: bool = False) -> float:
@@ -107,8 +111,8 @@ def fit_batch(
         amp: Whether it computes in mixed precision, whatever the config says.
 
     Returns:
-        What was done (``None`` if the user gives the batch), and at which level to log it: a batch
-        that may not fit into the GPU's memory is a warning.
+        What was done (``None`` if the user gives the batch), and at which level to log it: the
+        smallest possible batch is a warning if the machine takes less.
     """
     loader = cfg.train_dataloader
     if given.has('train_dataloader.batch_size') or not len(labels.sizes):
@@ -132,12 +136,11 @@ def fit_batch(
     views = f'views have up to {view:.2g} megapixels{padded}, {where} takes {room:.2g} per step'
     told = f'batch size {loader.batch_size}{each}{least}: {views}'
     is_cut = is_least or loader.batch_size < most // period * period
-    if machine.gpu_memory is None or not is_cut:
-        return told, logging.INFO
-    if not amp:
+    on_gpu = machine.gpu_memory is not None
+    if on_gpu and is_cut and not amp:
         told += '; --amp needs half as much memory'
     elif is_least:
-        told += f'; {_remedy(ratio)}'
+        told += f'; {_remedy(ratio) if on_gpu else SLOW}'
     return told, logging.WARNING if is_least else logging.INFO
 
 

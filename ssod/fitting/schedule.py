@@ -141,7 +141,11 @@ def _told(cfg: Config, own: int, images: list[int], step: int) -> str:
     often = [c * step * r / sum(ratio) / n for c, r, n in zip(counted, ratio, images, strict=True)]
     times = [f'{n:,.0f} times' if n >= 10 else f'{n:.1f} times' for n in often]
     told = f'iterations {number:,} ({own:,} in the config): each labelled image is seen {times[0]}'
-    return told + (f', each of {images[-1]:,} unlabelled ones {times[-1]}' if images[1:] else '')
+    if not images[1:]:
+        return told
+    told += f', each of {images[-1]:,} unlabelled ones {times[-1]}'
+    burn_in = _burn_in(cfg)
+    return f'{told} after a burn-in of {burn_in:,}' if 0 < burn_in < number else told
 
 
 def count_images(source: ConfigDict) -> int:

@@ -63,7 +63,7 @@ def test_the_config_for_own_data(monkeypatch, data, fetched):
         "anchors: the config's own cover 100% of the labelled boxes",
         'batch size 8: views have up to 0.018 megapixels, the CPU takes 0.75 per step',
         'iterations 3,000 (30,000 in the config): each labelled image is seen 3,000 times, '
-        'each of 6 unlabelled ones 1,600 times',
+        'each of 6 unlabelled ones 1,600 times after a burn-in of 600',
         'learning rate 0.005: 8 images per step, as in the config',
         f'start weights: the detector {cfg.load_from}',
     ]

@@ -186,14 +186,14 @@ def test_unlabelled_images_are_counted(folder, tmp_path):
             Machine(1, 1.0),
             {},
             'iterations 6,000 (1,000 in the config): each labelled image is seen 10 times, '
-            'each of 3 unlabelled ones 6,400 times',
+            'each of 3 unlabelled ones 6,400 times after a burn-in of 1,200',
         ),
         # No more on a CPU than in the config.
         (
             Machine(),
             {},
             'iterations 1,000 (1,000 in the config): each labelled image is seen 1.7 times, '
-            'each of 3 unlabelled ones 1,067 times',
+            'each of 3 unlabelled ones 1,067 times after a burn-in of 200',
         ),
         (
             Machine(1, 1.0),
@@ -234,7 +234,8 @@ def test_unlabelled_images_come_after_the_burn_in(
     cfg.train_dataloader.dataset.datasets[1] = dict(type='CocoDataset', ann_file=str(file))
     given = Given(options)
     told = fit_schedule(cfg, given, labels_of([(8, 8)] * labeled), Machine(1, 1.0))
-    assert told.endswith(f', each of {unlabeled:,} unlabelled ones {often}')
+    after = f' after a burn-in of {burn_in}' if 0 < burn_in < iterations else ''
+    assert told.endswith(f', each of {unlabeled:,} unlabelled ones {often}{after}')
     asked = given.on(cfg)
     assert asked.train_cfg.max_iters == iterations
     assert (asked.default_hooks.teacher or {}).get('burn_in', 0) == burn_in

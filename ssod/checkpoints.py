@@ -4,6 +4,7 @@ import importlib
 import logging
 import pickle
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -37,6 +38,8 @@ DOWNLOADED = (
     *('open-mmlab://', 'openmmlab://'),
 )
 """Prefixes of checkpoints that are downloaded."""
+_ONE_AT_A_TIME = threading.Lock()
+"""What torch may read is a setting of the process, which the first of two threads to end resets."""
 NOT_READ = ('mmcls://', 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 """The other prefixes that mmengine knows, as regular expressions."""
 
@@ -61,7 +64,7 @@ def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
     if not path.is_file():
         raise FileNotFoundError(f'checkpoint {path} does not exist')
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
+        with _ONE_AT_A_TIME, torch.serialization.safe_globals(_HARMLESS):
             checkpoint: Checkpoint = torch.load(path, map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(

@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import resource
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,34 @@ def test_a_checkpoint_of_mmengine_is_read(tmp_path):
     assert found['message_hub']['log_scalars']['train/loss'].mean() == 1.5
     assert found['meta']['a'].tolist() == [0, 1, 2]
     assert (found['meta']['b'], found['meta']['c'], found['meta']['d']) == (0.5, 7, True)
+
+
+def test_two_threads_read_at_once(tmp_path, monkeypatch):
+    """A study does, with two jobs: torch forgets what it may read when the first one ends."""
+    for name in ('first', 'second'):
+        torch.save({'state_dict': {}, 'meta': {'a': np.arange(3)}}, tmp_path / name)
+    first_began, second_began, first_ended = (threading.Event() for _ in range(3))
+    load = torch.load
+
+    def slowly(path, *rest, **others):
+        if path.name == 'first':
+            first_began.set()
+            second_began.wait(0.2)
+        else:
+            second_began.set()
+            first_ended.wait(5)
+        return load(path, *rest, **others)
+
+    def read_first():
+        load_checkpoint(tmp_path / 'first')
+        first_ended.set()
+
+    monkeypatch.setattr(torch, 'load', slowly)
+    other = threading.Thread(target=read_first)
+    other.start()
+    first_began.wait(5)
+    assert load_checkpoint(tmp_path / 'second')['meta']['a'].tolist() == [0, 1, 2]
+    other.join()
 
 
 @pytest.mark.parametrize(

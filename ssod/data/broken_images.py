@@ -1,7 +1,6 @@
 """Unlabelled images that turn out to be broken during training."""
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from mmdet.registry import HOOKS
@@ -45,11 +44,9 @@ class BrokenImagesHook(Hook):
         dataset = runner.train_dataloader.dataset
         self._total = dataset.num_unlabeled if isinstance(dataset, ImageSources) else 0
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Mapping[str, Any] | None = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Count what was skipped when this batch was loaded."""
-        for sample in (data_batch or {})['data_samples'].get('strong', []):
+        for sample in data_batch['data_samples'].get('strong', []):
             for path in () if sample is None else sample.get('skipped', ()):
                 self._count(path)
 

@@ -20,7 +20,7 @@ from ssod.models.features import Features
 from ssod.models.regions import boxes_of_class, region_head
 from ssod.projection import share_inside
 from ssod.schedules import weight_schedule
-from ssod.strict import strict_settings
+from ssod.strict import check_ranges, strict_settings
 
 Verify = Callable[[list[Tensor]], list[Tensor]]
 """For the regions (N, 4) of each image, the logarithms (N, K) of their classes' probabilities."""
@@ -38,11 +38,12 @@ class Consistency:
         detector: Student or teacher; both are the same kind of detector.
         weight: α, a number or a schedule over the iterations since the burn-in.
         kind: Distance between class distributions, ``'mse'`` or ``'kl'``.
-        num_regions: Most regions per image.
-        box_weight: Weight of the distance between boxes, relative to that of the classes.
+        num_regions: Most regions per image, at least 1.
+        box_weight: Weight of the distance between boxes, relative to that of the classes; at least
+            0.
 
     Raises:
-        ValueError: If ``kind`` is unknown or the detector cannot judge given regions.
+        ValueError: If a setting is out of its range or the detector cannot judge given regions.
     """
 
     def __init__(
@@ -55,6 +56,11 @@ class Consistency:
     ) -> None:
         if kind not in ('mse', 'kl'):
             raise ValueError(f"consistency: kind is {kind!r}, but must be 'mse' or 'kl'")
+        check_ranges(
+            'consistency',
+            ('num_regions', num_regions, num_regions >= 1, 'at least 1'),
+            ('box_weight', box_weight, box_weight >= 0, 'at least 0'),
+        )
         self.weight = weight_schedule('consistency: weight', weight)
         self.kind = kind
         self.num_regions = num_regions

@@ -69,9 +69,12 @@ class AdaptiveAssigner:
     def __init__(
         self, topk: int = 13, iou_weight: float = 2.0, distance_weight: float = 0.001
     ) -> None:
-        if min(topk - 1, iou_weight, distance_weight) < 0:
-            got = f'topk={topk}, iou_weight={iou_weight}, distance_weight={distance_weight}'
-            raise ValueError(f'AdaptiveAssigner: {got}, but must be at least 1, 0 and 0')
+        check_ranges(
+            'AdaptiveAssigner',
+            ('topk', topk, topk >= 1, 'at least 1'),
+            ('iou_weight', iou_weight, iou_weight >= 0, 'at least 0'),
+            ('distance_weight', distance_weight, distance_weight >= 0, 'at least 0'),
+        )
         self.topk = topk
         self.iou_weight = iou_weight
         self.distance_weight = distance_weight

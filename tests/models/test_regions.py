@@ -371,7 +371,14 @@ def test_a_detector_without_regions_is_refused(name, head):
 
 @pytest.mark.parametrize(
     ('settings', 'message'),
-    [({'kind': 'l1'}, "must be 'mse' or 'kl'"), ({'wieght': 1}, "did you mean 'weight'")],
+    [
+        ({'kind': 'l1'}, "must be 'mse' or 'kl'"),
+        ({'wieght': 1}, "did you mean 'weight'"),
+        ({'num_regions': 0}, 'consistency: num_regions is 0, but must be at least 1'),
+        ({'num_regions': -1}, 'consistency: num_regions is -1, but must be at least 1'),
+        ({'box_weight': -1.0}, r'consistency: box_weight is -1\.0, but must be at least 0'),
+        ({'box_weight': float('nan')}, 'consistency: box_weight is nan'),
+    ],
 )
 def test_refused_settings(settings, message):
     with pytest.raises(ValueError, match=message):

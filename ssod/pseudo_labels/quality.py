@@ -4,7 +4,7 @@ import logging
 import os
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
-from torch import Tensor
 
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.checks.findings import Finding, finding_of, some
@@ -27,30 +25,8 @@ from ssod.data.coco_json import is_ignored, read_coco
 from ssod.data.sources import ImageSources
 from ssod.projection import project_boxes
 from ssod.pseudo_labels.names import name_of
-from ssod.pseudo_labels.verdicts import inside
-from ssod.strict import strict_settings
-
-
-def matched(
-    boxes: Tensor, labels: Tensor, truth: Tensor, truth_labels: Tensor, iou: float = 0.5
-) -> Tensor:
-    """Which boxes (N,) match a true box of their class, each at most once, best overlap first.
-
-    Args:
-        boxes: (N, 4).
-        labels: (N,).
-        truth: True boxes, (M, 4).
-        truth_labels: (M,).
-        iou: Least intersection over union.
-    """
-    overlaps = bbox_overlaps(boxes.float(), truth.float())
-    overlaps[labels[:, None] != truth_labels] = 0
-    found = torch.zeros(len(boxes), dtype=torch.bool)
-    while overlaps.numel() and overlaps.max() >= iou:
-        row, column = divmod(int(overlaps.argmax()), overlaps.shape[1])
-        overlaps[row], overlaps[:, column] = 0, 0
-        found[row] = True
-    return found
+from ssod.pseudo_labels.verdicts import judge
+from ssod.strict import check_ranges, strict_settings
 
 
 class HiddenTruth:
@@ -110,31 +86,30 @@ class HiddenTruth:
                 f'truth of these images, or None'
             )
 
-    def knows(self, sample: DetDataSample) -> bool:
-        """Whether the file has the image of a view."""
-        return name_of(sample.img_path, self._ids) is not None
-
-    def in_view(self, sample: DetDataSample, ignored: bool = False) -> InstanceData:
+    def in_view(self, sample: DetDataSample) -> tuple[InstanceData, InstanceData] | None:
         """The true boxes of an image in the pixels of one of its views.
 
         Args:
             sample: The view.
-            ignored: Whether to return the ignored boxes, such as crowds, instead of the others.
 
         Returns:
-            ``bboxes`` (N, 4), clipped to the view, and ``labels`` (N,); boxes with less than a
-            pixel of width or height in the view are left out.
+            The boxes to find, and the ignored ones, such as crowds; ``None`` if the file lacks the
+            image. Both have ``bboxes`` (N, 4), clipped to the view, and ``labels`` (N,); boxes with
+            less than a pixel of width or height in the view are left out.
         """
         name = name_of(sample.img_path, self._ids)
-        of_image = [] if name is None else self._annotations.get(self._ids[name], [])
-        annotations = [a for a in of_image if is_ignored(a) == ignored]
+        if name is None:
+            return None
+        annotations = self._annotations.get(self._ids[name], [])
         xywh = torch.tensor([a['bbox'] for a in annotations], dtype=torch.float32).reshape(-1, 4)
         boxes = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
         labels = torch.tensor([self._labels[a['category_id']] for a in annotations]).long()
+        ignored = torch.tensor([is_ignored(a) for a in annotations]).bool()
         matrix = torch.as_tensor(sample.metainfo.get('homography_matrix', np.eye(3)))
         boxes = project_boxes(boxes, matrix, sample.img_shape)
-        kept = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
-        return InstanceData(bboxes=boxes[kept], labels=labels[kept])
+        visible = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
+        true = InstanceData(bboxes=boxes, labels=labels)
+        return true[visible & ~ignored], true[visible & ignored]
 
 
 def check_truth(cfg: Config, reports: Sequence[Report]) -> list[Finding]:
@@ -164,26 +139,27 @@ class PseudoLabelQualityHook(Hook):
 
     ``pseudo_boxes`` is their number per image, logged even without ``ann_file``.
     ``pseudo_precision`` and ``pseudo_recall`` compare them with the hidden truth, which is never
-    used for training. These two leave out images that the truth lacks, and wrong boxes in a crowd
-    of their class.
+    used for training. A box is right as in the report: its IoU with a true box of its class is at
+    least 0.5, and no box with a higher score has found that one. The two leave out images that the
+    truth lacks, and wrong boxes in a crowd of their class.
 
     Args:
         ann_file: COCO JSON with the hidden truth of the unlabelled images; ``None`` if there is
             none.
-        iou: Least IoU with a true box to count as right.
-        window: Number of iterations that the figures cover.
+        window: Number of iterations that the figures cover, at least 1.
 
     Raises:
         FileNotFoundError: If ``ann_file`` does not exist when training starts.
-        ValueError: If it has none of the unlabelled images, or an entry that fits several of them.
+        ValueError: If ``window`` is out of its range, or ``ann_file`` has none of the unlabelled
+            images, or an entry that fits several of them.
     """
 
     priority = 'LOW'
     """After the teacher's hook, which makes the pseudo-boxes."""
 
-    def __init__(self, ann_file: str | None = None, iou: float = 0.5, window: int = 50) -> None:
+    def __init__(self, ann_file: str | None = None, window: int = 50) -> None:
+        check_ranges('PseudoLabelQualityHook', ('window', window, window >= 1, 'at least 1'))
         self.ann_file = ann_file
-        self.iou = iou
         self._counts: deque[list[int]] = deque(maxlen=window)
 
     def before_train(self, runner: Runner) -> None:
@@ -203,11 +179,9 @@ class PseudoLabelQualityHook(Hook):
         if isinstance(dataset, ImageSources):
             self._truth.check(dataset.unlabeled_paths())
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Count this batch's pseudo-boxes."""
-        samples = (data_batch or {})['data_samples'].get('strong', [])
+        samples = data_batch['data_samples'].get('strong', [])
         if not samples:
             return
         self._counts.append(np.sum(self._count(samples), axis=0).tolist())
@@ -236,18 +210,23 @@ class PseudoLabelQualityHook(Hook):
         sizes = [len(sample.gt_instances) for sample in samples]
         if self.ann_file is None:
             return [(1, size, 0, 0, 0, 0) for size in sizes]
+        pseudo = [sample.gt_instances for sample in samples]
+        boxes = torch.cat([of_image.bboxes for of_image in pseudo])
+        scores = torch.cat([of_image.scores for of_image in pseudo])
         # Waits for a GPU twice, whatever the number of views.
-        boxes, labels = (
-            torch.split(torch.cat([s.gt_instances[of] for s in samples]).cpu(), sizes)
-            for of in ('bboxes', 'labels')
-        )
-        return [self._matches(*view) for view in zip(samples, boxes, labels, strict=True)]
+        together = torch.cat([boxes, scores[:, None]], dim=1).cpu()
+        labels = torch.cat([of_image.labels for of_image in pseudo]).cpu()
+        found = InstanceData(bboxes=together[:, :4], scores=together[:, 4], labels=labels)
+        ends = [0, *accumulate(sizes)]
+        views = zip(samples, pairwise(ends), strict=True)
+        return [self._judged(sample, found[start:end]) for sample, (start, end) in views]
 
-    def _matches(self, sample: DetDataSample, boxes: Tensor, labels: Tensor) -> tuple[int, ...]:
-        if not self._truth.knows(sample):
-            return 1, len(boxes), 0, 0, 0, 0
-        truth = self._truth.in_view(sample)
-        right = matched(boxes, labels, truth.bboxes, truth.labels, self.iou)
-        pseudo = InstanceData(bboxes=boxes, labels=labels)
-        forgiven = inside(pseudo, self._truth.in_view(sample, ignored=True)) & ~right
-        return 1, len(boxes), 1, len(boxes) - int(forgiven.sum()), int(right.sum()), len(truth)
+    def _judged(self, sample: DetDataSample, found: InstanceData) -> tuple[int, ...]:
+        """Count one view's pseudo-boxes, which are on the CPU."""
+        known = self._truth.in_view(sample)
+        if known is None:
+            return 1, len(found), 0, 0, 0, 0
+        truth, crowds = known
+        kinds = [verdict.kind for verdict in judge(found, truth, crowds)]
+        told = len(found) - kinds.count('ignored')
+        return 1, len(found), 1, told, kinds.count('right'), len(truth)

@@ -6,10 +6,8 @@ Detection Errors, ECCV 2020, section 2.2), with its overlaps of 0.5 and 0.1.
 
 from typing import Literal, NamedTuple
 
-import torch
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
-from torch import Tensor
 
 Kind = Literal['right', 'wrong class', 'wrong place', 'found twice', 'background', 'ignored']
 
@@ -51,26 +49,24 @@ def judge(
     Returns:
         A verdict for each detection, in the order of ``found``.
     """
-    overlaps = bbox_overlaps(found.bboxes.float(), truth.bboxes.float())
-    same = found.labels[:, None] == truth.labels
-    free = truth.labels >= 0
-    verdicts: list[Verdict] = [Verdict('background', None)] * len(found)
-    hidden = torch.zeros(len(found)).bool() if crowds is None else inside(found, crowds)
+    # Plain numbers, because tensors take longer for the few boxes of a training step.
+    overlaps = bbox_overlaps(found.bboxes.float(), truth.bboxes.float()).tolist()
+    labels, true_labels = found.labels.tolist(), truth.labels.tolist()
+    hidden = _inside(found, crowds) if crowds else [False] * len(found)
+    verdicts = [Verdict('background', None)] * len(found)
+    free = list(range(len(truth)))
     for i in found.scores.argsort(descending=True, stable=True).tolist():
-        if not len(truth):
-            best, overlap = None, 0.0
-        else:
-            of_class = overlaps[i] * (same[i] & free)
-            if of_class.max() >= FOUND:
-                best = int(of_class.argmax())
-                free[best] = False
-                verdicts[i] = Verdict('right', best)
-                continue
-            best, overlap = int(overlaps[i].argmax()), float(overlaps[i].max())
-        if hidden[i]:
+        shares = overlaps[i]
+        own = [j for j in free if true_labels[j] == labels[i] and shares[j] >= FOUND]
+        if own:
+            best = max(own, key=shares.__getitem__)
+            free.remove(best)
+            verdicts[i] = Verdict('right', best)
+        elif hidden[i]:
             verdicts[i] = Verdict('ignored', None)
-        elif best is not None and overlap >= NEAR:
-            verdicts[i] = Verdict(_wrong(overlap, bool(same[i, best])), best)
+        elif shares and max(shares) >= NEAR:
+            best = shares.index(max(shares))
+            verdicts[i] = Verdict(_wrong(shares[best], labels[i] == true_labels[best]), best)
     return verdicts
 
 
@@ -81,13 +77,9 @@ def _wrong(overlap: float, same: bool) -> Kind:
     return 'found twice' if same else 'wrong class'
 
 
-def inside(found: InstanceData, crowds: InstanceData) -> Tensor:
-    """Which detections (N,) have at least half of their area in a crowd of their class.
-
-    Args:
-        found: With ``bboxes`` (N, 4) and ``labels`` (N,).
-        crowds: With ``bboxes`` (M, 4) and ``labels`` (M,).
-    """
+def _inside(found: InstanceData, crowds: InstanceData) -> list[bool]:
+    """Which detections have at least half of their area in a crowd of their class."""
     shares = bbox_overlaps(found.bboxes.float(), crowds.bboxes.float(), mode='iof')
     shares = shares * (found.labels[:, None] == crowds.labels)
-    return (shares >= FOUND).any(dim=1)
+    of_found: list[bool] = (shares >= FOUND).any(dim=1).tolist()
+    return of_found

@@ -12,37 +12,9 @@ from mmengine.structures import InstanceData
 
 from ssod.data.sources import ImageSources
 from ssod.pseudo_labels import quality
-from ssod.pseudo_labels.quality import HiddenTruth, PseudoLabelQualityHook, matched
+from ssod.pseudo_labels.quality import HiddenTruth, PseudoLabelQualityHook
 
-A, B, C = [0.0, 0, 10, 10], [0.0, 0, 10, 8], [50.0, 50, 60, 60]
-
-
-@pytest.mark.parametrize(
-    ('boxes', 'labels', 'truth', 'truth_labels', 'expected'),
-    [
-        # Nothing on either side, or on one.
-        ([], [], [], [], 0),
-        ([A], [1], [], [], 0),
-        ([], [], [A], [1], 0),
-        # The same box of the same class, and of another class.
-        ([A], [1], [A], [1], 1),
-        ([A], [1], [A], [2], 0),
-        # Overlap 0.8 is enough, none is not.
-        ([B], [1], [A], [1], 1),
-        ([C], [1], [A], [1], 0),
-        # Two boxes on one truth: one is right.
-        ([A, B], [1, 1], [A], [1], 1),
-        # Each finds its own.
-        ([A, C], [1, 0], [C, A], [0, 1], 2),
-    ],
-)
-def test_matches(boxes, labels, truth, truth_labels, expected):
-    def tensors(rows, classes):
-        return torch.tensor(rows).reshape(-1, 4), torch.tensor(classes).long()
-
-    found = matched(*tensors(boxes, labels), *tensors(truth, truth_labels))
-    assert found.shape == (len(boxes),)
-    assert found.sum() == expected
+A, C = [0.0, 0, 10, 10], [50.0, 50, 60, 60]
 
 
 class FakeRunner:
@@ -56,12 +28,14 @@ class FakeRunner:
         self.train_dataloader = type('Loader', (), {'dataset': dataset})
 
 
-def strong(number, boxes, labels, matrix):
+def strong(number, boxes, labels, matrix, scores=None):
     # Ids are those of the unlabelled images' own file.
     meta = {'img_id': 10 - number, 'img_path': f'data/{number}.png', 'img_shape': (100, 100)}
     sample = DetDataSample(metainfo={**meta, 'homography_matrix': np.array(matrix)})
     sample.gt_instances = InstanceData(
-        bboxes=torch.tensor(boxes).float().reshape(-1, 4), labels=torch.tensor(labels).long()
+        bboxes=torch.tensor(boxes).float().reshape(-1, 4),
+        labels=torch.tensor(labels).long(),
+        scores=torch.full((len(labels),), 0.9) if scores is None else torch.tensor(scores),
     )
     return sample
 
@@ -211,7 +185,7 @@ def test_a_crowd_is_no_box_to_be_found(truth_file, flag):
     content['annotations'][1][flag] = 1
     Path(truth_file).write_text(json.dumps(content))
     truth = HiddenTruth(truth_file, ('cat', 'dog'))
-    found = [truth.in_view(strong(1, [], [], SAME), ignored) for ignored in (False, True)]
+    found = truth.in_view(strong(1, [], [], SAME))
     assert found[0].bboxes.tolist() == [[0, 0, 10, 10]]
     assert [f.labels.tolist() for f in found] == [[0], [1]]
     # Nor is a box wrong that lies in one of its class.
@@ -223,6 +197,51 @@ def test_a_crowd_is_no_box_to_be_found(truth_file, flag):
         hook.before_train_iter(runner, 0, batch)
         told = runner.message_hub.get_scalar('train/pseudo_precision').current()
         assert told == pytest.approx(precision)
+
+
+@pytest.mark.parametrize(
+    ('scores', 'right'),
+    [
+        # The first box takes the cat that the second one fits better, which then finds it twice.
+        ([0.9, 0.5], 1),
+        # The other way round, the other cat is left to the first box.
+        ([0.5, 0.9], 2),
+    ],
+)
+def test_boxes_are_judged_in_order_of_score_as_in_the_report(truth_file, scores, right):
+    content = json.loads(Path(truth_file).read_text())
+    content['images'][1].update(width=200)
+    boxes = ([0, 0, 100, 100], [45, 0, 100, 100])
+    content['annotations'] = [
+        {'id': i, 'image_id': 2, 'category_id': 7, 'bbox': box, 'area': 10**4, 'iscrowd': 0}
+        for i, box in enumerate(boxes)
+    ]
+    Path(truth_file).write_text(json.dumps(content))
+    hook, runner = PseudoLabelQualityHook(truth_file), FakeRunner(f'order_{right}')
+    hook.before_train(runner)
+    # The first box overlaps the cats with 0.64 and 0.63, the second one with 1 and 0.38.
+    view = strong(2, [[22, 0, 122, 100], [0, 0, 100, 100]], [0, 0], SAME, scores)
+    view.set_metainfo({'img_shape': (100, 200)})
+    hook.before_train_iter(runner, 0, {'data_samples': {'strong': [view]}})
+    for figure in ('precision', 'recall'):
+        told = runner.message_hub.get_scalar(f'train/pseudo_{figure}').current()
+        assert told == right / 2
+
+
+def test_a_gpu_is_waited_for_twice_whatever_the_number_of_views(truth_file, monkeypatch):
+    hook, runner = PseudoLabelQualityHook(truth_file), FakeRunner('waits')
+    hook.before_train(runner)
+    waits, fetch = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, 'cpu', lambda values: waits.append(1) or fetch(values))
+    views = [strong(number, [A, C], [0, 1], SAME) for number in (1, 2, 3)]
+    hook.before_train_iter(runner, 0, {'data_samples': {'strong': views}})
+    assert len(waits) == 2
+
+
+def test_a_window_without_an_iteration_is_refused():
+    # It would fail in the first step that is taught.
+    with pytest.raises(ValueError, match='PseudoLabelQualityHook: window is 0, but must be at le'):
+        PseudoLabelQualityHook(window=0)
 
 
 def test_no_pseudo_box_at_all(truth_file):

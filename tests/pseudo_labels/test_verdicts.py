@@ -50,6 +50,14 @@ def true(*rows):
         ([(STRIP_A, 0.9, 0)], [(A, 0)], [('wrong place', 0)]),
         # The surest one chooses first, wherever it stands.
         ([(HALF_A, 0.5, 0), (A, 0.9, 0)], [(A, 0)], [('found twice', 0), ('right', 0)]),
+        # Even if the other one fits better and nothing else is near enough for it.
+        (
+            [((2.2, 0, 12.2, 10), 0.9, 0), (A, 0.5, 0)],
+            [(A, 0), ((4.5, 0, 14.5, 10), 0)],
+            [('right', 0), ('found twice', 0)],
+        ),
+        # Each finds its own, in whatever order they stand.
+        ([(A, 0.9, 1), (FAR, 0.8, 0)], [(FAR, 0), (A, 1)], [('right', 1), ('right', 0)]),
         # The right class counts even if another object is nearer.
         ([(A, 0.9, 0)], [(A, 1), (HALF_A, 0)], [('right', 1)]),
         # What one has found is left to no other, which takes the next best.

@@ -134,7 +134,6 @@ def spread(size: int, count: int) -> list[int]:
 def _view(views: dict[str, Any], branch: str, truth: HiddenTruth | None) -> View:
     """One view, as it is drawn."""
     sample = views['data_samples'][branch]
-    true, crowds = None, None
-    if truth is not None and truth.knows(sample):
-        true, crowds = truth.in_view(sample), truth.in_view(sample, ignored=True)
+    known = None if truth is None else truth.in_view(sample)
+    true, crowds = known or (None, None)
     return View(views['inputs'][branch], sample, true, crowds)

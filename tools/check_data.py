@@ -28,6 +28,7 @@ from ssod.arguments import (
 )
 from ssod.checks.before_run import report_on_all
 from ssod.checks.findings import Finding
+from ssod.checks.hidden_truth import check_hidden_truth
 from ssod.checks.images import Look, check_looks, look_at_all
 from ssod.checks.leaks import check_shared
 from ssod.checks.reports import ImageEntry, Report
@@ -36,7 +37,6 @@ from ssod.data.broken_images import BrokenImagesHook
 from ssod.errors import errors_in_one_line
 from ssod.own_data import as_given
 from ssod.progress import progress_bar
-from ssod.pseudo_labels.quality import check_truth
 
 PARTS = ('train', 'val', 'test')
 
@@ -89,7 +89,7 @@ def main() -> None:
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         check_settings_of(cfg)
         findings, reports = report_on_all(cfg, PARTS)
-        findings += check_truth(cfg, reports)
+        findings += check_hidden_truth(cfg, reports)
         findings += check_images(reports, cfg, args.workers)
     for finding in findings:
         print(as_given(f'{finding.severity}: {finding}', args.data, made))

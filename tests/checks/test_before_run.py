@@ -8,9 +8,8 @@ import pytest
 
 from ssod import runs
 from ssod.checks import before_run
-from ssod.checks.before_run import check_data_of, report_on_all
+from ssod.checks.before_run import check_data_of
 from ssod.checks.findings import Finding, finding_of, first_of, some
-from ssod.pseudo_labels.quality import check_truth
 
 
 @pytest.mark.parametrize(
@@ -115,30 +114,6 @@ def test_labelled_images_at_which_perhaps_nobody_has_looked(world):
     (line,) = [line for line in world.told() if bare in line]
     assert line.startswith('warning: ')
     assert f'of {3 * number} images' in line
-
-
-@pytest.mark.parametrize(
-    ('content', 'told'),
-    [(None, 'does not exist'), ({'images': []}, "it has no list 'annotations'")],
-)
-def test_the_hidden_truth(world, content, told):
-    file = world.root / 'truth.json'
-    world.write()
-    _, reports = report_on_all(world.cfg, ['train'])
-    assert check_truth(world.cfg, reports) == []
-    world.cfg.default_hooks.quality = dict(type='PseudoLabelQualityHook', ann_file=str(file))
-    if content is not None:
-        file.write_text(json.dumps(content))
-    (finding,) = check_truth(world.cfg, reports)
-    assert (finding.severity, finding.file) == ('error', str(file))
-    assert told in finding.what
-    file.write_text(json.dumps(world.labeled))
-    assert check_truth(world.cfg, reports) == []
-    for image in world.labeled['images']:
-        image['file_name'] = f'other_{image["id"]}.png'
-    file.write_text(json.dumps(world.labeled))
-    (finding,) = check_truth(world.cfg, reports)
-    assert 'has none of the unlabelled images' in finding.what
 
 
 def test_what_is_known_is_told_once(world):

@@ -20,7 +20,7 @@ from torch import Tensor
 from ssod.data.data_sets import DataSet, Role, data_sets_of
 from ssod.data.load_image import BrokenImageError
 from ssod.progress import with_progress
-from ssod.pseudo_labels.quality import HiddenTruth
+from ssod.pseudo_labels.hidden_truth import HiddenTruth
 from ssod.seeds import seed_all
 from ssod.teachers.box_counts import BoxCounts, count_labels
 

@@ -17,7 +17,7 @@ from ssod.own_data import OwnData, use_folder
 from ssod.plain_detector import Whose, load_detector
 from ssod.prediction import Predictions
 from ssod.prediction import predict as predict_on_inputs
-from ssod.pseudo_labels.offline import label_images
+from ssod.pseudo_labels.label_images import label_images
 from ssod.pseudo_labels.sweep import THRESHOLDS, ClassSweep, sweep_validation
 from ssod.publishing import Published
 from ssod.publishing import publish as publish_detector

@@ -15,7 +15,8 @@ from mmengine.config import Config
 from PIL import Image
 from rich.progress import Progress
 
-from ssod.data.coco_json import read_coco, write_json
+from ssod.data.coco_detections import Entry, coco_of_detections, entry_of
+from ssod.data.coco_json import is_text, read_coco, write_json
 from ssod.data.folder import EXTENSIONS, RealFolders
 from ssod.data.inputs import Inputs, find_inputs
 from ssod.data.load_image import BrokenImageError, LoadImage, printable
@@ -23,7 +24,6 @@ from ssod.files import check_new
 from ssod.inference import Detector, Pixels
 from ssod.plain_detector import Whose
 from ssod.progress import progress_bar
-from ssod.pseudo_labels.offline import Entry, as_coco, entry_of, is_text
 from ssod.visualization.detections import draw_boxes, found_boxes
 from ssod.visualization.videos import VideoFile, count_frames, is_named_for_opencv
 
@@ -106,7 +106,7 @@ def predict(
         _leave_nothing(begun)
         raise ValueError(f'nothing could be read: {work.passed_over[0]}')
     info = {'source': f'{whose} of {checkpoint}', 'min_score': score_thr, 'images': str(found.root)}
-    content = as_coco(work.entries, detector.classes, info)
+    content = coco_of_detections(work.entries, detector.classes, info)
     _remove_old(file, pictures, work.entries)
     write_json(file, content)
     begun.unlink()

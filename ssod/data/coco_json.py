@@ -54,6 +54,11 @@ def is_ignored(annotation: Mapping[str, Any]) -> bool:
     return bool(annotation.get('iscrowd') or annotation.get('ignore'))
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8; in JSON, any other name could not be read back."""
+    return not any('\ud800' <= letter <= '\udfff' for letter in name)
+
+
 def in_order(ids: Iterable[Any]) -> list[Any]:
     """Sorted ids, numbers before strings; one file may have both."""
     return sorted(ids, key=lambda known: (isinstance(known, str), known))

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 
 from ssod.data.branches import Branch
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
-from ssod.pseudo_labels.offline import StoredLabels
+from ssod.pseudo_labels.stored_labels import StoredLabels
 from ssod.strict import strict_settings
 from ssod.teachers.pi_teacher import PiTeacherHook
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
-from ssod.pseudo_labels.offline import StoredLabels
+from ssod.pseudo_labels.stored_labels import StoredLabels
 
 CLASSES = ('cat', 'dog')
 SIZE = {'width': 64, 'height': 48}

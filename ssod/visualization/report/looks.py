@@ -16,8 +16,8 @@ from ssod.data.truth import truth_of
 from ssod.inference import predict_each
 from ssod.progress import with_progress
 from ssod.projection import project_instances, view_to_view
-from ssod.pseudo_labels.offline import StoredLabels
 from ssod.pseudo_labels.selectors import ScoreSelector, Selector, restore
+from ssod.pseudo_labels.stored_labels import StoredLabels
 from ssod.pseudo_labels.verdicts import Verdict, judge
 from ssod.recipes.stac import NAME, OfflineTeacherHook
 from ssod.visualization.detections import drawable

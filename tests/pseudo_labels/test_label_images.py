@@ -11,7 +11,8 @@ from mmengine.structures import InstanceData
 from PIL import Image
 
 from ssod.own_data import use_folder
-from ssod.pseudo_labels.offline import StoredLabels, label_images
+from ssod.pseudo_labels.label_images import label_images
+from ssod.pseudo_labels.stored_labels import StoredLabels
 
 CLASSES = ('cat', 'dog')
 
@@ -124,7 +125,7 @@ def test_a_call_that_is_interrupted_twice_loses_nothing(cfg, tmp_path, monkeypat
         assert begun.read_text() == kept
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('ssod.pseudo_labels.offline._label', killed)
+    monkeypatch.setattr('ssod.pseudo_labels.label_images._label', killed)
     interrupt(cfg, path)
 
 

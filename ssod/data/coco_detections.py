@@ -58,13 +58,15 @@ def coco_of_detections(
         of_image = zip(entry['boxes'], entry['scores'], entry['labels'], strict=True)
         for (x1, y1, x2, y2), score, label in of_image:
             sides = [round(x2 - x1, 2), round(y2 - y1, 2)]
+            # With fewer digits than both sides have, a sliver would be written without an area.
+            area = round(sides[0] * sides[1], 4)
             annotations.append(
                 {
                     'id': len(annotations) + 1,
                     'image_id': number,
                     'category_id': label + 1,
                     'bbox': [x1, y1, *sides],
-                    'area': round(sides[0] * sides[1], 2),
+                    'area': area,
                     'iscrowd': 0,
                     'score': score,
                 }

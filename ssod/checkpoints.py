@@ -24,7 +24,7 @@ from mmengine.runner import CheckpointLoader, Runner, save_checkpoint, set_rando
 from torch import Tensor, nn
 
 from ssod.files import remove_unfinished, write_whole
-from ssod.models.pretrained import fetch_weights
+from ssod.weight_files import fetch_weights
 
 # Where NumPy 2 and NumPy 1 keep it.
 _numpy_core = 'numpy._core' if np.lib.NumpyVersion(np.__version__) >= '2.0.0' else 'numpy.core'
@@ -94,7 +94,7 @@ def load_download(filename: str, map_location: Any = None) -> Checkpoint:
     """Download a checkpoint, unless it was downloaded before, and read it.
 
     Args:
-        filename: As for :func:`~ssod.models.pretrained.fetch_weights`.
+        filename: As for :func:`~ssod.weight_files.fetch_weights`.
         map_location: Where its tensors go, as for ``torch.load``.
 
     Raises:

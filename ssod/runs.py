@@ -26,10 +26,10 @@ from ssod.checks.settings import LOADERS, check_dicts_of, check_options, check_s
 from ssod.config_parts import read_config, transforms_in, use_own_folder
 from ssod.data.data_sets import Part
 from ssod.fitting import fit_config, machine_at_hand
-from ssod.models.pretrained import fetch_weights
 from ssod.own_data import OwnData, use_data
 from ssod.plain_detector import load_for_test
 from ssod.precision import use_amp
+from ssod.weight_files import fetch_weights
 
 BACKENDS = {
     'tensorboard': 'TensorboardVisBackend',

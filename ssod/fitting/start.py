@@ -8,7 +8,7 @@ from mmengine.config import Config
 from ssod.checkpoints import load_checkpoint
 from ssod.fitting.given import Given
 from ssod.fitting.measures import Machine
-from ssod.models.pretrained import fetch_weights, named_weights
+from ssod.weight_files import fetch_weights, named_weights
 
 
 def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:

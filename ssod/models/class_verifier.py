@@ -13,8 +13,8 @@ from sklearn.metrics import recall_score
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from ssod.models.pretrained import named_weights
 from ssod.strict import check_ranges, strict_settings
+from ssod.weight_files import named_weights
 
 MAPS = 2
 """How many of the backbone's maps are used, counted from the last."""

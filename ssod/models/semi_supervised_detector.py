@@ -28,7 +28,6 @@ from ssod.models.losses_of_parts import (
     losses_of_parts,
 )
 from ssod.models.precise_places import keep_places_precise
-from ssod.models.pretrained import localize_checkpoints
 from ssod.models.quick_matching import quicken_matching
 from ssod.models.region_sampling import region_samplers, sampling_by_image
 from ssod.models.regions import project_regions
@@ -36,6 +35,7 @@ from ssod.models.strided_conv import mend_strided
 from ssod.models.two_stream_preprocessor import refuse_resizing
 from ssod.schedules import weight_schedule
 from ssod.strict import check_ranges, strict_settings
+from ssod.weight_files import localize_checkpoints
 
 
 @MODELS.register_module()

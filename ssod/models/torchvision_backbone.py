@@ -13,9 +13,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssod.models.pretrained import fetch_weights
 from ssod.models.torchvision_maps import build_network, map_program, network_shapes
 from ssod.strict import strict_settings
+from ssod.weight_files import fetch_weights
 
 
 @MODELS.register_module()

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmengine.model.weight_init import PretrainedInit
 from torch import nn
 
-from ssod.models.pretrained import fetch_weights, localize_checkpoints
+from ssod.weight_files import fetch_weights, localize_checkpoints
 
 RESNET = 'https://download.pytorch.org/models/resnet50-0676ba61.pth'
 
@@ -142,15 +142,15 @@ def test_a_failed_download_says_where_from_and_where_to(
 def test_other_ranks_wait_for_the_first(
     downloads: Downloads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('ssod.models.pretrained.get_rank', lambda: 1)
+    monkeypatch.setattr('ssod.weight_files.get_rank', lambda: 1)
     folder = Path(torch.hub.get_dir(), 'checkpoints')
     folder.mkdir(parents=True)
     # The first rank shares the disk: its file is there after the barrier.
-    monkeypatch.setattr('ssod.models.pretrained.barrier', (folder / 'resnet50-0676ba61.pth').touch)
+    monkeypatch.setattr('ssod.weight_files.barrier', (folder / 'resnet50-0676ba61.pth').touch)
     fetch_weights(RESNET)
     assert downloads.calls == []
     # It is on another machine: this one has to download too.
-    monkeypatch.setattr('ssod.models.pretrained.barrier', lambda: None)
+    monkeypatch.setattr('ssod.weight_files.barrier', lambda: None)
     fetch_weights('https://a.org/w.pth')
     assert downloads.calls == [('https://a.org/w.pth', None)]
 

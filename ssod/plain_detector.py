@@ -9,16 +9,17 @@ from mmdet.models import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.visualization.palette import get_palette
 from mmengine.config import Config, ConfigDict
-from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ssod.checkpoint_content import classes_of, models_in, palette_of, weights_of
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.checks.classes import check_head
 from ssod.checks.findings import refuse_errors, some
 from ssod.config_parts import dicts_in
 from ssod.data.data_sets import DataSet
+from ssod.models.semi_supervised_detector import unwrap
 
 Whose = Literal['teacher', 'student']
 """Which of the two detectors."""
@@ -53,20 +54,6 @@ def _forget_pretrained(part: ConfigDict) -> None:
     part.pop('pretrained', None)
     if part.get('type') == 'TorchvisionBackbone':
         part.pop('weights', None)
-
-
-def is_pair(state: Mapping[str, Tensor]) -> bool:
-    """Whether weights are those of a student and a teacher."""
-    return any(key.startswith(('student.', 'teacher.')) for key in state)
-
-
-def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights in a checkpoint, except the preprocessor's, which come from its config."""
-    given: Mapping[str, Tensor] = checkpoint.get('state_dict', checkpoint)
-    names = {key: key.removeprefix('module.') for key in given}
-    return {
-        name: given[key] for key, name in names.items() if not name.startswith('data_preprocessor.')
-    }
 
 
 def weights_of_one(
@@ -127,7 +114,7 @@ def load_detector(
     init_default_scope('mmdet')
     loaded = load_checkpoint(str(checkpoint), 'cpu')
     weights = weights_of(loaded)
-    if is_pair(weights):
+    if models_in(weights):
         weights = weights_of_one(weights, whose, checkpoint)
     elif whose == 'student':
         raise ValueError(f'{checkpoint} is of a plain detector, which has no student')
@@ -162,16 +149,16 @@ def load_for_test(runner: Runner, checkpoint: str | Path) -> dict[str, Any]:
     """
     loaded = load_checkpoint(str(checkpoint), 'cpu')
     runner.call_hook('after_load_checkpoint', checkpoint=loaded)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap(runner.model)
     weights, file = weights_of(loaded), runner.cfg.filename
     if not hasattr(model, 'student'):
-        if is_pair(weights):
+        if models_in(weights):
             raise ValueError(
                 f'{checkpoint} is of a student and a teacher, but {file} of one detector; use the '
                 f"run's own config, or the checkpoint that was published with this one"
             )
         scored = runner.test_loop.dataloader.dataset.metainfo.get('classes')
-        _check_same(scored, _trained_on(loaded).get('classes'), f'the test of {file}', checkpoint)
+        _check_same(scored, classes_of(loaded.get('meta')), f'the test of {file}', checkpoint)
     load_weights(model, weights, checkpoint)
     return loaded
 
@@ -211,24 +198,18 @@ def classes_and_palette(
     """
     where, loader = scored_loader(cfg)
     data = DataSet(f'{where}.dataset', 'test', loader.dataset)
-    trained = _trained_on(checkpoint)
-    classes = trained.get('classes') or data.classes
+    meta = checkpoint.get('meta')
+    classes = classes_of(meta) or data.classes
     if not classes or isinstance(classes, str):
         raise ValueError(f'{cfg.filename}: {where}.dataset.metainfo has no classes; list them')
     _check_same(data.classes, classes, f'{where}.dataset of {cfg.filename}', path)
     refuse_errors(check_head(cfg.get('model'), classes))
-    palette = (loader.dataset.get('metainfo') or {}).get('palette') or trained.get('palette')
+    palette = (loader.dataset.get('metainfo') or {}).get('palette') or palette_of(meta)
     palette = palette or getattr(data.cls, 'METAINFO', {}).get('palette')
     if isinstance(palette, str) or palette is None or len(palette) < len(classes):
         palette = get_palette('random', len(classes))
     colours = [tuple(int(part) for part in colour) for colour in palette[: len(classes)]]
     return {'classes': tuple(classes), 'palette': colours}
-
-
-def _trained_on(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says about the data it was trained on, in mmdet's current spelling."""
-    meta = checkpoint.get('meta') or {}
-    return {key.lower(): value for key, value in (meta.get('dataset_meta') or meta).items()}
 
 
 def _check_same(ours: Any, theirs: Any, where: str, path: str | Path) -> None:

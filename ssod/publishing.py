@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
+from ssod.checkpoint_content import models_in, weights_of
 from ssod.checkpoints import load_checkpoint
 from ssod.config_parts import dicts_in
 from ssod.files import write_whole
@@ -23,8 +24,6 @@ from ssod.plain_detector import (
     build_detector,
     classes_and_palette,
     detector_cfg,
-    is_pair,
-    weights_of,
     weights_of_one,
 )
 
@@ -104,7 +103,7 @@ def publish(
         )
     loaded = load_checkpoint(str(checkpoint), 'cpu')
     weights = weights_of(loaded)
-    if not is_pair(weights):
+    if not models_in(weights):
         raise ValueError(f'{checkpoint} is of a plain detector already, without a {whose}')
     meta = classes_and_palette(cfg, loaded, checkpoint)
     plain = _plain_config(cfg, meta)

@@ -15,10 +15,8 @@ from ssod.plain_detector import (
     build_detector,
     classes_and_palette,
     detector_cfg,
-    is_pair,
     load_detector,
     scored_loader,
-    weights_of,
     weights_of_one,
 )
 from ssod.publishing import publish
@@ -68,16 +66,9 @@ def test_the_config(name):
 
 
 def test_weights():
-    # A checkpoint or weights alone; what distributed runs and older versions add is left out.
-    state = {'module.student.a': ONE, 'module.teacher.a': TWO, 'data_preprocessor.mean': ONE}
-    for checkpoint in (state, {'state_dict': state, 'meta': {}}):
-        weights = weights_of(checkpoint)
-        assert weights == {'student.a': ONE, 'teacher.a': TWO}
-        assert is_pair(weights)
-        assert weights_of_one(weights, 'teacher', 'x.pth') == {'a': TWO}
-        assert weights_of_one(weights, 'student', 'x.pth') == {'a': ONE}
-    assert not is_pair({'a': ONE})
-    assert not is_pair({})
+    weights = {'student.a': ONE, 'teacher.a': TWO}
+    assert weights_of_one(weights, 'teacher', 'x.pth') == {'a': TWO}
+    assert weights_of_one(weights, 'student', 'x.pth') == {'a': ONE}
     with pytest.raises(ValueError, match=r'x\.pth has no teacher'):
         weights_of_one({'student.a': ONE}, 'teacher', 'x.pth')
 
@@ -113,7 +104,15 @@ RED, BLUE = (255, 0, 0), (0, 0, 255)
             [RED],
         ),
         (dict(classes=['a']), {'CLASSES': ('a',)}, ('a',), [CocoDataset.METAINFO['palette'][0]]),
+        # Each is where it is found first.
+        (
+            dict(classes=['a']),
+            {'dataset_meta': {'palette': [BLUE]}, 'CLASSES': ('a',), 'PALETTE': [RED]},
+            ('a',),
+            [BLUE],
+        ),
         (dict(classes=['a'], palette=[[1, 2, 3]]), {}, ('a',), [(1, 2, 3)]),
+        (dict(classes=['a'], palette=[RED]), 'by hand', ('a',), [RED]),
         (None, {}, CocoDataset.METAINFO['classes'], CocoDataset.METAINFO['palette']),
     ],
 )
@@ -135,9 +134,10 @@ def test_classes_that_are_not_said():
     cfg = dataset(type='BaseDetDataset')
     with pytest.raises(ValueError, match='dataset.metainfo has no classes; list them'):
         classes_and_palette(cfg, {}, 'x.pth')
-    # The checkpoint says them.
-    told = classes_and_palette(cfg, {'meta': {'dataset_meta': {'classes': ('a',)}}}, 'x.pth')
-    assert told['classes'] == ('a',)
+    # The checkpoint says them, in mmdet 3's place or in mmdet 2's.
+    old = {'dataset_meta': {'palette': [RED]}, 'CLASSES': ('a',)}
+    for meta in ({'dataset_meta': {'classes': ('a',)}}, old):
+        assert classes_and_palette(cfg, {'meta': meta}, 'x.pth')['classes'] == ('a',)
 
 
 # A label without a name would end what is predicted in the middle.

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor, nn
 
+from ssod.checkpoint_content import classes_of, models_in, weights_of
 from ssod.models.class_rows import adapt_detector_checkpoint
+from ssod.models.semi_supervised_detector import unwrap
 from ssod.strict import strict_settings
 
 _BRANCHES = ('student.', 'teacher.')
@@ -38,13 +39,12 @@ class PretrainedDetectorHook(Hook):
             ValueError: If the checkpoint is of another kind of detector, or does not fit where it
                 must.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if not hasattr(model, 'student'):
             return
-        given = checkpoint.get('state_dict', checkpoint)
-        given = {key.removeprefix('module.'): value for key, value in given.items()}
-        classes = _classes_of(checkpoint.get('meta')), _classes_of_run(runner)
-        is_pair = any(key.startswith(_BRANCHES) for key in given)
+        given = weights_of(checkpoint)
+        classes = classes_of(checkpoint.get('meta')), _classes_of_run(runner)
+        is_pair = bool(models_in(given))
         fitted, messages = (_fit_pair if is_pair else _fit_plain)(model, given, classes)
         resumes = getattr(runner, '_resume', False)
         mine, its = (_verifier_of(state) for state in (model.state_dict(), given))
@@ -133,21 +133,11 @@ def _is_test(runner: Runner) -> bool:
     return tests and not trains
 
 
-def _classes_of(meta: Mapping[str, Any] | None) -> tuple[str, ...] | None:
-    """Class names in the ``meta`` of a checkpoint, of mmdet 3 or older, or in a data set's."""
-    meta = meta or {}
-    for known in (meta.get('dataset_meta') or {}, meta):
-        for key in ('classes', 'CLASSES'):
-            if known.get(key):
-                return tuple(known[key])
-    return None
-
-
 def _classes_of_run(runner: Runner) -> tuple[str, ...] | None:
     """Class names of the run's data, from the loop that is about to run."""
     for name in ('_train_loop', '_val_loop', '_test_loop'):
         loop = getattr(runner, name, None)
         # A loop that is still a config does not run; asking it would build its data.
         if isinstance(loop, BaseLoop):
-            return _classes_of(getattr(loop.dataloader.dataset, 'metainfo', None))
+            return classes_of(getattr(loop.dataloader.dataset, 'metainfo', None))
     return None

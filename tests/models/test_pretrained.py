@@ -111,6 +111,7 @@ def test_a_run_starts_both_from_a_plain_checkpoint(tmp_path: Path) -> None:
     [
         {'state_dict': TENSORS},
         {'state_dict': {f'module.{key}': value for key, value in TENSORS.items()}, 'meta': None},
+        {'state_dict': {**TENSORS, 'data_preprocessor.mean': torch.ones(3)}, 'meta': 'by hand'},
         dict(TENSORS),
     ],
 )

@@ -9,6 +9,7 @@ from mmdet.registry import DATASETS, MODELS, TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssod.checkpoint_content import classes_of, weights_of
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.data.branches import Branch
 from ssod.data.load_image import read_rgb
@@ -77,7 +78,7 @@ class Checkpoint:
 
     Raises:
         FileNotFoundError: If there is none yet.
-        ValueError: If it is damaged, or does not fit the config's model.
+        ValueError: If it is damaged, names no classes, or does not fit the config's model.
     """
 
     def __init__(self, run: Run) -> None:
@@ -89,10 +90,13 @@ class Checkpoint:
         self.work_dir = run.work_dir
         checkpoint = load_checkpoint(str(run.checkpoint), 'cpu')
         self.model = MODELS.build(run.cfg.model)
-        load_weights(self.model, checkpoint['state_dict'], run.checkpoint)
+        load_weights(self.model, weights_of(checkpoint), run.checkpoint)
         self.model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+        classes = classes_of(checkpoint.get('meta'))
+        if classes is None:
+            raise ValueError(f'{run.checkpoint} does not name its classes.')
+        self.classes: Sequence[str] = classes
         self.iteration = int(checkpoint['meta']['iter'])
-        self.classes: Sequence[str] = checkpoint['meta']['dataset_meta']['classes']
         self.step = self.iteration - run.burn_in
         """Iterations since the teacher began; negative before."""
         settings = teacher_settings(run.cfg) or {}

@@ -140,6 +140,20 @@ def test_a_checkpoint_of_another_model_is_named(trained):
         Checkpoint(run)
 
 
+def test_the_names_of_the_classes(trained, tmp_path):
+    content = load_checkpoint(read_run(trained).checkpoint)
+    run = dataclasses.replace(read_run(trained), checkpoint=tmp_path / 'iter_4.pth')
+    names = content['meta'].pop('dataset_meta')['classes']
+    # As in mmdet 2.
+    content['meta']['CLASSES'] = names
+    torch.save(content, tmp_path / 'iter_4.pth')
+    assert Checkpoint(run).classes == names
+    for meta in ({'iter': 4}, 'by hand'):
+        torch.save({**content, 'meta': meta}, tmp_path / 'iter_4.pth')
+        with pytest.raises(ValueError, match=r'iter_4\.pth does not name its classes'):
+            Checkpoint(run)
+
+
 def test_before_the_first_checkpoint(trained):
     run = dataclasses.replace(read_run(trained), checkpoint=None)
     with pytest.raises(FileNotFoundError, match='There is no checkpoint yet'):

@@ -321,7 +321,7 @@ class WholeCheckpointHook(CheckpointHook):
         changed settings of optimizer and learning rate, which a checkpoint overrides.
 
         Raises:
-            ValueError: If a run is resumed, but the checkpoint has no optimizer state.
+            ValueError: If a run is resumed, but the checkpoint has no optimizer state or no meta.
         """
         if not getattr(runner, '_resume', False):
             return
@@ -330,6 +330,11 @@ class WholeCheckpointHook(CheckpointHook):
                 f'checkpoint {runner._load_from or ""} has no optimizer state, like all best ones, '
                 f'so a run cannot be resumed from it; resume from one like '
                 f'{self.filename_tmpl.format("1000")}, or start anew with load_from'
+            )
+        if not isinstance(checkpoint.get('meta'), Mapping):
+            raise ValueError(
+                f'checkpoint {runner._load_from or ""} does not say its iteration (in meta), so a '
+                f'run cannot be resumed from it; start anew with load_from'
             )
         overridden = _overridden(runner, checkpoint)
         if overridden:

@@ -134,7 +134,8 @@ def _lower_threshold(test_cfg: ConfigDict, score_thr: float) -> None:
 def load_for_test(runner: Runner, checkpoint: str | Path) -> dict[str, Any]:
     """Load all weights of the model of a test.
 
-    mmengine would leave random whatever a checkpoint does not have, and score that.
+    mmengine would leave random whatever a checkpoint does not have, and score that. Only if one of
+    student and teacher is scored may the checkpoint lack the other.
 
     Args:
         runner: Its hooks see the checkpoint first.
@@ -145,20 +146,28 @@ def load_for_test(runner: Runner, checkpoint: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If it does not exist.
-        ValueError: If it is of another model, or of other classes.
+        ValueError: If it is of another model, has none that is scored, or is of other classes.
     """
     loaded = load_checkpoint(str(checkpoint), 'cpu')
+    weights = weights_of(loaded)
+    held = models_in(weights)
+    if held:
+        models = (runner.cfg.get('test_cfg') or {}).get('models') or ()
+        scored = [weights_of_one(weights, model, checkpoint) for model in models]
+        if len(held) == len(scored) == 1:
+            # Scoring one needs nothing of the other, so the one may stand for both.
+            loaded['state_dict'] = scored[0]
     runner.call_hook('after_load_checkpoint', checkpoint=loaded)
     model = unwrap(runner.model)
     weights, file = weights_of(loaded), runner.cfg.filename
     if not hasattr(model, 'student'):
-        if models_in(weights):
+        if held:
             raise ValueError(
                 f'{checkpoint} is of a student and a teacher, but {file} of one detector; use the '
                 f"run's own config, or the checkpoint that was published with this one"
             )
-        scored = runner.test_loop.dataloader.dataset.metainfo.get('classes')
-        _check_same(scored, classes_of(loaded.get('meta')), f'the test of {file}', checkpoint)
+        classes = runner.test_loop.dataloader.dataset.metainfo.get('classes')
+        _check_same(classes, classes_of(loaded.get('meta')), f'the test of {file}', checkpoint)
     load_weights(model, weights, checkpoint)
     return loaded
 

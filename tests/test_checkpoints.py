@@ -268,6 +268,16 @@ def test_a_run_does_not_go_on_from_its_best_checkpoint(scored_cfg):
     Runner.from_cfg(begun).train()
 
 
+def test_a_run_does_not_go_on_from_what_does_not_say_its_iteration(digits_cfg, tmp_path):
+    torch.save({'state_dict': {}, 'optimizer': {}, 'meta': 'by hand'}, tmp_path / 'x.pth')
+    set_resume(digits_cfg, str(tmp_path / 'x.pth'))
+    digits_cfg.default_hooks.pop('pretrained')  # It would refuse the weights first.
+    with pytest.raises(
+        ValueError, match=r'x\.pth does not say its iteration \(in meta\), so a run'
+    ):
+        Runner.from_cfg(digits_cfg).train()
+
+
 def overridden_in(work_dir):
     logs = Path(work_dir).glob('*/*.log')
     lines = (line for log in logs for line in log.read_text().splitlines())

@@ -171,8 +171,9 @@ def published(scored_cfg, tmp_path):
     return tmp_path / 'iter_2.pth', publish(scored_cfg, tmp_path / 'iter_2.pth')
 
 
-def loaded(cfg, checkpoint):
+def loaded(cfg, checkpoint, *models):
     """The model that a test would score."""
+    runs.set_scored(cfg, models)
     cfg.work_dir, cfg.load_from = str(checkpoint.parent / 'tested'), str(checkpoint)
     runner = runs.build_runner(cfg, ['test'])
     runner.load_or_resume()
@@ -195,3 +196,21 @@ def test_a_test_scores_no_random_weights(published):
     torch.save(content['state_dict'], pair)
     with pytest.raises(ValueError, match=r'of another detector: Missing key.*neck\.fpn_convs\.0'):
         loaded(Config.fromfile(plain), pair)
+
+
+def test_one_models_weights_are_enough_to_score_it(scored_cfg, published):
+    pair = published[0]
+    content = torch.load(pair, weights_only=True)
+    student = {k: v for k, v in content['state_dict'].items() if k.startswith('student.')}
+    # What another program wrote into meta does not matter.
+    torch.save({'state_dict': student, 'meta': 'by hand'}, pair)
+    found = loaded(deepcopy(scored_cfg), pair, 'student').student.state_dict()
+    for key, value in found.items():
+        torch.testing.assert_close(value, student[f'student.{key}'], rtol=0, atol=0)
+    with pytest.raises(
+        ValueError, match=r'^\S+iter_2\.pth has no teacher; use a checkpoint of a run'
+    ):
+        loaded(deepcopy(scored_cfg), pair)
+    # Both are to be scored, and one would be random.
+    with pytest.raises(ValueError, match=r'iter_2\.pth has no teacher'):
+        loaded(deepcopy(scored_cfg), pair, 'student', 'teacher')

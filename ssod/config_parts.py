@@ -89,7 +89,8 @@ def use_own_folder(cfg: Config, file: Path) -> None:
     """Make the paths in a run's config point into the folder where the config is now.
 
     The folder may have been renamed, moved or copied since, or the current directory may differ.
-    Files that were not moved along keep their old paths.
+    Files that were not moved along keep their old paths. A config that a user keeps next to some
+    checkpoint is not a run's: only those name their ``launcher``.
 
     Args:
         cfg: The config; it is changed.
@@ -98,8 +99,8 @@ def use_own_folder(cfg: Config, file: Path) -> None:
     here, before = file.parent, cfg.get('work_dir')
     if here.name == 'vis_data':
         here = here.parent.parent
-    is_run = any(next(here.glob(made), None) for made in ('*/vis_data', '*.pth'))
-    if not (is_run and isinstance(before, str)):
+    has_run = any(next(here.glob(made), None) for made in ('*/vis_data', '*.pth'))
+    if not (has_run and 'launcher' in cfg and isinstance(before, str)):
         return
     if os.path.realpath(before) == os.path.realpath(here):
         return

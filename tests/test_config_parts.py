@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ssod.config_parts import (
     absolute_crop,
@@ -12,6 +13,7 @@ from ssod.config_parts import (
     transforms_in,
     use_own_folder,
 )
+from ssod.runs import build_runner, load_config
 
 
 def config(*steps):
@@ -123,6 +125,7 @@ def test_lists_of_transforms_are_found_inside_of_others():
 def test_a_run_that_was_moved_has_its_files_beside_it(tmp_path, mark):
     own = dict(ann_file='work_dirs/a/val.json', data_prefix=dict(img='pictures/'))
     settings = dict(work_dir='work_dirs/a', load_from='work_dirs/ab/x.pth', data=[own, (1, None)])
+    settings['launcher'] = 'none'
     cfg = Config(settings)
     # Not the folder of a run: somebody's own config.
     use_own_folder(cfg, tmp_path / 'a.py')
@@ -134,15 +137,41 @@ def test_a_run_that_was_moved_has_its_files_beside_it(tmp_path, mark):
     moved = dict(own, ann_file=f'{tmp_path}/val.json')
     assert cfg.data == [moved, (1, None)]
     # So do the settings that the log keeps.
-    beside_log = Config(dict(work_dir='work_dirs/a', data=[own]))
+    beside_log = Config(dict(work_dir='work_dirs/a', data=[own], launcher='none'))
     use_own_folder(beside_log, tmp_path / 'begun' / 'vis_data' / 'config.py')
     assert beside_log.data == [moved]
+
+
+def test_a_users_own_config_beside_a_checkpoint_is_no_runs(tmp_path):
+    # Weights to start from, and even a run that logged there.
+    (tmp_path / 'faster_rcnn.pth').touch()
+    (tmp_path / '20250101_000000/vis_data').mkdir(parents=True)
+    base = Path('configs/mt_fasterrcnn_digits10pct.py').resolve()
+    own = tmp_path / 'mine.py'
+    own.write_text(f"_base_ = '{base}'\nwork_dir = 'work_dirs/exp1'\n")
+    cfg = load_config(own)
+    assert cfg.work_dir == 'work_dirs/exp1'
+    # What a run with it writes down is a run's.
+    cfg.dump(tmp_path / 'dumped.py')
+    assert load_config(tmp_path / 'dumped.py').work_dir == str(tmp_path)
+
+
+@pytest.mark.parametrize('begin', [Runner.from_cfg, build_runner])
+def test_a_run_writes_down_what_it_is_known_by(digits_cfg, tmp_path, begin):
+    digits_cfg.dump(tmp_path / 'mine.py')
+    cfg = load_config(tmp_path / 'mine.py')
+    cfg.train_cfg.max_iters = 1
+    begin(cfg).train()
+    place = Path(cfg.work_dir)
+    (logged,) = place.glob('*/vis_data/config.py')
+    for file in (place / 'mine.py', logged):
+        assert Config.fromfile(file).launcher == 'none'
 
 
 def test_a_run_that_was_not_moved_stays_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'work_dirs/a/1/vis_data').mkdir(parents=True)
-    cfg = Config(dict(work_dir='work_dirs/a', file='work_dirs/a/val.json'))
+    cfg = Config(dict(work_dir='work_dirs/a', file='work_dirs/a/val.json', launcher='none'))
     for place in (Path('work_dirs/a'), tmp_path / 'work_dirs/a'):
         use_own_folder(cfg, place / 'a.py')
         assert (cfg.work_dir, cfg.file) == ('work_dirs/a', 'work_dirs/a/val.json')
@@ -156,6 +185,7 @@ def test_what_was_not_taken_along_is_named_where_it_is(tmp_path, monkeypatch):
     Path('work_dirs/a/val.json').touch()
     names = ('', '/val.json', '/iter_9.pth', '/new.json')
     settings = dict(work_dir='work_dirs/a', files=[f'work_dirs/a{name}' for name in names])
+    settings['launcher'] = 'none'
     cfg = Config(settings)
     use_own_folder(cfg, Path('copy/a.py'))
     assert cfg.work_dir == 'copy'

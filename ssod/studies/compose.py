@@ -98,6 +98,8 @@ class Composer:
         cfg.default_hooks.checkpoint.max_keep_ckpts = 1
         cfg.merge_from_dict({'randomness.seed': run.seed})
         cfg.load_from = str(self.begins_with(run))
+        # It is written into the run's folder, and whole like the one that the run itself writes.
+        cfg.launcher = 'none'
         return cfg
 
     def begins_with(self, run: Run) -> Path:

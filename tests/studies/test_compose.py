@@ -31,6 +31,8 @@ def test_a_config(study_file, data_root, tmp_path):
     assert cfg.default_hooks.teacher.burn_in == 1
     assert cfg.val_dataloader.num_workers == 0
     assert cfg.randomness.seed == 2
+    # Its folder may be moved like that of any run.
+    assert cfg.launcher == 'none'
     labeled, unlabeled = cfg.train_dataloader.dataset.datasets
     for dataset in (labeled, unlabeled, cfg.val_dataloader.dataset):
         assert dataset.type == 'CocoDataset'

@@ -63,7 +63,8 @@ def report_on_all(cfg: Config, parts: Sequence[Part]) -> tuple[list[Finding], li
     for role in SCORED:
         if role in parts and cfg.get(f'{role}_evaluator'):
             findings += check_evaluators(cfg[f'{role}_evaluator'], role, reports)
-    return findings, reports
+    # Two parts may be scored against the same file.
+    return list(dict.fromkeys(findings)), reports
 
 
 def _problem(cfg: Config, parts: Sequence[Part]) -> Exception | None:

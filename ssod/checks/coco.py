@@ -46,7 +46,7 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
         findings += check_boxes(images, annotations, file)
         findings += _check_same_boxes(annotations, file)
         if role != 'labeled':
-            findings += _check_scored(annotations, file)
+            findings += _check_ignored(annotations, file)
     elif annotations:
         what = f'is unlabelled, but has {len(annotations):,} annotations, which are ignored'
         remedy = 'remove them so that no labels can leak (tools/split_coco.py does)'
@@ -61,6 +61,27 @@ def refuse_wrong_coco(content: Any, file: str, role: Role) -> None:
         ValueError: Names the first one.
     """
     refuse_errors(check_coco(content, file, role))
+
+
+def check_for_pycocotools(annotations: Entries, file: str) -> list[Finding]:
+    """Check what only pycocotools needs, with which mmdet's ``CocoMetric`` scores.
+
+    Args:
+        annotations: Those of a COCO JSON in which :func:`check_coco` finds no error.
+        file: The file, for messages.
+    """
+    bare, zero = [], []
+    for place, annotation in enumerate(annotations):
+        name = entry_name(annotations, 'annotations', place)
+        if 'iscrowd' not in annotation:
+            bare.append(f"{name} has no 'iscrowd'")
+        if annotation['id'] == 0:
+            zero.append(f'{name} never counts as found in CocoMetric')
+    alternative = 'or score with FastCocoMetric'
+    return [
+        *first_of('warning', file, bare, f'write 0, {alternative}: CocoMetric fails without it'),
+        *first_of('warning', file, zero, f'number annotations from 1, {alternative}'),
+    ]
 
 
 def _check_twice(entries: Entries, part: str, field: str, file: str) -> list[Finding]:
@@ -108,23 +129,14 @@ def _check_same_boxes(annotations: Entries, file: str) -> list[Finding]:
     return first_of('warning', file, faults, 'remove one of them')
 
 
-def _check_scored(annotations: Entries, file: str) -> list[Finding]:
-    """What goes wrong in pycocotools, with which ``CocoMetric`` scores."""
-    bare, zero, unlearnt = [], [], []
-    for place, annotation in enumerate(annotations):
-        if annotation.get('ignore') and not annotation.get('iscrowd'):
-            unlearnt.append(f"{entry_name(annotations, 'annotations', place)} has only 'ignore'")
-        if 'iscrowd' not in annotation:
-            bare.append(f"{entry_name(annotations, 'annotations', place)} has no 'iscrowd'")
-        if annotation['id'] == 0:
-            name = entry_name(annotations, 'annotations', place)
-            zero.append(f'{name} never counts as found in CocoMetric')
-    alternative = 'or score with FastCocoMetric'
-    return [
-        *first_of('warning', file, bare, f'write 0, {alternative}: CocoMetric fails without it'),
-        *first_of('warning', file, zero, f'number annotations from 1, {alternative}'),
-        *first_of('warning', file, unlearnt, "COCO's scores count it; set 'iscrowd' to 1 too"),
+def _check_ignored(annotations: Entries, file: str) -> list[Finding]:
+    """Objects that training leaves out, but that must be found when images are scored."""
+    faults = [
+        f"{entry_name(annotations, 'annotations', place)} has only 'ignore'"
+        for place, annotation in enumerate(annotations)
+        if annotation.get('ignore') and not annotation.get('iscrowd')
     ]
+    return first_of('warning', file, faults, "COCO's scores count it; set 'iscrowd' to 1 too")
 
 
 def _check_references(

@@ -5,6 +5,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from mmdet.evaluation import CocoMetric
 
 from ssod import runs
 from ssod.checks import before_run
@@ -87,6 +88,41 @@ def test_several_evaluators(world):
     world.cfg.val_evaluator[0].ann_file = other
     with pytest.raises(ValueError, match='has no image with the id 7'):
         check_data_of(world.cfg)
+
+
+# What stands in the file of true boxes, how it is scored, and how often each is told.
+@pytest.mark.parametrize(
+    ('kinds', 'bare', 'zero'),
+    [
+        ([], 0, 0),
+        (['FastCocoMetric'], 0, 0),  # It numbers annotations itself and fills in what is missing.
+        (['DumpDetResults'], 0, 0),  # It scores nothing.
+        (['CocoMetric'], 1, 1),
+        (['mmdet.CocoMetric'], 1, 1),
+        ([CocoMetric], 1, 1),
+        (['FastCocoMetric', 'CocoMetric'], 1, 1),
+    ],
+)
+@pytest.mark.parametrize('name', ['val.json', 'scored.json'])
+def test_what_pycocotools_needs_is_asked_for_where_it_scores(world, kinds, bare, zero, name):
+    world.val['annotations'][0].update(id=0, ignore=1)
+    del world.val['annotations'][1]['iscrowd']
+    world.write()
+    # The data set's own file, or another with the same content.
+    file = world.root / name
+    file.write_text(json.dumps(world.val))
+    world.cfg.val_evaluator = [dict(type=kind, ann_file=str(file)) for kind in kinds]
+    # A test that is scored alike has nothing more to tell.
+    world.cfg.test_cfg = {}
+    world.cfg.test_dataloader = copy.deepcopy(world.cfg.val_dataloader)
+    world.cfg.test_evaluator = copy.deepcopy(world.cfg.val_evaluator)
+    findings, _ = report_on_all(world.cfg, ('train', 'val', 'test'))
+    told = [finding for finding in findings if finding.file == str(file)]
+    assert sum("no 'iscrowd'" in finding.what for finding in told) == bare
+    assert sum('never counts as found' in finding.what for finding in told) == zero
+    # What COCO's scores count is told of the data set, and of any other file that is scored.
+    own = name == 'val.json'
+    assert sum("has only 'ignore'" in finding.what for finding in told) == (own or bool(kinds))
 
 
 def test_images_without_labels_may_be_tested(world):

@@ -29,9 +29,7 @@ RARER = 0.05
 """If portrait and landscape images each have at least this share, some batches mix them."""
 CPU_MEGAPIXELS = 0.75
 """Megapixels of the images in a step on a CPU; such a step takes seconds."""
-SLOW = (
-    'a step will be slow: use a config for small images, such as configs/mt_fasterrcnn_small.py'
-)
+SLOW = 'a step will be slow: use a config for small images, such as configs/mt_fasterrcnn_small.py'
 """What to do if even the smallest batch has more."""
 
 

@@ -45,6 +45,7 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
         findings += _check_references(annotations, 'category_id', categories, 'category', file)
         findings += check_boxes(images, annotations, file)
         findings += _check_same_boxes(annotations, file)
+        findings += _check_predicted(annotations, file)
         if role != 'labeled':
             findings += _check_ignored(annotations, file)
     elif annotations:
@@ -127,6 +128,17 @@ def _check_same_boxes(annotations: Entries, file: str) -> list[Finding]:
             one, two = (entry_name(annotations, 'annotations', i) for i in (place, other))
             faults.append(f'{one} has the image, category and bbox of {two}')
     return first_of('warning', file, faults, 'remove one of them')
+
+
+def _check_predicted(annotations: Entries, file: str) -> list[Finding]:
+    """Boxes that a detector is not sure of, as ``tools/pseudo_label.py`` writes them."""
+    faults = [
+        f"{entry_name(annotations, 'annotations', place)} has the score {annotation['score']}"
+        for place, annotation in enumerate(annotations)
+        if isinstance(annotation.get('score'), int | float) and annotation['score'] < 1
+    ]
+    remedy = 'it counts as certain: correct the boxes, or teach with configs/stac_* instead'
+    return first_of('warning', file, faults, remedy)
 
 
 def _check_ignored(annotations: Entries, file: str) -> list[Finding]:

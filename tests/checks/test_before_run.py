@@ -9,7 +9,7 @@ from mmdet.evaluation import CocoMetric
 
 from ssod import runs
 from ssod.checks import before_run
-from ssod.checks.before_run import check_data_of
+from ssod.checks.before_run import check_data_of, report_on_all
 from ssod.checks.findings import Finding, finding_of, first_of, some
 
 

@@ -1,4 +1,4 @@
-"""Unlabelled images: a plain folder of files."""
+"""Unlabelled images: a plain folder of files, without those that are labelled."""
 
 import os
 from collections import Counter
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmdet.registry import DATASETS
 
+from ssod.data.coco_json import no_garbage_collection, read_coco
 from ssod.data.load_image import printable
 from ssod.strict import strict_settings
 
@@ -34,10 +35,16 @@ class UnlabeledFolder(BaseDetDataset):
             entries are those of COCO, as for a ``CocoDataset``.
         pipeline: Configs of transforms.
         lazy_init: Whether to list the folder only when an image is needed.
+        but_not: Images that are labelled or scored, and so left out: a list of dicts, each with a
+            COCO JSON, ``ann_file``, and the folder of the ``images`` that it names. These paths do
+            not begin in ``data_root``.
 
     Raises:
-        FileNotFoundError: If the folder does not exist or contains no image.
+        FileNotFoundError: If the folder does not exist or contains no image, or an ``ann_file``
+            does not exist.
         PermissionError: If it cannot be read.
+        ValueError: If ``but_not`` is no such list or leaves no image, or an ``ann_file`` is not a
+            COCO JSON.
     """
 
     METAINFO = CocoDataset.METAINFO
@@ -48,7 +55,9 @@ class UnlabeledFolder(BaseDetDataset):
         metainfo: Mapping[str, Any] | None = None,
         pipeline: Sequence[Any] = (),
         lazy_init: bool = False,
+        but_not: Sequence[Mapping[str, str]] = (),
     ) -> None:
+        self.but_not = but_not
         super().__init__(
             data_root=data_root, metainfo=metainfo, pipeline=pipeline, lazy_init=lazy_init
         )
@@ -60,7 +69,7 @@ class UnlabeledFolder(BaseDetDataset):
             For each image, ``img_id``, ``img_path`` and an empty list ``instances``.
         """
         root = Path(self.data_root)
-        content = look_into(root)
+        content = look_into(root, self.but_not)
         self.left_out = content.left_out
         return [
             {'img_id': path.relative_to(root).as_posix(), 'img_path': str(path), 'instances': []}
@@ -76,12 +85,14 @@ class FolderContent(NamedTuple):
         others: Other files.
         links: Broken links, and links to folders that were already listed.
         unreadable: Folders that cannot be read.
+        linked: Those of the images that are links to files.
     """
 
     images: list[Path]
     others: list[Path]
     links: list[Path]
     unreadable: list[Path]
+    linked: list[Path]
 
     @property
     def broken(self) -> list[Path]:
@@ -100,16 +111,23 @@ class FolderContent(NamedTuple):
         ]
 
 
-def look_into(root: Path) -> FolderContent:
+@no_garbage_collection()
+def look_into(root: Path, but_not: Sequence[Mapping[str, str]] = ()) -> FolderContent:
     """Find the images in a folder and its sub-folders, following links, each folder once.
 
+    Args:
+        root: The folder.
+        but_not: Which images are left out, see :class:`UnlabeledFolder`.
+
     Raises:
-        FileNotFoundError: If the folder does not exist or contains no image.
+        FileNotFoundError: If the folder does not exist or contains no image, or a JSON of
+            ``but_not`` does not exist.
         PermissionError: If it cannot be read.
+        ValueError: If ``but_not`` is wrong or leaves no image.
     """
     if not root.is_dir():
         raise FileNotFoundError(f'{root} is not a folder; give a folder of images')
-    content = FolderContent([], [], [], [])
+    content = FolderContent([], [], [], [], [])
     _walk(root, content)
     for paths in content:
         paths.sort(key=str)
@@ -125,7 +143,58 @@ def look_into(root: Path) -> FolderContent:
             f'no image in {root} or its sub-folders; looked for {", ".join(EXTENSIONS)}, found '
             f'{told}'
         )
-    return content
+    return _without(content, but_not, root) if but_not else content
+
+
+@no_garbage_collection()
+def named_by(content: FolderContent, but_not: Sequence[Mapping[str, str]]) -> list[set[Path]]:
+    """The images of a folder that COCO JSONs name, also by other paths that lead to the same file.
+
+    Args:
+        content: The folder's.
+        but_not: The JSONs and the folders of their images, see :class:`UnlabeledFolder`.
+
+    Returns:
+        The images that each of them names. Entries that name no file are left to the data checks.
+
+    Raises:
+        FileNotFoundError: If a JSON does not exist.
+        ValueError: If one is not a COCO JSON, or ``but_not`` is no list of such dicts.
+    """
+    for part in but_not:
+        if not isinstance(part, Mapping) or part.keys() != {'ann_file', 'images'}:
+            raise ValueError(
+                f'UnlabeledFolder: but_not has {part!r}, but must be a list of dicts, each with an '
+                f'ann_file and its images'
+            )
+    folders, linked = RealFolders(), set(map(str, content.linked))
+    # Of these only links are looked up, as the listing tells which ones are.
+    files = [folders.file(path, path in linked) for path in map(str, content.images)]
+    named = []
+    for part in but_not:
+        entries = read_coco(part['ann_file'], ('images',))['images']
+        names = (entry.get('file_name') for entry in entries if isinstance(entry, dict))
+        paths = (os.path.join(part['images'], name) for name in names if isinstance(name, str))
+        wanted = {folders.file(path) for path in paths}
+        named.append({p for p, file in zip(content.images, files, strict=True) if file in wanted})
+    return named
+
+
+def _without(
+    content: FolderContent, but_not: Sequence[Mapping[str, str]], root: Path
+) -> FolderContent:
+    """The content of a folder without the images that COCO JSONs name."""
+    named = set[Path]().union(*named_by(content, but_not))
+    images, linked = (
+        [path for path in paths if path not in named] for paths in (content.images, content.linked)
+    )
+    if not images:
+        files = ' or '.join(part['ann_file'] for part in but_not)
+        raise ValueError(
+            f'{root}: each of its {len(named):,} images is also in {files}, and left out for that; '
+            f'give a folder with other images, or remove entries of images without labels'
+        )
+    return content._replace(images=images, linked=linked)
 
 
 class RealFolders(dict[str, str]):
@@ -133,14 +202,22 @@ class RealFolders(dict[str, str]):
 
     def __missing__(self, folder: str) -> str:
         """Look a folder up."""
-        self[folder] = os.path.realpath(folder)
+        try:
+            self[folder] = os.path.realpath(folder)
+        except ValueError:  # No file system has such a name, so it is nowhere.
+            self[folder] = folder
         return self[folder]
 
-    def file(self, path: str) -> str:
-        """Where a file really is."""
+    def file(self, path: str, may_be_link: bool = True) -> str:
+        """Where a file really is.
+
+        Args:
+            path: The file.
+            may_be_link: Whether to look if it is a link itself; the folder is looked up anyway.
+        """
         folder, name = os.path.split(path)
         real = os.path.join(self[folder], name)
-        return os.path.realpath(real) if os.path.islink(real) else real
+        return os.path.realpath(real) if may_be_link and os.path.islink(real) else real
 
 
 def _walk(root: Path, content: FolderContent) -> None:
@@ -166,7 +243,10 @@ def _walk(root: Path, content: FolderContent) -> None:
         folders = {entry.name: entry.path for entry in entries if _is_folder(entry)}
         for entry in entries:
             if entry.name not in folders:
-                _kind(entry, content).append(Path(entry.path))
+                path, kind = Path(entry.path), _kind(entry, content)
+                kind.append(path)
+                if kind is content.images and entry.is_symlink():
+                    content.linked.append(path)
         # The first one last, because the last one comes next.
         names = sorted(folders.keys() - {THUMBNAILS}, reverse=True)
         waiting.extend(folders[name] for name in names)

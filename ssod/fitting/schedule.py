@@ -82,7 +82,7 @@ def fit_schedule(cfg: Config, given: Given, labels: Labels, machine: Machine) ->
 
     Raises:
         FileNotFoundError: If the unlabelled images do not exist.
-        ValueError: If their file is not a JSON.
+        ValueError: If their file is not a JSON, or all images of their folder are left out.
     """
     own = cfg.train_cfg.get('max_iters')
     if own is None:
@@ -153,10 +153,10 @@ def count_images(source: ConfigDict) -> int:
 
     Raises:
         FileNotFoundError: If it does not exist.
-        ValueError: If it is no JSON.
+        ValueError: If it is no JSON, or all images of the folder are left out.
     """
     if source.type == 'UnlabeledFolder':
-        return len(look_into(Path(source.data_root)).images)
+        return len(look_into(Path(source.data_root), source.get('but_not', ())).images)
     return len(read_coco(Path(source.get('data_root', ''), source.ann_file), ('images',))['images'])
 
 

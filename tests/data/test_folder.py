@@ -84,7 +84,7 @@ def test_a_folder_that_can_be_listed_but_not_entered(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, 'access', may)
     content = look_into(tmp_path)
-    assert content == ([tmp_path / 'a.jpg'], [], [], [tmp_path / 'sub'])
+    assert content == ([tmp_path / 'a.jpg'], [], [], [tmp_path / 'sub'], [])
     monkeypatch.setattr(os, 'access', partial(may, forbidden=tmp_path))
     with pytest.raises(PermissionError, match='cannot be read; check its permissions'):
         look_into(tmp_path)
@@ -102,7 +102,7 @@ def test_a_link_into_a_folder_that_cannot_be_entered(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, 'stat', refuse)
     content = look_into(tmp_path)
-    assert content == ([tmp_path / 'a.jpg'], [], [tmp_path / 'link.jpg'], [])
+    assert content == ([tmp_path / 'a.jpg'], [], [tmp_path / 'link.jpg'], [], [])
 
 
 def test_files_are_not_asked_one_by_one(tmp_path, monkeypatch):
@@ -113,6 +113,85 @@ def test_files_are_not_asked_one_by_one(tmp_path, monkeypatch):
     content = look_into(tmp_path)
     assert (len(content.images), len(content.others), content.links) == (50, 1, [])
     assert not asked
+
+
+def but_not(root, names, images):
+    """A COCO JSON that names some images, as the setting has it."""
+    file = root / 'known.json'
+    write_json(file, {'images': [{'file_name': name} for name in names]})
+    return dict(ann_file=str(file), images=str(images))
+
+
+# What each row proves: a name is one in a folder, not any file called so; a file is the same by
+# another path, through a link of a folder or of its own, whichever of the two is in the folder; an
+# image that does not exist is none of them; nor is a name that no file can have.
+@pytest.mark.parametrize(
+    ('names', 'images', 'left'),
+    [
+        ([], 'root', ['a.jpg', 'b.jpg', 'link.jpg', 'sub/a.jpg']),
+        (['a.jpg'], 'root', ['b.jpg', 'link.jpg', 'sub/a.jpg']),
+        (['sub/a.jpg'], 'root', ['a.jpg', 'b.jpg', 'link.jpg']),
+        (['a.jpg', 'b.jpg'], 'root/sub', ['a.jpg', 'b.jpg', 'link.jpg']),
+        (['sub/../a.jpg', './b.jpg'], 'root/', ['link.jpg', 'sub/a.jpg']),
+        (['a.jpg'], 'linked', ['b.jpg', 'link.jpg', 'sub/a.jpg']),
+        (['c.jpg'], 'elsewhere', ['a.jpg', 'b.jpg', 'sub/a.jpg']),
+        (['link.jpg'], 'root', ['a.jpg', 'b.jpg', 'sub/a.jpg']),
+        (['b_too.jpg'], 'elsewhere', ['a.jpg', 'link.jpg', 'sub/a.jpg']),
+        (['a.jpg', 'none.jpg'], 'gone', ['a.jpg', 'b.jpg', 'link.jpg', 'sub/a.jpg']),
+        (['\0/a.jpg', '\0', 7, ''], 'root', ['a.jpg', 'b.jpg', 'link.jpg', 'sub/a.jpg']),
+    ],
+)
+def test_images_that_a_json_names(tmp_path, names, images, left):
+    root, elsewhere = tmp_path / 'root', tmp_path / 'elsewhere'
+    touch(root, 'a.jpg', 'b.jpg', 'sub/a.jpg')
+    touch(elsewhere, 'c.jpg')
+    os.symlink(elsewhere / 'c.jpg', root / 'link.jpg')
+    os.symlink(root / 'b.jpg', elsewhere / 'b_too.jpg')
+    os.symlink(root, tmp_path / 'linked')
+    known = but_not(tmp_path, names, tmp_path / images)
+    dataset = UnlabeledFolder(str(root), but_not=[known])
+    found = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
+    assert found == left
+    # Wherever the paths begin.
+    relative = {key: os.path.relpath(path) for key, path in known.items()}
+    assert len(UnlabeledFolder(os.path.relpath(root), but_not=[relative])) == len(left)
+
+
+def test_only_named_images_and_links_are_looked_up(tmp_path, monkeypatch):
+    # With 100,000 images on a network's storage, to look up each takes minutes.
+    root = tmp_path / 'root'
+    touch(root, *(f'{i}.jpg' for i in range(50)))
+    os.symlink(root / '1.jpg', root / 'link.jpg')
+    known = but_not(tmp_path, ['1.jpg'], root)
+    asked, is_link = [], os.path.islink
+    monkeypatch.setattr(os.path, 'islink', lambda path: asked.append(path) or is_link(path))
+    assert len(look_into(root, [known]).images) == 49
+    assert sorted(asked) == [str(root / '1.jpg'), str(root / 'link.jpg')]
+
+
+def test_all_images_are_named(tmp_path):
+    root = tmp_path / 'root'
+    touch(root, 'a.jpg', 'b.jpg')
+    known = but_not(tmp_path, ['a.jpg', 'b.jpg'], root)
+    told = f'{root}: each of its 2 images is also in {tmp_path}/known.json, .*; give a folder with'
+    with pytest.raises(ValueError, match=told):
+        look_into(root, [known])
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        ['a.json'],
+        dict(ann_file='a.json', images='a'),
+        [dict(ann_file='a.json')],
+        [dict(ann_file='a.json', image='a')],
+    ],
+)
+def test_what_does_not_say_which_images(tmp_path, wrong):
+    touch(tmp_path, 'a.jpg')
+    told = 'UnlabeledFolder: but_not has .*, but must be a list of dicts, each with an ann_file and'
+    with pytest.raises(ValueError, match=told):
+        UnlabeledFolder(str(tmp_path), but_not=wrong)
 
 
 def test_a_missing_folder(tmp_path):

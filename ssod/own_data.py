@@ -13,10 +13,11 @@ from mmengine.logging import print_log
 
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.checks.coco_fields import refuse_wrong_fields
-from ssod.config_parts import dicts_in, require_parts, set_number_of_classes
+from ssod.config_parts import dicts_in, innermost, require_parts, set_number_of_classes
 from ssod.data.coco_json import is_ignored, read_coco, write_beside
 from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
 from ssod.data.data_sets import DataSet
+from ssod.data.folder import look_into, named_by
 from ssod.data.splits import draw_labeled, part_coco
 
 VAL_SHARE = 0.2
@@ -40,8 +41,9 @@ class OwnData:
         labeled: COCO JSON of the labelled images; its categories are the classes. Or a folder with
             Pascal VOC's XML files, or a YOLO data.yaml; see :func:`ssod.data.convert.read_labels`.
         images: Folder of the images in a JSON ``labeled``; VOC and YOLO know their own.
-        unlabeled: A folder of images, sub-folders included; or a COCO JSON, whose annotations are
-            ignored. Not needed by a config that trains on labels alone.
+        unlabeled: A folder of images, sub-folders included, of which labelled and validation images
+            are left out; or a COCO JSON, whose annotations are ignored. Not needed by a config that
+            trains on labels alone.
         val: Validation images, in any format that ``labeled`` may have. If not given: the
             validation images of a VOC or YOLO ``labeled``, or else a fifth of the labelled images,
             which are then not trained on.
@@ -112,6 +114,8 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
         evaluators = cfg[f'{part}_evaluator']
         for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
             evaluator.ann_file = str(val)
+    if len(sources) > 1:
+        _leave_out_known(sources[-1], sources[0], cfg.val_dataloader.dataset)
     quality = cfg.default_hooks.get('quality')
     if quality is not None:
         quality.ann_file = None if data.truth is None else str(data.truth)
@@ -323,6 +327,32 @@ def _unlabeled(
     images = data.unlabeled_images or data.images
     without_boxes = dict(filter_empty_gt=False)
     return _coco(old, unlabeled, images, classes, filter_cfg=without_boxes)
+
+
+def _leave_out_known(unlabeled: ConfigDict, labeled: ConfigDict, val: ConfigDict) -> None:
+    """Leave labelled and validation images out of a folder of unlabelled ones, and log how many.
+
+    Args:
+        unlabeled: The unlabelled images, changed if any are left out; a JSON stays as it is.
+        labeled: The labelled images, from a COCO JSON.
+        val: The validation images, from a COCO JSON.
+    """
+    folder = innermost(unlabeled)
+    if folder.type != 'UnlabeledFolder':
+        return
+    known = [
+        dict(ann_file=source.ann_file, images=source.data_prefix.img)
+        for source in map(innermost, (labeled, val))
+    ]
+    try:
+        named = named_by(look_into(Path(folder.data_root)), known)
+    except (OSError, ValueError):
+        return  # The data checks say what cannot be read, and all else that is wrong.
+    counts = list(zip(known, ('labelled', 'validation'), map(len, named), strict=True))
+    if any(named):
+        folder.but_not = [part for part, _, count in counts if count]
+        told = ' and '.join(f'{count:,} {kind}' for _, kind, count in counts if count)
+        print_log(f'left out of {folder.data_root}: {told} images', 'current', logging.INFO)
 
 
 def _folder(old: ConfigDict, folder: Path, classes: Sequence[str] | str | None) -> ConfigDict:

@@ -133,7 +133,7 @@ def _check_same_boxes(annotations: Entries, file: str) -> list[Finding]:
 def _check_predicted(annotations: Entries, file: str) -> list[Finding]:
     """Boxes that a detector is not sure of, as ``tools/pseudo_label.py`` writes them."""
     faults = [
-        f"{entry_name(annotations, 'annotations', place)} has the score {annotation['score']}"
+        f'{entry_name(annotations, "annotations", place)} has the score {annotation["score"]}'
         for place, annotation in enumerate(annotations)
         if isinstance(annotation.get('score'), int | float) and annotation['score'] < 1
     ]

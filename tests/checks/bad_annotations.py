@@ -215,7 +215,7 @@ BAD_ANNOTATIONS = [
      ' annotations[0] (id 1) (and 1 more); remove one of them'),
     # What a detector is not sure of.
     (put('annotations', 1, score=0.4), 'json',
-     'warning: labeled.json: annotations[1] (id 2) has the score 0.4; it counts as certain: correct'),
+     'warning: labeled.json: annotations[1] (id 2) has the score 0.4; it counts as certain:'),
     # --- Ids.
     (put('annotations', 2, image_id=9), 'json',
      'error: labeled.json: annotations[2] (id 3) is of image 9, which does not exist; add the'),

@@ -350,7 +350,7 @@ def _leave_out_known(unlabeled: ConfigDict, labeled: ConfigDict, val: ConfigDict
         return  # The data checks say what cannot be read, and all else that is wrong.
     counts = list(zip(known, ('labelled', 'validation'), map(len, named), strict=True))
     if any(named):
-        folder.but_not = [part for part, _, count in counts if count]
+        folder.exclude = [part for part, _, count in counts if count]
         told = ' and '.join(f'{count:,} {kind}' for _, kind, count in counts if count)
         print_log(f'left out of {folder.data_root}: {told} images', 'current', logging.INFO)
 

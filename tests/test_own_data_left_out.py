@@ -96,7 +96,7 @@ def test_the_runs_own_config(data, tmp_path):
     again = Config.fromstring(cfg.dump(), '.py')
     assert images_of(again) == images_of(cfg) == ['4.png', '5.png', '6.png', 'sub/0.png']
     # It names files, not thousands of images.
-    named = again.train_dataloader.dataset.datasets[-1].but_not
+    named = again.train_dataloader.dataset.datasets[-1].exclude
     assert [part.ann_file for part in named] == [str(data.labeled), str(data.val)]
 
 
@@ -121,7 +121,7 @@ def test_other_folders(data, tmp_path, said, elsewhere, told, left):
     cfg = put(replace(data, **other), tmp_path / 'run')
     assert said == ([] if told is None else [f'left out of {tmp_path}/all: {told}'])
     assert len(images_of(cfg)) == left
-    named = cfg.train_dataloader.dataset.datasets[-1].get('but_not', [])
+    named = cfg.train_dataloader.dataset.datasets[-1].get('exclude', [])
     assert [part['ann_file'] for part in named] == ([] if told is None else [str(data.labeled)])
 
 
@@ -141,8 +141,8 @@ def test_a_data_set_around_the_folder(data, tmp_path):
     sources = cfg.train_dataloader.dataset.datasets
     sources[:] = [ConfigDict(type='RepeatDataset', times=3, dataset=source) for source in sources]
     use_data(cfg, data)
-    assert len(sources[1].dataset.but_not) == 2
-    assert 'but_not' not in sources[1]
+    assert len(sources[1].dataset.exclude) == 2
+    assert 'exclude' not in sources[1]
 
 
 def test_a_json_of_unlabelled_images_stays_as_it_is(data, tmp_path, said, monkeypatch):
@@ -151,7 +151,7 @@ def test_a_json_of_unlabelled_images_stays_as_it_is(data, tmp_path, said, monkey
     json_file = write_coco(tmp_path / 'more.json', ['0.png', '5.png'])
     cfg = put(replace(data, unlabeled=json_file), tmp_path / 'run')
     assert said == []
-    assert 'but_not' not in cfg.train_dataloader.dataset.datasets[-1]
+    assert 'exclude' not in cfg.train_dataloader.dataset.datasets[-1]
 
 
 def test_a_folder_to_label_is_labelled_whole(data, tmp_path):

@@ -70,7 +70,7 @@ def report_on(data_set: DataSet) -> Report:
 def _report_on_folder(data_set: DataSet) -> Report:
     root = Path(data_set.file)
     try:
-        content = look_into(root, data_set.cfg.get('but_not', ()))
+        content = look_into(root, data_set.cfg.get('exclude', ()))
     except (OSError, ValueError) as error:
         return Report(data_set, [finding_of(error, data_set.where)])
     file = printable(str(root))

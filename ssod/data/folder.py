@@ -35,7 +35,7 @@ class UnlabeledFolder(BaseDetDataset):
             entries are those of COCO, as for a ``CocoDataset``.
         pipeline: Configs of transforms.
         lazy_init: Whether to list the folder only when an image is needed.
-        but_not: Images that are labelled or scored, and so left out: a list of dicts, each with a
+        exclude: Images that are labelled or scored, and so left out: a list of dicts, each with a
             COCO JSON, ``ann_file``, and the folder of the ``images`` that it names. These paths do
             not begin in ``data_root``.
 
@@ -43,7 +43,7 @@ class UnlabeledFolder(BaseDetDataset):
         FileNotFoundError: If the folder does not exist or contains no image, or an ``ann_file``
             does not exist.
         PermissionError: If it cannot be read.
-        ValueError: If ``but_not`` is no such list or leaves no image, or an ``ann_file`` is not a
+        ValueError: If ``exclude`` is no such list or leaves no image, or an ``ann_file`` is not a
             COCO JSON.
     """
 
@@ -55,9 +55,9 @@ class UnlabeledFolder(BaseDetDataset):
         metainfo: Mapping[str, Any] | None = None,
         pipeline: Sequence[Any] = (),
         lazy_init: bool = False,
-        but_not: Sequence[Mapping[str, str]] = (),
+        exclude: Sequence[Mapping[str, str]] = (),
     ) -> None:
-        self.but_not = but_not
+        self.exclude = exclude
         super().__init__(
             data_root=data_root, metainfo=metainfo, pipeline=pipeline, lazy_init=lazy_init
         )
@@ -69,7 +69,7 @@ class UnlabeledFolder(BaseDetDataset):
             For each image, ``img_id``, ``img_path`` and an empty list ``instances``.
         """
         root = Path(self.data_root)
-        content = look_into(root, self.but_not)
+        content = look_into(root, self.exclude)
         self.left_out = content.left_out
         return [
             {'img_id': path.relative_to(root).as_posix(), 'img_path': str(path), 'instances': []}
@@ -112,18 +112,18 @@ class FolderContent(NamedTuple):
 
 
 @no_garbage_collection()
-def look_into(root: Path, but_not: Sequence[Mapping[str, str]] = ()) -> FolderContent:
+def look_into(root: Path, exclude: Sequence[Mapping[str, str]] = ()) -> FolderContent:
     """Find the images in a folder and its sub-folders, following links, each folder once.
 
     Args:
         root: The folder.
-        but_not: Which images are left out, see :class:`UnlabeledFolder`.
+        exclude: Which images are left out, see :class:`UnlabeledFolder`.
 
     Raises:
         FileNotFoundError: If the folder does not exist or contains no image, or a JSON of
-            ``but_not`` does not exist.
+            ``exclude`` does not exist.
         PermissionError: If it cannot be read.
-        ValueError: If ``but_not`` is wrong or leaves no image.
+        ValueError: If ``exclude`` is wrong or leaves no image.
     """
     if not root.is_dir():
         raise FileNotFoundError(f'{root} is not a folder; give a folder of images')
@@ -143,35 +143,35 @@ def look_into(root: Path, but_not: Sequence[Mapping[str, str]] = ()) -> FolderCo
             f'no image in {root} or its sub-folders; looked for {", ".join(EXTENSIONS)}, found '
             f'{told}'
         )
-    return _without(content, but_not, root) if but_not else content
+    return _without(content, exclude, root) if exclude else content
 
 
 @no_garbage_collection()
-def named_by(content: FolderContent, but_not: Sequence[Mapping[str, str]]) -> list[set[Path]]:
+def named_by(content: FolderContent, exclude: Sequence[Mapping[str, str]]) -> list[set[Path]]:
     """The images of a folder that COCO JSONs name, also by other paths that lead to the same file.
 
     Args:
         content: The folder's.
-        but_not: The JSONs and the folders of their images, see :class:`UnlabeledFolder`.
+        exclude: The JSONs and the folders of their images, see :class:`UnlabeledFolder`.
 
     Returns:
         The images that each of them names. Entries that name no file are left to the data checks.
 
     Raises:
         FileNotFoundError: If a JSON does not exist.
-        ValueError: If one is not a COCO JSON, or ``but_not`` is no list of such dicts.
+        ValueError: If one is not a COCO JSON, or ``exclude`` is no list of such dicts.
     """
-    for part in but_not:
+    for part in exclude:
         if not isinstance(part, Mapping) or part.keys() != {'ann_file', 'images'}:
             raise ValueError(
-                f'UnlabeledFolder: but_not has {part!r}, but must be a list of dicts, each with an '
+                f'UnlabeledFolder: exclude has {part!r}, but must be a list of dicts, each with an '
                 f'ann_file and its images'
             )
     folders, linked = RealFolders(), set(map(str, content.linked))
     # Of these only links are looked up, as the listing tells which ones are.
     files = [folders.file(path, path in linked) for path in map(str, content.images)]
     named = []
-    for part in but_not:
+    for part in exclude:
         entries = read_coco(part['ann_file'], ('images',))['images']
         names = (entry.get('file_name') for entry in entries if isinstance(entry, dict))
         paths = (os.path.join(part['images'], name) for name in names if isinstance(name, str))
@@ -181,15 +181,15 @@ def named_by(content: FolderContent, but_not: Sequence[Mapping[str, str]]) -> li
 
 
 def _without(
-    content: FolderContent, but_not: Sequence[Mapping[str, str]], root: Path
+    content: FolderContent, exclude: Sequence[Mapping[str, str]], root: Path
 ) -> FolderContent:
     """The content of a folder without the images that COCO JSONs name."""
-    named = set[Path]().union(*named_by(content, but_not))
+    named = set[Path]().union(*named_by(content, exclude))
     images, linked = (
         [path for path in paths if path not in named] for paths in (content.images, content.linked)
     )
     if not images:
-        files = ' or '.join(part['ann_file'] for part in but_not)
+        files = ' or '.join(part['ann_file'] for part in exclude)
         raise ValueError(
             f'{root}: each of its {len(named):,} images is also in {files}, and left out for that; '
             f'give a folder with other images, or remove entries of images without labels'

@@ -156,7 +156,7 @@ def count_images(source: ConfigDict) -> int:
         ValueError: If it is no JSON, or all images of the folder are left out.
     """
     if source.type == 'UnlabeledFolder':
-        return len(look_into(Path(source.data_root), source.get('but_not', ())).images)
+        return len(look_into(Path(source.data_root), source.get('exclude', ())).images)
     return len(read_coco(Path(source.get('data_root', ''), source.ann_file), ('images',))['images'])
 
 

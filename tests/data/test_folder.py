@@ -76,7 +76,7 @@ def test_a_loop_of_symbolic_links(tmp_path):
 
 
 # Whoever runs the tests may be allowed to do all.
-def test_a_folder_that_can_be_listed_but_not_entered(tmp_path, monkeypatch):
+def test_a_folder_that_can_be_listed_exclude_entered(tmp_path, monkeypatch):
     touch(tmp_path, 'a.jpg', 'sub/b.jpg', 'sub/deep/c.jpg')
 
     def may(path, mode, forbidden=tmp_path / 'sub'):
@@ -115,7 +115,7 @@ def test_files_are_not_asked_one_by_one(tmp_path, monkeypatch):
     assert not asked
 
 
-def but_not(root, names, images):
+def exclude(root, names, images):
     """A COCO JSON that names some images, as the setting has it."""
     file = root / 'known.json'
     write_json(file, {'images': [{'file_name': name} for name in names]})
@@ -148,13 +148,13 @@ def test_images_that_a_json_names(tmp_path, names, images, left):
     os.symlink(elsewhere / 'c.jpg', root / 'link.jpg')
     os.symlink(root / 'b.jpg', elsewhere / 'b_too.jpg')
     os.symlink(root, tmp_path / 'linked')
-    known = but_not(tmp_path, names, tmp_path / images)
-    dataset = UnlabeledFolder(str(root), but_not=[known])
+    known = exclude(tmp_path, names, tmp_path / images)
+    dataset = UnlabeledFolder(str(root), exclude=[known])
     found = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
     assert found == left
     # Wherever the paths begin.
     relative = {key: os.path.relpath(path) for key, path in known.items()}
-    assert len(UnlabeledFolder(os.path.relpath(root), but_not=[relative])) == len(left)
+    assert len(UnlabeledFolder(os.path.relpath(root), exclude=[relative])) == len(left)
 
 
 def test_only_named_images_and_links_are_looked_up(tmp_path, monkeypatch):
@@ -162,7 +162,7 @@ def test_only_named_images_and_links_are_looked_up(tmp_path, monkeypatch):
     root = tmp_path / 'root'
     touch(root, *(f'{i}.jpg' for i in range(50)))
     os.symlink(root / '1.jpg', root / 'link.jpg')
-    known = but_not(tmp_path, ['1.jpg'], root)
+    known = exclude(tmp_path, ['1.jpg'], root)
     asked, is_link = [], os.path.islink
     monkeypatch.setattr(os.path, 'islink', lambda path: asked.append(path) or is_link(path))
     assert len(look_into(root, [known]).images) == 49
@@ -172,7 +172,7 @@ def test_only_named_images_and_links_are_looked_up(tmp_path, monkeypatch):
 def test_all_images_are_named(tmp_path):
     root = tmp_path / 'root'
     touch(root, 'a.jpg', 'b.jpg')
-    known = but_not(tmp_path, ['a.jpg', 'b.jpg'], root)
+    known = exclude(tmp_path, ['a.jpg', 'b.jpg'], root)
     told = f'{root}: each of its 2 images is also in {tmp_path}/known.json, .*; give a folder with'
     with pytest.raises(ValueError, match=told):
         look_into(root, [known])
@@ -189,9 +189,9 @@ def test_all_images_are_named(tmp_path):
 )
 def test_what_does_not_say_which_images(tmp_path, wrong):
     touch(tmp_path, 'a.jpg')
-    told = 'UnlabeledFolder: but_not has .*, but must be a list of dicts, each with an ann_file and'
+    told = 'UnlabeledFolder: exclude has .*, but must be a list of dicts, each with an ann_file and'
     with pytest.raises(ValueError, match=told):
-        UnlabeledFolder(str(tmp_path), but_not=wrong)
+        UnlabeledFolder(str(tmp_path), exclude=wrong)
 
 
 def test_a_missing_folder(tmp_path):

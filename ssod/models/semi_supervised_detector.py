@@ -74,6 +74,9 @@ class SemiSupervisedDetector(BaseDetector):
     weighs_boxes = True
     """Whether :meth:`pseudo_loss` weights boxes. Recipes whose loss does not set this to False and
     cannot use selectors that give weights."""
+    needs_notes = False
+    """Whether :meth:`pseudo_loss` needs the teacher's :meth:`notes` besides its boxes. Recipes
+    whose loss does set this to True and cannot learn boxes from a file."""
 
     def __init__(
         self,
@@ -96,7 +99,8 @@ class SemiSupervisedDetector(BaseDetector):
             mend_strided(model)
             quicken_matching(model)
         self._samplers = region_samplers(self.student)
-        # A recipe with its own loss passes the heads itself.
+        # A recipe with its own loss runs the heads itself. The methods are compared, because a
+        # recipe that forgot to say so would train without its loss and without a word.
         losses = ('pseudo_loss', 'student_loss')
         own = any(getattr(type(self), x) is not getattr(SemiSupervisedDetector, x) for x in losses)
         self._parts_at_once = is_faster_rcnn(self.student) and not own
@@ -114,7 +118,7 @@ class SemiSupervisedDetector(BaseDetector):
         self.box_jitter = None if box_jitter is None else BoxJitter(self.student, **box_jitter)
         self.consistency = None if consistency is None else Consistency(self.student, **consistency)
         self.verifier = None if verifier is None else self._build_verifier(detector, verifier)
-        if self.consistency or type(self).hand_over is not SemiSupervisedDetector.hand_over:
+        if self.consistency:
             refuse_resizing(self.data_preprocessor.data_preprocessor)
         self.predict_on = predict_on
         self.step = 0

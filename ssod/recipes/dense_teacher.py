@@ -89,6 +89,7 @@ class DenseTeacher(SemiSupervisedDetector):
     """
 
     weighs_boxes = False
+    needs_notes = True
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from ssod.models.region_sampling import sampling_by_image
 from ssod.models.regions import two_stage_regions
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.models.two_heads import TwoHeadBBoxHead
+from ssod.models.two_stream_preprocessor import refuse_resizing
 from ssod.projection import project_boxes
 from ssod.pseudo_labels.selectors import chosen
 from ssod.strict import check_ranges, strict_settings
@@ -72,10 +73,12 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         predict_on: As in ``SemiSupervisedDetector``.
 
     Raises:
-        ValueError: If the detector is not two-stage with one region head and a softmax.
+        ValueError: If the detector is not two-stage with one region head and a softmax, or the
+            preprocessor would resize whole batches, whose regions the teacher judges.
     """
 
     weighs_boxes = False
+    needs_notes = True
 
     def __init__(
         self,
@@ -113,6 +116,7 @@ class SoftTeacherDetector(SemiSupervisedDetector):
                 f'SoftTeacherDetector: {type(self.student).__name__} has no single region head '
                 f'with one softmax; use Faster R-CNN, or another recipe'
             )
+        refuse_resizing(self.data_preprocessor.data_preprocessor)
         self.box_jitter = BoxJitter(self.student, **(box_jitter or {}))
 
     def notes(

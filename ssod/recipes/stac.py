@@ -74,10 +74,8 @@ class OfflineTeacherHook(PiTeacherHook):
 
 def _refuse_asking(model: SemiSupervisedDetector) -> None:
     """Refuse a model that needs more from a teacher than boxes."""
-    kind, base = type(model), SemiSupervisedDetector
-    has_own_notes = kind.notes is not base.notes or kind.hand_over is not base.hand_over
     for asks, what, remedy in (
-        (has_own_notes, f'the loss of {kind.__name__}', 'use SemiSupervisedDetector'),
+        (model.needs_notes, f'the loss of {type(model).__name__}', 'use SemiSupervisedDetector'),
         (model.consistency is not None, 'the consistency loss', 'set model.consistency=None'),
         (
             model.box_jitter is not None,

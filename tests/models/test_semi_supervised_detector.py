@@ -248,6 +248,17 @@ def test_wrong_settings_are_refused(wrong, message):
         MODELS.build(digits_model(**wrong))
 
 
+def test_resizing_of_whole_batches_is_refused_where_the_teacher_judged_regions():
+    cfg = digits_model()
+    cfg.data_preprocessor.data_preprocessor.batch_augments = [
+        dict(type='BatchSyncRandomResize', random_size_range=(64, 96))
+    ]
+    MODELS.build(cfg)
+    cfg.consistency = {}
+    with pytest.raises(ValueError, match='remove it, or use .* with consistency=None'):
+        MODELS.build(cfg)
+
+
 def test_given_features_are_forgotten_after_an_error():
     model = build(digits_model())
     with pytest.raises(RuntimeError), given_features(model.student, ()):

@@ -277,6 +277,16 @@ def test_other_detectors_are_refused(name, kind):
         build(detector=detector)
 
 
+def test_resizing_of_whole_batches_is_refused():
+    """The teacher would judge the student's regions in other places."""
+    cfg = Config.fromfile('configs/softteacher_fasterrcnn_digits10pct.py').model
+    cfg.data_preprocessor.data_preprocessor.batch_augments = [
+        dict(type='BatchSyncRandomResize', random_size_range=(64, 96))
+    ]
+    with pytest.raises(ValueError, match='BatchSyncRandomResize in .*; remove it, or use Semi'):
+        build(data_preprocessor=cfg.data_preprocessor)
+
+
 @pytest.mark.parametrize(
     ('setting', 'value', 'wanted'),
     [

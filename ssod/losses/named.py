@@ -26,18 +26,22 @@ def with_factors(losses: Losses, factors: Mapping[str, float]) -> Losses:
 
     Args:
         losses: By their names.
-        factors: By the same names; 1 where there is none.
-
-    Raises:
-        ValueError: If a factor is for a loss that does not exist.
+        factors: By the same names, see :func:`check_factors`; 1 where there is none.
     """
-    check_factors(losses, factors)
     kept = {name: value for name, value in losses.items() if factors.get(name, 1.0) != 0}
     return {name: _scaled(value, factors.get(name, 1.0)) for name, value in kept.items()}
 
 
 def check_factors(losses: Losses, factors: Mapping[str, float]) -> None:
-    """Refuse factors of losses that do not exist; see :func:`with_factors`."""
+    """Refuse factors of losses that do not exist.
+
+    Args:
+        losses: By their names.
+        factors: By the same names.
+
+    Raises:
+        ValueError: Names the first factor without a loss, and the losses that there are.
+    """
     for name in factors.keys() - losses.keys():
         raise ValueError(
             f'pseudo_factors: the detector has no loss {name!r}; use '

@@ -64,39 +64,49 @@ def losses_of_parts(
     detector: BaseDetector,
     samplers: Sequence[BaseSampler],
     features: Features,
-    parts: Sequence[Samples],
-    regions: int,
-) -> list[Losses]:
+    labeled: Samples,
+    strong: Samples,
+    strong_regions: bool,
+) -> tuple[Losses, Losses]:
     """The loss of each part, as ``TwoStageDetector.loss`` computes it of that part alone.
 
     Args:
         detector: A Faster R-CNN.
         samplers: Its random samplers, see :mod:`ssod.models.region_sampling`.
-        features: Of all images, in the order of the parts; one map (B, C, H, W) for each level.
-        parts: The images' samples.
-        regions: Number of first parts that train the region head too; the others train only the
-            proposals.
+        features: Of all images, labelled ones first; one map (B, C, H, W) for each level.
+        labeled: The labelled images' samples.
+        strong: The strong views' samples.
+        strong_regions: Whether strong views train the region head too; otherwise they train only
+            the proposals.
 
     Returns:
-        The losses of each part by mmdet's names.
+        The losses of the labelled images and those of the strong views, by mmdet's names.
     """
-    maps = detector.rpn_head(features)
-    losses, first = [], 0
-    for samples in parts:
-        last = first + len(samples)
-        of_part = [images(of_kind, first, last) for of_kind in maps]
-        with weighted_boxes(detector, samples), sampling_by_image(samplers, samples):
-            losses.append(_of_proposals(detector, of_part, samples))
-        first = last
-    drawn = _draw(detector, samplers, features, maps, parts[:regions])
-    for number, taught in enumerate(_of_regions(detector, features, drawn, parts[:regions])):
-        losses[number].update(taught)
-    return losses
+    maps, border = detector.rpn_head(features), len(labeled)
+    of_labeled = [images(of_kind, 0, border) for of_kind in maps]
+    of_strong = [images(of_kind, border, border + len(strong)) for of_kind in maps]
+    supervised = _of_proposals(detector, samplers, of_labeled, labeled)
+    pseudo = _of_proposals(detector, samplers, of_strong, strong)
+    taught = [labeled, strong] if strong_regions else [labeled]
+    drawn = _draw(detector, samplers, features, maps, taught)
+    of_regions = _of_regions(detector, features, drawn, taught)
+    supervised |= of_regions[0]
+    if strong_regions:
+        pseudo |= of_regions[1]
+    return supervised, pseudo
 
 
-def _of_proposals(detector: BaseDetector, maps: Sequence[Features], samples: Samples) -> Losses:
-    truth, ignored, metas = unpack_gt_instances(as_objects(samples))
-    return with_names_of_proposals(detector.rpn_head.loss_by_feat(*maps, truth, metas, ignored))
+def _of_proposals(
+    detector: BaseDetector,
+    samplers: Sequence[BaseSampler],
+    maps: Sequence[Features],
+    samples: Samples,
+) -> Losses:
+    """The loss of one part's proposals, from the proposal network's outputs for its images."""
+    with weighted_boxes(detector, samples), sampling_by_image(samplers, samples):
+        truth, ignored, metas = unpack_gt_instances(as_objects(samples))
+        losses = detector.rpn_head.loss_by_feat(*maps, truth, metas, ignored)
+    return with_names_of_proposals(losses)
 
 
 def _draw(

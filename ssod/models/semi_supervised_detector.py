@@ -22,7 +22,6 @@ from ssod.models.class_verifier import ClassVerifier
 from ssod.models.consistency import Consistency
 from ssod.models.features import Features, given_features, images, one_pass
 from ssod.models.losses_of_parts import (
-    REGION_LOSSES,
     is_faster_rcnn,
     learns_proposals_alone,
     losses_of_parts,
@@ -108,13 +107,7 @@ class SemiSupervisedDetector(BaseDetector):
         self.pseudo_factors = dict(pseudo_factors or {})
         for name, factor in self.pseudo_factors.items():
             check_ranges('pseudo_factors', (name, factor, factor >= 0, 'at least 0'))
-        self._proposals_alone = self._parts_at_once and learns_proposals_alone(
-            self.student, self.pseudo_factors
-        )
-        if self._proposals_alone:
-            # Their losses are not even computed.
-            for name in REGION_LOSSES:
-                del self.pseudo_factors[name]
+        self._strong_regions = not learns_proposals_alone(self.student, self.pseudo_factors)
         self.box_jitter = None if box_jitter is None else BoxJitter(self.student, **box_jitter)
         self.consistency = None if consistency is None else Consistency(self.student, **consistency)
         self.verifier = None if verifier is None else self._build_verifier(detector, verifier)
@@ -192,11 +185,10 @@ class SemiSupervisedDetector(BaseDetector):
             supervised, pseudo = self._box_losses(
                 features, of_strong, batch_inputs, labeled, taught
             )
-            losses = named('sup', supervised)
-            # The names are the same; check them here, so a wrong one fails before the burn-in ends.
+            # The names are the same; check these, so a wrong one fails before the burn-in ends.
             check_factors(supervised, self.pseudo_factors)
-            if taught:
-                losses |= named('pseudo', with_factors(pseudo, self.pseudo_factors), weight)
+            losses = named('sup', supervised)
+            losses |= named('pseudo', with_factors(pseudo, self.pseudo_factors), weight)
             if self.consistency is not None and strong and consistency_weight > 0:
                 consistency = self.consistency.loss(self.student, of_strong, strong)
                 losses |= named('consistency', consistency, consistency_weight)
@@ -212,11 +204,9 @@ class SemiSupervisedDetector(BaseDetector):
     ) -> tuple[Losses, Losses]:
         """L_sup, and L_pseudo without λ, which is empty if there is no strong view."""
         if strong and self._parts_at_once:
-            regions = 1 if self._proposals_alone else 2
-            supervised, pseudo = losses_of_parts(
-                self.student, self._samplers, features, (labeled, strong), regions
+            return losses_of_parts(
+                self.student, self._samplers, features, labeled, strong, self._strong_regions
             )
-            return supervised, pseudo
         border = len(labeled)
         supervised = self.student_loss(images(features, 0, border), inputs[:border], labeled)
         if not strong:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssod.losses.named import named, with_factors
+from ssod.losses.named import check_factors, named, with_factors
 
 
 def test_a_prefix_and_a_weight():
@@ -24,4 +24,4 @@ def test_factors():
 
 def test_a_factor_of_a_loss_that_is_not_there():
     with pytest.raises(ValueError, match=r"has no loss 'loss_box'; use loss_bbox$"):
-        with_factors({'loss_bbox': torch.tensor(1.0), 'acc': 1.0}, {'loss_box': 1.0})
+        check_factors({'loss_bbox': torch.tensor(1.0), 'acc': 1.0}, {'loss_box': 1.0})

@@ -79,7 +79,7 @@ def test_each_part_has_mmdets_loss(weights, kind):
     model = build(dict(DIGITS, rpn_head=dict(DIGITS.rpn_head, type=kind)))
     features = model.extract_feat(torch.rand(5, 3, 64, 64))
     first, second = parts(**weights)
-    found = losses_of_parts(model, region_samplers(model), features, (first, second), 2)
+    found = losses_of_parts(model, region_samplers(model), features, first, second, True)
     first, second = parts(**weights)
     check(model, found[0], alone(model, features, 0, first))
     check(model, found[1], alone(model, features, 3, second))
@@ -99,7 +99,7 @@ def test_matched_and_drawn_as_on_a_gpu_the_loss_is_the_same(monkeypatch):
     for devices in (set(), {'cpu'}):
         monkeypatch.setattr(quick_matching, 'QUICK_ON', devices)
         samplers = region_samplers(model)
-        losses.append(losses_of_parts(model, samplers, features, parts(), 2))
+        losses.append(losses_of_parts(model, samplers, features, *parts(), True))
     for found, expected in zip(*losses, strict=True):
         check(model, found, expected)
 
@@ -107,7 +107,7 @@ def test_matched_and_drawn_as_on_a_gpu_the_loss_is_the_same(monkeypatch):
 def test_a_part_may_teach_proposals_alone():
     model = build()
     features = model.extract_feat(torch.rand(5, 3, 64, 64))
-    found = losses_of_parts(model, region_samplers(model), features, parts(), 1)
+    found = losses_of_parts(model, region_samplers(model), features, *parts(), False)
     first, second = parts()
     check(model, found[0], alone(model, features, 0, first))
     expected = alone(model, features, 3, second)
@@ -120,7 +120,7 @@ def test_the_heads_run_once():
     calls = []
     for head in (model.rpn_head, model.roi_head.bbox_roi_extractor, model.roi_head.bbox_head):
         head.register_forward_hook(lambda module, *_: calls.append(type(module).__name__))
-    losses_of_parts(model, region_samplers(model), features, parts(), 2)
+    losses_of_parts(model, region_samplers(model), features, *parts(), True)
     assert calls == ['BatchedRPNHead', 'PyramidRoIExtractor', 'BatchedShared2FCBBoxHead']
 
 
@@ -176,5 +176,5 @@ def test_ignored_boxes_are_ignored_by_proposals_too():
     features = model.extract_feat(torch.rand(5, 3, 64, 64))
     first, second = parts()
     first[0].ignored_instances = InstanceData(bboxes=torch.tensor([[0.0, 0, 60, 60]]))
-    found = losses_of_parts(model, region_samplers(model), features, (first, second), 2)
+    found = losses_of_parts(model, region_samplers(model), features, first, second, True)
     check(model, found[0], alone(model, features, 0, first))

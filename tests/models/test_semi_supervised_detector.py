@@ -301,6 +301,8 @@ def test_regions_without_a_loss_are_not_looked_at():
         values, others = (v if isinstance(v, list) else [v] for v in (found[name], expected[name]))
         for value, other in zip(values, others, strict=True):
             torch.testing.assert_close(value, factor * other)
+    # The factors stay as they were given.
+    assert model.pseudo_factors == dict(loss_bbox=0.0, loss_rpn_bbox=3.0, loss_cls=0.0)
     # The classes of the pseudo-boxes are still there for whoever looks.
     strong = [s for s in data['data_samples']['strong'] if s is not None]
     assert any(s.gt_instances.labels.any() for s in strong)

@@ -22,12 +22,12 @@ from mmdet.models.dense_heads import (
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead, ConvFCBBoxHead, DoubleConvFCBBoxHead
-from mmdet.models.task_modules.coders import DistancePointBBoxCoder
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ssod.models.cell_grid import CellGrid, points_inside, square_sides
 from ssod.models.features import Features, flat, one_pass
 from ssod.models.proposals import give_proposals, keeping_opinions
 from ssod.models.two_heads import TwoHeadBBoxHead
@@ -231,7 +231,7 @@ class DenseRegions(RegionHead):
         """
         head = detector.bbox_head
         maps, boxes = head(features)[:2]
-        grid = _Grid(head, maps)
+        grid = CellGrid(head, maps)
         scores = flat(maps, head.cls_out_channels)
         classes = scores[..., :-1] if self.softmax else scores
         inside = torch.stack([grid.inside(sample.img_shape) for sample in samples])
@@ -254,12 +254,12 @@ class DenseRegions(RegionHead):
         """See :class:`RegionHead`."""
         head = detector.bbox_head
         logits, boxes = head(features)[:2]
-        return self._opinions(head, _Grid(head, logits), logits, boxes, regions)
+        return self._opinions(head, CellGrid(head, logits), logits, boxes, regions)
 
     def _opinions(
         self,
         head: Any,
-        grid: '_Grid',
+        grid: CellGrid,
         logits: list[Tensor],
         boxes: list[Tensor],
         regions: list[InstanceData],
@@ -281,71 +281,11 @@ class DenseRegions(RegionHead):
         there is no cell for others.
         """
         sides = self.sides.to(regions.priors, non_blocking=True)
-        factors = (_sides(regions.priors)[:, None] / sides).log2().abs().amin(dim=1)
+        factors = (square_sides(regions.priors)[:, None] / sides).log2().abs().amin(dim=1)
         centres = (regions.priors[:, :2] + regions.priors[:, 2:]) / 2
-        seen = (factors <= 0.5 + 1e-3) & _inside(centres, img_shape)
+        seen = (factors <= 0.5 + 1e-3) & points_inside(centres, img_shape)
         # Indices: indexing by a mask would wait for the GPU once per field.
         return regions[seen.nonzero()[:, 0]]
-
-
-class _Grid:
-    """The cells of all levels in one row: level by level, row by row, anchor by anchor."""
-
-    def __init__(self, head: Any, maps: list[Tensor]) -> None:
-        device = maps[0].device
-        sizes = [level.shape[-2:] for level in maps]
-        self.anchors: int = head.num_base_priors
-        self.priors = torch.cat(head.prior_generator.grid_priors(sizes, device=device))
-        strides = [float(s[0]) for s in head.prior_generator.strides]
-        shapes = torch.tensor([tuple(s) for s in sizes])
-        cells = shapes.prod(dim=1) * self.anchors
-        numbers = torch.tensor(strides), shapes, cells, cells.cumsum(0) - cells
-        # Without waiting for the GPU.
-        moved = (number.to(device, non_blocking=True) for number in numbers)
-        self.strides, self.sizes, cells, self.starts = moved
-        levels = torch.arange(len(maps), device=device)
-        self.levels = levels.repeat_interleave(cells, output_size=len(self.priors))
-        # The place of the prior in a level's first cell, in strides: FCOS has it in the middle of
-        # the cell, anchors are at its corner.
-        self.offsets = self._centres(self.starts) / self.strides[:, None]
-
-    def inside(self, img_shape: tuple[int, int]) -> Tensor:
-        """Which predictions (N,) have their prior's centre inside an image of this shape."""
-        return _inside(self._centres(slice(None)), img_shape)
-
-    def regions(self, index: Tensor, side: int) -> InstanceData:
-        """Squares of ``side`` strides around the priors of some predictions."""
-        level = self.levels[index]
-        centre, half = self._centres(index), self.strides[level, None] * side / 2
-        anchor = (index - self.starts[level]) % self.anchors
-        return InstanceData(priors=torch.cat([centre - half, centre + half], 1), anchors=anchor)
-
-    def index(self, regions: InstanceData, side: int) -> Tensor:
-        """The predictions that regions stand for: the level by size, the prior by its centre."""
-        boxes = regions.priors
-        size = _sides(boxes) / side
-        level = (size.log()[:, None] - self.strides.log()).abs().argmin(dim=1)
-        height, width = self.sizes[level].unbind(dim=1)
-        centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / self.strides[level, None]
-        nearest = (centre - self.offsets[level] + 0.5).floor().long().clamp(min=0)
-        x, y = nearest[:, 0].minimum(width - 1), nearest[:, 1].minimum(height - 1)
-        return self.starts[level] + (y * width + x) * self.anchors + regions.anchors
-
-    def decode(self, head: Any, index: Tensor, values: Tensor) -> Tensor:
-        """Boxes (N, 4) in pixels from the head's values of some predictions."""
-        priors, stride = self.priors[index], self.strides[self.levels[index], None]
-        if isinstance(head, GFLHead):
-            values = head.integral(values) * stride
-        elif isinstance(head, FCOSHead) and head.norm_on_bbox and head.training:
-            values = values * stride
-        if isinstance(head.bbox_coder, DistancePointBBoxCoder):
-            priors = self._centres(index)
-        return head.bbox_coder.decode(priors, values)
-
-    def _centres(self, index: Tensor | slice) -> Tensor:
-        """Centres (N, 2) in pixels of the priors of some predictions."""
-        priors = self.priors[index]
-        return (priors[:, :2] + priors[:, 2:]) / 2 if priors.shape[1] == 4 else priors[:, :2]
 
 
 DENSE_HEADS = (RetinaHead, ATSSHead, GFLHead, FCOSHead, RTMDetHead, RTMDetSepBNHead)
@@ -379,15 +319,3 @@ def project_regions(
     moved = regions[rows]
     moved.priors, moved.bboxes = priors[rows], bboxes[rows]
     return moved
-
-
-def _inside(points: Tensor, img_shape: tuple[int, int]) -> Tensor:
-    """Which points (N, 2) are inside an image, to within a hundredth of a pixel."""
-    height, width = img_shape[:2]
-    (x, y), near = points.unbind(dim=1), 0.01
-    return (x > -near) & (y > -near) & (x < width - near) & (y < height - near)
-
-
-def _sides(boxes: Tensor) -> Tensor:
-    """Sides (N,) of squares with the areas of boxes (N, 4)."""
-    return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6).sqrt()

@@ -8,9 +8,10 @@ from mmengine.hub import get_config
 from mmengine.structures import InstanceData
 from torch import nn
 
+from ssod.models.cell_grid import CellGrid
 from ssod.models.consistency import Consistency
 from ssod.models.features import given_features
-from ssod.models.regions import DenseRegions, _Grid, project_regions, region_head
+from ssod.models.regions import DenseRegions, project_regions, region_head
 from ssod.projection import share_inside
 
 SIZE = 128
@@ -215,7 +216,7 @@ def test_what_predictions_are_made_of_is_not_computed_again(name):
 @pytest.mark.parametrize('name', DENSE)
 def test_a_region_stands_for_the_cell_it_was_made_of(name):
     model = detector(name)
-    grid = _Grid(model.bbox_head, model.bbox_head(features(model))[0])
+    grid = CellGrid(model.bbox_head, model.bbox_head(features(model))[0])
     index = torch.arange(len(grid.levels))
     assert torch.equal(grid.index(grid.regions(index, DenseRegions.SIDE), DenseRegions.SIDE), index)
 
@@ -224,7 +225,7 @@ def test_a_region_stands_for_the_cell_it_was_made_of(name):
 def test_a_mirrored_view_has_the_mirrored_priors(name):
     """Whether priors are in the middle of cells or at their corners."""
     model = detector(name)
-    grid = _Grid(model.bbox_head, model.bbox_head(features(model))[0])
+    grid = CellGrid(model.bbox_head, model.bbox_head(features(model))[0])
     index = torch.arange(len(grid.levels))
     regions = grid.regions(index, DenseRegions.SIDE)
     regions.bboxes = regions.priors
@@ -247,7 +248,7 @@ def centres(priors):
 
 def test_a_flipped_view_has_the_mirrored_cell():
     model = detector('fcos/fcos_r50-caffe_fpn_gn-head_1x_coco')
-    grid = _Grid(model.bbox_head, model.bbox_head(features(model))[0])
+    grid = CellGrid(model.bbox_head, model.bbox_head(features(model))[0])
     # FCOS has one prediction a cell; level 0 is 16 × 16 cells of 8 px. Row 2, columns 0 and 5.
     regions = grid.regions(torch.tensor([2 * 16, 2 * 16 + 5]), DenseRegions.SIDE)
     assert regions.priors[1].tolist() == [5.5 * 8 - 32, 2.5 * 8 - 32, 5.5 * 8 + 32, 2.5 * 8 + 32]

@@ -27,16 +27,13 @@ def given_features(detector: BaseDetector, features: Features) -> Iterator[None]
 
 
 @contextmanager
-def one_pass(head: nn.Module | None, features: Features) -> Iterator[None]:
+def one_pass(head: nn.Module, features: Features) -> Iterator[None]:
     """Run a head only once on the same features, and reuse its outputs.
 
     Args:
-        head: A dense head; with ``None`` nothing changes.
+        head: A dense head.
         features: The features to run on once; on any others the head runs as usual.
     """
-    if head is None:
-        yield
-        return
     forward, own = head.forward, vars(head).get('forward')
     said: list[Any] = []
 

@@ -6,7 +6,7 @@ of its maps, and a region stands for the cell with its centre and size.
 """
 
 from abc import ABCMeta, abstractmethod
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -82,6 +82,17 @@ class RegionHead(metaclass=ABCMeta):
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
     ) -> Opinions:
         """The detector's class logits and boxes for each region."""
+
+    def sharing(self, detector: BaseDetector, features: Features) -> AbstractContextManager[None]:
+        """A context in which :meth:`evaluate` reuses what the detector's loss computes.
+
+        Here nothing is reused.
+
+        Args:
+            detector: The detector that learns.
+            features: Of the images; both have to be given these very ones.
+        """
+        return nullcontext()
 
     def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> InstanceData:
         """The regions in a view that the detector can judge as they are; here all.
@@ -246,6 +257,10 @@ class DenseRegions(RegionHead):
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample]
     ) -> AbstractContextManager[None]:
         """See :class:`RegionHead`."""
+        return self.sharing(detector, features)
+
+    def sharing(self, detector: BaseDetector, features: Features) -> AbstractContextManager[None]:
+        """See :class:`RegionHead`; the head runs once."""
         return one_pass(detector.bbox_head, features)
 
     def evaluate(

@@ -20,7 +20,7 @@ from ssod.models.box_jitter import BoxJitter
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.class_verifier import ClassVerifier
 from ssod.models.consistency import Consistency
-from ssod.models.features import Features, given_features, images, one_pass
+from ssod.models.features import Features, given_features, images
 from ssod.models.losses_of_parts import (
     is_faster_rcnn,
     learns_proposals_alone,
@@ -180,8 +180,10 @@ class SemiSupervisedDetector(BaseDetector):
         features = self.student.extract_feat(batch_inputs)
         of_strong = images(features, len(labeled), len(batch_inputs))
         taught = strong if weight > 0 else []
-        dense = getattr(self.student, 'bbox_head', None) if self.consistency else None
-        with one_pass(dense, of_strong):
+        sharing: AbstractContextManager[None] = nullcontext()
+        if self.consistency is not None:
+            sharing = self.consistency.head.sharing(self.student, of_strong)
+        with sharing:
             supervised, pseudo = self._box_losses(
                 features, of_strong, batch_inputs, labeled, taught
             )

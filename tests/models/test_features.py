@@ -53,11 +53,6 @@ def test_one_pass_leaves_what_was_put_around_the_head():
         assert vars(head)['forward'] is around
 
 
-def test_one_pass_of_no_head():
-    with one_pass(None, ()):
-        pass
-
-
 def test_images_of_a_batch():
     first, second = images((torch.arange(4), torch.arange(8).view(4, 2)), 1, 3)
     assert first.tolist() == [1, 2]

@@ -11,7 +11,7 @@ from mmengine.hub import get_config
 from torch import nn
 
 from ssod.data.branches import pop_branch
-from ssod.models import SemiSupervisedDetector, semi_supervised_detector
+from ssod.models import SemiSupervisedDetector, regions
 from ssod.models.regions import boxes_of_class
 
 from .conftest import batch, build, digits_model, lesson, losses_of
@@ -61,7 +61,7 @@ def test_a_dense_head_looks_once_at_strong_views(name, monkeypatch):
             lambda _, x, y, seen=looks[alone]: seen.update([x[0].shape[2:]])
         )
         if alone:
-            monkeypatch.setattr(semi_supervised_detector, 'one_pass', lambda *_: nullcontext())
+            monkeypatch.setattr(regions, 'one_pass', lambda *_: nullcontext())
         losses = losses_of(detector, data)
         monkeypatch.undo()
         total, _ = detector.parse_losses(losses)

@@ -21,7 +21,12 @@ from ssod.losses.named import Losses
 from ssod.models.batched_rpn_head import BatchedRPNHead
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.features import Features, images
-from ssod.models.proposals import as_objects, draw_regions, with_names_of_proposals
+from ssod.models.proposals import (
+    as_objects,
+    draw_regions,
+    proposal_settings,
+    with_names_of_proposals,
+)
 from ssod.models.region_sampling import sampling_by_image
 from ssod.models.regions import judges_boxes
 
@@ -122,10 +127,8 @@ def _draw(
     proposals = detector.rpn_head.predict_by_feat(
         *(images(of_kind, 0, len(samples)) for of_kind in maps),
         batch_img_metas=metas,
-        cfg=detector.train_cfg.get('rpn_proposal', detector.test_cfg.rpn),
+        cfg=proposal_settings(detector),
     )
-    for of_image in proposals:
-        of_image.priors = of_image.pop('bboxes')
     with sampling_by_image(samplers, samples):
         drawn = draw_regions(detector, features, proposals, samples)
     left = iter(drawn)

@@ -29,11 +29,15 @@ def proposal_loss_and_proposals(
     Returns:
         The losses, and each image's proposals.
     """
-    cfg = detector.train_cfg.get('rpn_proposal', detector.test_cfg.rpn)
     losses, proposals = detector.rpn_head.loss_and_predict(
-        features, as_objects(samples), proposal_cfg=cfg
+        features, as_objects(samples), proposal_cfg=proposal_settings(detector)
     )
     return with_names_of_proposals(losses), proposals
+
+
+def proposal_settings(detector: BaseDetector) -> Any:
+    """The settings by which a two-stage detector selects proposals to train its regions."""
+    return detector.train_cfg.get('rpn_proposal', detector.test_cfg.rpn)
 
 
 def give_proposals(
@@ -42,12 +46,12 @@ def give_proposals(
     """Compute a two-stage detector's proposals once, for its predictions and for regions.
 
     Args:
-        detector: Any detector; only a two-stage one makes proposals.
+        detector: A two-stage detector.
         features: Of the images.
         samples: Of the images. They get ``proposals`` unless they have them; mmdet's detectors then
             predict from these.
     """
-    if hasattr(detector, 'roi_head') and any('proposals' not in sample for sample in samples):
+    if any('proposals' not in sample for sample in samples):
         proposals = detector.rpn_head.predict(features, samples, rescale=False)
         for sample, of_image in zip(samples, proposals, strict=True):
             sample.proposals = of_image
@@ -58,10 +62,11 @@ def keeping_opinions(detector: BaseDetector, samples: list[DetDataSample]) -> It
     """Keep the region head's outputs for the samples' proposals while a detector predicts.
 
     Args:
-        detector: Predicts inside this context. Only a Faster R-CNN's outputs are kept.
+        detector: A two-stage detector, which predicts inside this context. Only a Faster R-CNN's
+            outputs are kept.
         samples: Their ``proposals`` get ``logits`` (N, K) and ``deltas`` (N, D).
     """
-    head: Any = getattr(detector, 'roi_head', None)
+    head: Any = detector.roi_head
     if type(head) is not StandardRoIHead:
         yield
         return
@@ -96,16 +101,18 @@ def draw_regions(
     Args:
         detector: A two-stage detector.
         features: Of the images.
-        proposals: Of each image, as ``priors``.
+        proposals: Of each image, as the proposal network gives them; they are not changed.
         samples: With the boxes to learn as ``gt_instances``.
     """
     head = detector.roi_head
     truth, ignored, _ = unpack_gt_instances(samples)
     drawn = []
     for i, of_image in enumerate(proposals):
-        assigned = head.bbox_assigner.assign(of_image, truth[i], ignored[i])
+        regions = of_image.new()
+        regions.priors = regions.pop('bboxes')
+        assigned = head.bbox_assigner.assign(regions, truth[i], ignored[i])
         own = images(features, i, i + 1)
-        drawn.append(head.bbox_sampler.sample(assigned, of_image, truth[i], feats=own))
+        drawn.append(head.bbox_sampler.sample(assigned, regions, truth[i], feats=own))
     return drawn
 
 

@@ -150,8 +150,6 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         ]
         with sampling_by_image(self._samplers, strong):
             losses, proposals = proposal_loss_and_proposals(self.student, features, certain)
-            for proposal in proposals:
-                proposal.priors = proposal.pop('bboxes')
             of_classes = draw_regions(self.student, features, proposals, certain)
             of_boxes = draw_regions(self.student, features, proposals, placed)
         return losses | self._region_loss(features, of_classes, of_boxes, strong)

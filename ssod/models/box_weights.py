@@ -11,12 +11,7 @@ from typing import Any
 
 from mmdet.models import BaseDetector
 from mmdet.models.dense_heads import ATSSHead, GFLHead, RetinaHead, RPNHead
-from mmdet.models.roi_heads import (
-    CascadeRoIHead,
-    DoubleHeadRoIHead,
-    DynamicRoIHead,
-    StandardRoIHead,
-)
+from mmdet.models.roi_heads import CascadeRoIHead, DoubleHeadRoIHead, StandardRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
@@ -29,7 +24,7 @@ WEIGHTS = 'weights'
 
 
 DENSE_HEADS = (RPNHead, BatchedRPNHead, RetinaHead, ATSSHead, GFLHead)
-ROI_HEADS = (StandardRoIHead, CascadeRoIHead, DynamicRoIHead, DoubleHeadRoIHead)
+ROI_HEADS = (StandardRoIHead, CascadeRoIHead, DoubleHeadRoIHead)
 """Heads whose targets can be weighted; subclasses, whose losses may use other targets, do not
 count."""
 
@@ -42,7 +37,7 @@ def weighted_boxes(detector: BaseDetector, samples: Sequence[DetDataSample]) -> 
     by centre and by quality.
 
     Args:
-        detector: Faster, Cascade, Dynamic or Double-Head R-CNN, RetinaNet, ATSS or GFL.
+        detector: Faster, Cascade or Double-Head R-CNN, RetinaNet, ATSS or GFL.
         samples: With the field ``weights`` in their ``gt_instances``; without it nothing changes.
 
     Raises:
@@ -88,19 +83,20 @@ def _heads(detector: BaseDetector) -> list[nn.Module]:
 
 @contextmanager
 def _weighing(head: Any, weights: list[Tensor]) -> Iterator[None]:
-    name = 'get_targets' if isinstance(head, BBoxHead) else '_get_targets_single'
-    targets = getattr(head, name)
-    wrap = _of_regions if isinstance(head, BBoxHead) else _of_anchors
-    setattr(head, name, wrap(targets, head, weights))
+    if isinstance(head, BBoxHead):
+        name = 'get_targets'
+        weighing = _of_regions(head.get_targets, weights)
+    else:
+        name = '_get_targets_single'
+        weighing = _of_anchors(head._get_targets_single, head, weights)
+    setattr(head, name, weighing)
     try:
         yield
     finally:
         delattr(head, name)
 
 
-def _of_regions(
-    get_targets: Callable[..., Any], head: Any, weights: list[Tensor]
-) -> Callable[..., Any]:
+def _of_regions(get_targets: Callable[..., Any], weights: list[Tensor]) -> Callable[..., Any]:
     """Weight the regions of a batch; each image's positive ones come before its negative ones."""
 
     def weighted(sampled: list[Any], *args: Any, **kwargs: Any) -> Any:

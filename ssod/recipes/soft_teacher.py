@@ -45,7 +45,7 @@ class WeakView:
     features: Features
     index: int
     img_shape: tuple[int, int]
-    from_strong: Tensor | None = None
+    from_strong: Tensor
 
 
 @MODELS.register_module()
@@ -126,16 +126,20 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         samples: list[DetDataSample],
         predictions: list[InstanceData],
     ) -> list[Any]:
-        """The teacher's features, and the regions of the consistency loss if there is one."""
+        """The teacher's features of all views, each view's index in them and its shape.
+
+        And its regions of the consistency loss, ``None`` if there is none.
+        """
         regions = super().notes(inputs, features, samples, predictions) or [None] * len(samples)
-        views = [WeakView(features, i, sample.img_shape) for i, sample in enumerate(samples)]
-        return list(zip(views, regions, strict=True))
+        return [
+            (features, index, sample.img_shape, regions[index])
+            for index, sample in enumerate(samples)
+        ]
 
     def hand_over(self, note: Any, strong: DetDataSample, matrix: Tensor) -> None:
         """See the base."""
-        view, regions = note
-        view.from_strong = matrix.inverse()
-        strong.weak_view = view
+        features, index, img_shape, regions = note
+        strong.weak_view = WeakView(features, index, img_shape, from_strong=matrix.inverse())
         if regions is not None:
             super().hand_over(regions, strong, matrix)
 

@@ -61,7 +61,6 @@ class SemiSupervisedDetector(BaseDetector):
             teacher classify the regions of the consistency loss. Its ``backbone`` is by default the
             detector's, with the pretrained weights. With ``None``, or with a single class, the
             teacher decides alone.
-        predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:
         ValueError: If a setting is unknown or out of range, the consistency loss does not support
@@ -86,7 +85,6 @@ class SemiSupervisedDetector(BaseDetector):
         box_jitter: Mapping[str, Any] | None = None,
         consistency: Mapping[str, Any] | None = None,
         verifier: Mapping[str, Any] | None = None,
-        predict_on: str = 'teacher',
     ) -> None:
         super().__init__(data_preprocessor)
         # From copies, because some detectors write into their config.
@@ -113,7 +111,7 @@ class SemiSupervisedDetector(BaseDetector):
         self.verifier = None if verifier is None else self._build_verifier(detector, verifier)
         if self.consistency:
             refuse_resizing(self.data_preprocessor.data_preprocessor)
-        self.predict_on = predict_on
+        self.predict_on = 'teacher'
         self.step = 0
         """Iterations since the burn-in (negative before); a hook counts them."""
 
@@ -305,7 +303,7 @@ class SemiSupervisedDetector(BaseDetector):
 
     @property
     def predict_on(self) -> str:
-        """Which of the two predicts."""
+        """Which of the two predicts, ``'teacher'`` or ``'student'``; at first the teacher."""
         return self._predict_on
 
     @predict_on.setter

@@ -303,7 +303,7 @@ class ConsistentTeacher(SemiSupervisedDetector):
 
     Args:
         detector: Config of a dense detector with a :class:`FAM3DHead` as its ``bbox_head``.
-        data_preprocessor, pseudo_weight, predict_on: See :class:`SemiSupervisedDetector`.
+        data_preprocessor, pseudo_weight: See :class:`SemiSupervisedDetector`.
         background_weight: Factor of the pseudo loss when fewer than half of the strong views of all
             ranks have pseudo-boxes; from the released code, not in the paper.
 
@@ -317,9 +317,8 @@ class ConsistentTeacher(SemiSupervisedDetector):
         data_preprocessor: dict[str, Any],
         pseudo_weight: float | Mapping[str, Any] = 2.0,
         background_weight: float = 0.01,
-        predict_on: str = 'teacher',
     ) -> None:
-        super().__init__(detector, data_preprocessor, pseudo_weight, predict_on=predict_on)
+        super().__init__(detector, data_preprocessor, pseudo_weight)
         head = getattr(self.student, 'bbox_head', None)
         if not isinstance(head, FAM3DHead):
             raise ValueError(

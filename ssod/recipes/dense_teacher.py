@@ -80,7 +80,6 @@ class DenseTeacher(SemiSupervisedDetector):
             all labels 2.
         box_weight: Weight of the loss of the distances.
         quality_weight: Weight of the loss of the quality (FCOS' centerness).
-        predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:
         ValueError: If the detector's head is not an ``FCOSHead``, its preprocessor augments whole
@@ -100,9 +99,8 @@ class DenseTeacher(SemiSupervisedDetector):
         class_weight: float = 4.0,
         box_weight: float = 1.0,
         quality_weight: float = 1.0,
-        predict_on: str = 'teacher',
     ) -> None:
-        super().__init__(detector, data_preprocessor, pseudo_weight, predict_on=predict_on)
+        super().__init__(detector, data_preprocessor, pseudo_weight)
         check_ranges(
             'DenseTeacher',
             ('share', share, 0 < share <= 1, 'in (0, 1]'),

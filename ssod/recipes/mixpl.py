@@ -352,7 +352,6 @@ class MixPL(SemiSupervisedDetector):
             :class:`~ssod.models.two_stream_preprocessor.TwoStreamPreprocessor`.
         pseudo_weight: λ, a number or a schedule over the iterations since the burn-in.
         mosaic_weight: Weight of the mosaic's loss, besides λ; at least 0.
-        predict_on: Which of the two predicts, ``'teacher'`` or ``'student'``.
 
     Raises:
         ValueError: If ``mosaic_weight`` is negative.
@@ -364,9 +363,8 @@ class MixPL(SemiSupervisedDetector):
         data_preprocessor: dict[str, Any],
         pseudo_weight: float | Mapping[str, Any] = 2.0,
         mosaic_weight: float = 0.5,
-        predict_on: str = 'teacher',
     ) -> None:
-        super().__init__(detector, data_preprocessor, pseudo_weight, predict_on=predict_on)
+        super().__init__(detector, data_preprocessor, pseudo_weight)
         check_ranges('MixPL', ('mosaic_weight', mosaic_weight, mosaic_weight >= 0, 'at least 0'))
         self.mosaic_weight = mosaic_weight
 

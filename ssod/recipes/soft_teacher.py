@@ -70,7 +70,6 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         box_jitter: Settings of :class:`~ssod.models.box_jitter.BoxJitter`.
         pseudo_weight: λ; the paper has 4.
         consistency: As in ``SemiSupervisedDetector``; the paper has none.
-        predict_on: As in ``SemiSupervisedDetector``.
 
     Raises:
         ValueError: If the detector is not two-stage with one region head and a softmax, or the
@@ -89,14 +88,9 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         box_jitter: Mapping[str, Any] | None = None,
         pseudo_weight: float | Mapping[str, Any] = 4.0,
         consistency: Mapping[str, Any] | None = None,
-        predict_on: str = 'teacher',
     ) -> None:
         super().__init__(
-            detector,
-            data_preprocessor,
-            pseudo_weight=pseudo_weight,
-            consistency=consistency,
-            predict_on=predict_on,
+            detector, data_preprocessor, pseudo_weight=pseudo_weight, consistency=consistency
         )
         check_ranges(
             'SoftTeacherDetector',

@@ -23,8 +23,8 @@ WEIGHTS = 'weights'
 """Name of the field of pseudo-boxes, (N,), above 0."""
 
 
-DENSE_HEADS = (RPNHead, BatchedRPNHead, RetinaHead, ATSSHead, GFLHead)
-ROI_HEADS = (StandardRoIHead, CascadeRoIHead, DoubleHeadRoIHead)
+WEIGHABLE_DENSE_HEADS = (RPNHead, BatchedRPNHead, RetinaHead, ATSSHead, GFLHead)
+WEIGHABLE_ROI_HEADS = (StandardRoIHead, CascadeRoIHead, DoubleHeadRoIHead)
 """Heads whose targets can be weighted; subclasses, whose losses may use other targets, do not
 count."""
 
@@ -66,11 +66,11 @@ def _heads(detector: BaseDetector) -> list[nn.Module]:
     roi_head = getattr(detector, 'roi_head', None)
     dense: Any = getattr(detector, 'rpn_head', None) or getattr(detector, 'bbox_head', None)
     of_regions: list[nn.Module] = []
-    strange = [] if type(dense) in DENSE_HEADS else [dense]
+    strange = [] if type(dense) in WEIGHABLE_DENSE_HEADS else [dense]
     if roi_head is not None:
         head = roi_head.bbox_head
         of_regions = list(head) if isinstance(head, nn.ModuleList) else [head]
-        strange += [] if type(roi_head) in ROI_HEADS else [roi_head]
+        strange += [] if type(roi_head) in WEIGHABLE_ROI_HEADS else [roi_head]
         strange += [head for head in of_regions if not judges_boxes(head)]
     for head in strange:
         raise ValueError(

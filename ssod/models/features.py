@@ -60,6 +60,6 @@ def flat(maps: Features, channels: int) -> Tensor:
     return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in maps], dim=1)
 
 
-def images(features: Features, start: int, stop: int) -> Features:
+def features_of(features: Features, start: int, stop: int) -> Features:
     """The features of the images ``start`` to ``stop`` of a batch."""
     return tuple(level[start:stop] for level in features)

@@ -20,7 +20,7 @@ from mmdet.structures.bbox import bbox2roi
 from ssod.losses.named import Losses
 from ssod.models.batched_rpn_head import BatchedRPNHead
 from ssod.models.box_weights import weighted_boxes
-from ssod.models.features import Features, images
+from ssod.models.features import Features, features_of
 from ssod.models.proposals import (
     as_objects,
     draw_regions,
@@ -88,8 +88,8 @@ def losses_of_parts(
         The losses of the labelled images and those of the strong views, by mmdet's names.
     """
     maps, border = detector.rpn_head(features), len(labeled)
-    of_labeled = [images(of_kind, 0, border) for of_kind in maps]
-    of_strong = [images(of_kind, border, border + len(strong)) for of_kind in maps]
+    of_labeled = [features_of(of_kind, 0, border) for of_kind in maps]
+    of_strong = [features_of(of_kind, border, border + len(strong)) for of_kind in maps]
     supervised = _of_proposals(detector, samplers, of_labeled, labeled)
     pseudo = _of_proposals(detector, samplers, of_strong, strong)
     taught = [labeled, strong] if strong_regions else [labeled]
@@ -125,7 +125,7 @@ def _draw(
     samples = [sample for part in parts for sample in part]
     metas = [sample.metainfo for sample in samples]
     proposals = detector.rpn_head.predict_by_feat(
-        *(images(of_kind, 0, len(samples)) for of_kind in maps),
+        *(features_of(of_kind, 0, len(samples)) for of_kind in maps),
         batch_img_metas=metas,
         cfg=proposal_settings(detector),
     )

@@ -13,7 +13,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssod.models.features import Features, images
+from ssod.models.features import Features, features_of
 
 
 def proposal_loss_and_proposals(
@@ -111,7 +111,7 @@ def draw_regions(
         regions = of_image.new()
         regions.priors = regions.pop('bboxes')
         assigned = head.bbox_assigner.assign(regions, truth[i], ignored[i])
-        own = images(features, i, i + 1)
+        own = features_of(features, i, i + 1)
         drawn.append(head.bbox_sampler.sample(assigned, regions, truth[i], feats=own))
     return drawn
 

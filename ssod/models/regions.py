@@ -114,9 +114,9 @@ def region_head(detector: BaseDetector) -> RegionHead:
     if two_stage is not None:
         return two_stage
     head = _judging_head(detector)
-    if type(head) in DENSE_HEADS:
+    if type(head) in JUDGING_DENSE_HEADS:
         return DenseRegions(detector)
-    known = ', '.join(cls.__name__ for cls in DENSE_HEADS)
+    known = ', '.join(cls.__name__ for cls in JUDGING_DENSE_HEADS)
     raise ValueError(
         f'consistency: {type(head).__name__} cannot judge given regions; use Faster or Cascade '
         f'R-CNN or a detector with {known}, or set consistency=None'
@@ -221,7 +221,7 @@ class DenseRegions(RegionHead):
     """Cells of a dense head's maps, each with its best prediction first.
 
     Args:
-        detector: A detector with one of :data:`DENSE_HEADS`.
+        detector: A detector with one of :data:`JUDGING_DENSE_HEADS`.
     """
 
     SIDE = 8
@@ -303,7 +303,7 @@ class DenseRegions(RegionHead):
         return regions[seen.nonzero()[:, 0]]
 
 
-DENSE_HEADS = (RetinaHead, ATSSHead, GFLHead, FCOSHead, RTMDetHead, RTMDetSepBNHead)
+JUDGING_DENSE_HEADS = (RetinaHead, ATSSHead, GFLHead, FCOSHead, RTMDetHead, RTMDetSepBNHead)
 """Heads whose maps :class:`DenseRegions` can read; subclasses may differ and do not count."""
 
 

@@ -20,7 +20,7 @@ from ssod.models.box_jitter import BoxJitter
 from ssod.models.box_weights import weighted_boxes
 from ssod.models.class_verifier import ClassVerifier
 from ssod.models.consistency import Consistency
-from ssod.models.features import Features, given_features, images
+from ssod.models.features import Features, features_of, given_features
 from ssod.models.losses_of_parts import (
     is_faster_rcnn,
     learns_proposals_alone,
@@ -176,7 +176,7 @@ class SemiSupervisedDetector(BaseDetector):
             # Left out rather than multiplied by 0, which would keep a nan.
             batch_inputs, strong = batch_inputs[: len(labeled)], []
         features = self.student.extract_feat(batch_inputs)
-        of_strong = images(features, len(labeled), len(batch_inputs))
+        of_strong = features_of(features, len(labeled), len(batch_inputs))
         taught = strong if weight > 0 else []
         sharing: AbstractContextManager[None] = nullcontext()
         if self.consistency is not None:
@@ -208,7 +208,7 @@ class SemiSupervisedDetector(BaseDetector):
                 self.student, self._samplers, features, labeled, strong, self._strong_regions
             )
         border = len(labeled)
-        supervised = self.student_loss(images(features, 0, border), inputs[:border], labeled)
+        supervised = self.student_loss(features_of(features, 0, border), inputs[:border], labeled)
         if not strong:
             return supervised, {}
         return supervised, self.pseudo_loss(of_strong, inputs[border:], strong)

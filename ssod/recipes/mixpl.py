@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.losses.named import Losses, named
-from ssod.models.features import Features, images
+from ssod.models.features import Features, features_of
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
 from ssod.strict import check_ranges, strict_settings
 
@@ -382,7 +382,7 @@ class MixPL(SemiSupervisedDetector):
             if not part:
                 continue
             weight *= any(len(sample.gt_instances) for sample in part)
-            own = super().pseudo_loss(images(features, start, end), inputs[start:end], part)
+            own = super().pseudo_loss(features_of(features, start, end), inputs[start:end], part)
             own = {key: value for key, value in own.items() if 'loss' in key}
             losses |= named(name, own, weight)
         return losses

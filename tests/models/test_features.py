@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssod.models.features import images, one_pass
+from ssod.models.features import features_of, one_pass
 
 
 class Head(nn.Module):
@@ -54,6 +54,6 @@ def test_one_pass_leaves_what_was_put_around_the_head():
 
 
 def test_images_of_a_batch():
-    first, second = images((torch.arange(4), torch.arange(8).view(4, 2)), 1, 3)
+    first, second = features_of((torch.arange(4), torch.arange(8).view(4, 2)), 1, 3)
     assert first.tolist() == [1, 2]
     assert second.tolist() == [[2, 3], [4, 5]]

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from ssod.data.sampler import DRAW
 from ssod.models import quick_matching
 from ssod.models.box_weights import weighted_boxes
-from ssod.models.features import given_features, images
+from ssod.models.features import features_of, given_features
 from ssod.models.losses_of_parts import is_faster_rcnn, learns_proposals_alone, losses_of_parts
 from ssod.models.quick_matching import quicken_matching
 from ssod.models.region_sampling import region_samplers, sampling_by_image
@@ -48,7 +48,7 @@ def parts(**of_first_box):
 
 def alone(model, features, first, samples):
     """mmdet's own loss of one part."""
-    of_part = images(features, first, first + len(samples))
+    of_part = features_of(features, first, first + len(samples))
     with (
         given_features(model, of_part),
         weighted_boxes(model, samples),

@@ -17,44 +17,84 @@ ITERATIONS = 10
 LEAST_VARIANCE = 1e-4
 """Keeps components at least 0.01 wide, or one could shrink to a single score."""
 
+Mixture = tuple[Tensor, ...]
+"""Means, variances and weights of the two Gaussians of each of C classes, (2, C) each. The small
+dimension comes first because reducing over it as the last one takes a CPU 30 times as long."""
 
-def fit_mixtures(scores: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+
+def log_densities(scores: Tensor, mixture: Mixture) -> Tensor:
+    """Log densities of scores (C, Q) under each weighted Gaussian, up to a constant: (2, C, Q)."""
+    means, variances, shares = (part[..., None] for part in mixture)
+    away = (scores - means).square() / variances
+    return shares.log() - 0.5 * (away + variances.log())
+
+
+def fit_mixtures(
+    scores: Tensor,
+    valid: Tensor,
+    start_variance: float | None = None,
+    iterations: int = ITERATIONS,
+    tolerance: float | None = None,
+    least_variance: float = LEAST_VARIANCE,
+    added: float = 0.0,
+) -> Mixture:
     """Fit two Gaussians to the scores of each class, by expectation and maximization.
 
     The first component starts at the lowest score, the second at the highest.
 
     Args:
         scores: (C, Q) scores.
-        valid: (C, Q), which of them count; a row without any has no meaningful result.
-
-    Returns:
-        Means, variances and weights, (C, 2) each.
+        valid: (C, Q), which of them count; a class without any has no meaningful result.
+        start_variance: Of both components; that of the class's scores if ``None``.
+        iterations: Most steps.
+        tolerance: A class takes no further step after one that gains less than this in mean
+            log-likelihood; ``None`` takes all steps.
+        least_variance: No component becomes narrower.
+        added: What each step adds to the components' masses and variances, as in scikit-learn.
     """
     weight = valid.to(scores)
-    total = weight.sum(dim=1, keepdim=True).clamp(min=1)
+    total = weight.sum(dim=1).clamp(min=1)
     low = scores.masked_fill(~valid, torch.inf).amin(dim=1)
     high = scores.masked_fill(~valid, -torch.inf).amax(dim=1)
-    means = torch.stack([low, high], dim=1)
-    centre = (scores * weight).sum(dim=1, keepdim=True) / total
-    spread = ((scores - centre).square() * weight).sum(dim=1, keepdim=True) / total
-    variances = spread.clamp(min=LEAST_VARIANCE).expand(-1, 2)
-    shares = torch.full_like(means, 0.5)
-    for _ in range(ITERATIONS):
-        belongs = responsibilities(scores, means, variances, shares) * weight[..., None]
-        mass = belongs.sum(dim=1)
-        known = mass.clamp(min=1e-6)
-        means = (belongs * scores[..., None]).sum(dim=1) / known
-        away = (scores[..., None] - means[:, None]).square()
-        variances = ((belongs * away).sum(dim=1) / known).clamp(min=LEAST_VARIANCE)
-        shares = mass / total
-    return means, variances, shares
+    means = torch.stack([low, high])
+    if start_variance is None:
+        centre = (scores * weight).sum(dim=1) / total
+        spread = ((scores - centre[:, None]).square() * weight).sum(dim=1) / total
+        variances = spread.clamp(min=least_variance).expand(2, -1)
+    else:
+        variances = torch.full_like(means, start_variance)
+    mixture: Mixture = (means, variances, torch.full_like(means, 0.5))
+    likelihood = torch.full_like(total, -torch.inf)
+    running = torch.ones_like(total, dtype=torch.bool)
+    for _ in range(iterations):
+        densities = log_densities(scores, mixture)
+        belongs = densities.softmax(dim=0) * weight
+        mass = (belongs.sum(dim=2) + added).clamp(min=1e-6)
+        means = (belongs * scores).sum(dim=2) / mass
+        away = (scores - means[..., None]).square()
+        variances = ((belongs * away).sum(dim=2) / mass + added).clamp(min=least_variance)
+        moved: Mixture = (means, variances, mass / (total + 2 * added))
+        if tolerance is None:
+            mixture = moved
+            continue
+        mixture = tuple(torch.where(running, *pair) for pair in zip(moved, mixture, strict=True))
+        before, likelihood = likelihood, (densities.logsumexp(dim=0) * weight).sum(dim=1) / total
+        running = running & ((likelihood - before).abs() >= tolerance)
+    return mixture
 
 
-def responsibilities(scores: Tensor, means: Tensor, variances: Tensor, shares: Tensor) -> Tensor:
-    """The probability that each score belongs to each component, (C, Q, 2), adding up to 1."""
-    away = (scores[..., None] - means[:, None]).square() / variances[:, None]
-    logits = shares.clamp(min=1e-6).log()[:, None] - 0.5 * (away + variances.log()[:, None])
-    return logits.softmax(dim=-1)
+def right_ones(scores: Tensor, valid: Tensor, mixture: Mixture, densities: Tensor) -> Tensor:
+    """Which valid scores more likely belong to the upper Gaussian, (C, Q).
+
+    Args:
+        scores: (C, Q) scores.
+        valid: (C, Q), which of them count.
+        mixture: See :func:`fit_mixtures`.
+        densities: See :func:`log_densities`.
+    """
+    # A wide upper component would claim the lowest scores as well.
+    above = scores >= mixture[0][0, :, None]
+    return valid & above & (densities[1] > densities[0])
 
 
 def positive_thresholds(scores: Tensor, valid: Tensor) -> Tensor:
@@ -62,12 +102,9 @@ def positive_thresholds(scores: Tensor, valid: Tensor) -> Tensor:
 
     Infinite where there is none.
     """
-    means, variances, shares = fit_mixtures(scores, valid)
-    belongs = responsibilities(scores, means, variances, shares)
-    # A wide upper component would claim the lowest scores as well.
-    above = scores >= means[:, :1]
-    positive = valid & above & (belongs[..., 1] > belongs[..., 0])
-    return scores.masked_fill(~positive, torch.inf).amin(dim=1)
+    mixture = fit_mixtures(scores, valid)
+    right = right_ones(scores, valid, mixture, log_densities(scores, mixture))
+    return scores.masked_fill(~right, torch.inf).amin(dim=1)
 
 
 @TASK_UTILS.register_module()
@@ -127,9 +164,18 @@ class MixtureSelector:
         self._remember(scores, labels)
         return chosen(predictions, scores >= self._thresholds[labels])
 
+    def find_thresholds(self, scores: Tensor, valid: Tensor) -> Tensor:
+        """The threshold of each class, (C,); infinite where its scores give none.
+
+        Args:
+            scores: The latest scores of each class, (C, Q).
+            valid: Which of them there are, (C, Q).
+        """
+        return positive_thresholds(scores, valid)
+
     def _fit(self) -> None:
         places = torch.arange(self._queues.shape[1], device=self._queues.device)
-        found = positive_thresholds(self._queues, places < self._seen[:, None])
+        found = self.find_thresholds(self._queues, places < self._seen[:, None])
         known = (self._seen >= self.least) & found.isfinite()
         self._thresholds = torch.where(known, found, torch.full_like(found, self.default))
 

@@ -5,7 +5,13 @@ from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssod.pseudo_labels.mixture import MixtureSelector
+from ssod.pseudo_labels.mixture import (
+    Mixture,
+    MixtureSelector,
+    fit_mixtures,
+    log_densities,
+    right_ones,
+)
 from ssod.pseudo_labels.selectors import chosen
 from ssod.strict import strict_settings
 
@@ -27,36 +33,21 @@ class ExpectedCountSelector:
         return chosen(predictions, rank <= (scores.sum() + 0.5).floor())
 
 
-def log_densities(scores: Tensor, mixture: tuple[Tensor, ...]) -> Tensor:
-    """Log densities of scores (C, Q) under each weighted Gaussian, up to a constant: (C, Q, 2)."""
-    means, variances, shares = (part[:, None] for part in mixture)
-    return shares.log() - variances.log() / 2 - (scores[..., None] - means) ** 2 / (2 * variances)
+def fit_loosely(scores: Tensor, valid: Tensor) -> Mixture:
+    """The two Gaussians (2, C) of each class's scores (C, Q), fitted as in the released code.
 
-
-def fit_loosely(scores: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
-    """Means, variances and weights (C, 2) of two Gaussians for each class's scores (C, Q).
-
-    It starts from variances of 1 and stops when the mean log-likelihood gains less than 0.001, like
-    scikit-learn with the released code's settings. A converged fit gives thresholds up to 0.2
-    higher.
+    That is scikit-learn with its default tolerance, from variances of 1. A converged fit gives
+    thresholds up to 0.2 higher.
     """
-    filled = torch.stack([scores.masked_fill(~valid, sign * torch.inf) for sign in (1, -1)])
-    means = torch.stack([filled[0].amin(dim=1), filled[1].amax(dim=1)], dim=1)
-    mixture: tuple[Tensor, ...] = (means, torch.ones_like(means), 0.5 * torch.ones_like(means))
-    weight, likelihood = valid[..., None].to(scores), torch.full_like(means[:, :1], -torch.inf)
-    running = torch.ones_like(likelihood, dtype=torch.bool)
-    for _ in range(30):
-        densities = log_densities(scores, mixture)
-        total = densities.logsumexp(dim=2, keepdim=True)
-        belongs = (densities - total).exp() * weight
-        mass = belongs.sum(dim=1) + 1e-6
-        means = (belongs * scores[..., None]).sum(dim=1) / mass
-        away = (scores[..., None] - means[:, None]) ** 2
-        new = (means, (belongs * away).sum(dim=1) / mass + 1e-6, mass / mass.sum(1, keepdim=True))
-        mixture = tuple(torch.where(running, n, m) for n, m in zip(new, mixture, strict=True))
-        before, likelihood = likelihood, (total * weight).sum(dim=1) / weight.sum(dim=1)
-        running = running & ~((likelihood - before).abs() < 0.001)
-    return mixture
+    return fit_mixtures(
+        scores,
+        valid,
+        start_variance=1.0,
+        iterations=30,
+        tolerance=0.001,
+        least_variance=0.0,
+        added=1e-6,
+    )
 
 
 @TASK_UTILS.register_module()
@@ -70,14 +61,11 @@ class PeakMixtureSelector(MixtureSelector):
     are ``length=100``, ``default=0.0`` and ``least=4``.
     """
 
-    def _fit(self) -> None:
-        scores = self._queues
-        valid = torch.arange(scores.shape[1], device=scores.device) < self._seen[:, None]
+    def find_thresholds(self, scores: Tensor, valid: Tensor) -> Tensor:
+        """The likeliest right score of each class; see :class:`MixtureSelector`."""
         mixture = fit_loosely(scores, valid)
         densities = log_densities(scores, mixture)
-        # A wide upper component would claim the lowest scores as well.
-        right = valid & (densities[..., 1] > densities[..., 0]) & (scores >= mixture[0][:, :1])
-        peak = densities.logsumexp(dim=2).masked_fill(~right, -torch.inf).argmax(dim=1)
-        known = (self._seen >= self.least) & right.any(dim=1)
-        found = scores.gather(1, peak[:, None])[:, 0]
-        self._thresholds = torch.where(known, found, torch.full_like(found, self.default))
+        right = right_ones(scores, valid, mixture, densities)
+        peak = densities.logsumexp(dim=0).masked_fill(~right, -torch.inf).argmax(dim=1)
+        likeliest = scores.gather(1, peak[:, None])[:, 0]
+        return likeliest.masked_fill(~right.any(dim=1), torch.inf)

@@ -16,8 +16,8 @@ from ssod.pseudo_labels import MixtureSelector, PeakMixtureSelector
 from ssod.pseudo_labels.mixture import (
     ITERATIONS,
     fit_mixtures,
+    log_densities,
     positive_thresholds,
-    responsibilities,
 )
 from ssod.pseudo_labels.selectors import SelectorChain, check
 from ssod.teachers import TeacherHook
@@ -38,7 +38,7 @@ def everything(scores):
 def test_the_mixture_that_was_drawn_is_found():
     scores = two_heaps([0.2, 0.1], [0.8, 0.5])
     means, variances, shares = fit_mixtures(scores, everything(scores))
-    torch.testing.assert_close(means, torch.tensor([[0.2, 0.8], [0.1, 0.5]]), atol=0.02, rtol=0)
+    torch.testing.assert_close(means, torch.tensor([[0.2, 0.1], [0.8, 0.5]]), atol=0.02, rtol=0)
     torch.testing.assert_close(variances.sqrt(), torch.full((2, 2), 0.05), atol=0.01, rtol=0)
     torch.testing.assert_close(shares, torch.full((2, 2), 0.5), atol=0.02, rtol=0)
 
@@ -55,7 +55,7 @@ def test_a_wide_upper_heap_claims_no_lowest_score():
     # 0.05 is far from the narrow heap at 0.3, and nearer to the wide one for its width.
     scores = torch.tensor([[0.05, *[0.28, 0.29, 0.3, 0.3, 0.31, 0.32] * 5, *[0.5, 0.7, 0.9] * 4]])
     mixture = fit_mixtures(scores, everything(scores))
-    assert responsibilities(scores, *mixture)[0, 0, 1] > 0.99
+    assert log_densities(scores, mixture).softmax(dim=0)[1, 0, 0] > 0.99
     assert positive_thresholds(scores, everything(scores)).tolist() == [0.5]
 
 
@@ -210,7 +210,7 @@ def test_the_fit_is_scikit_learns(seed):
         oracle.fit(scores.T)
     wanted = oracle.means_[:, 0], oracle.covariances_[:, 0, 0], oracle.weights_
     for found, value in zip(fitted, wanted, strict=True):
-        assert found[0].tolist() == pytest.approx(value.tolist(), rel=1e-9)
+        assert found[:, 0].tolist() == pytest.approx(value.tolist(), rel=1e-9)
     # And so are the thresholds: the lowest score that it gives to the higher Gaussian.
     (threshold,) = positive_thresholds(torch.from_numpy(scores), torch.ones(1, 100).bool())
     means = oracle.means_[:, 0]

@@ -79,9 +79,9 @@ def test_the_fit_is_scikit_learns():
     padded[:, :100] = torch.from_numpy(scores)
     means, variances, shares = fit_loosely(padded, torch.arange(130).expand(2, -1) < 100)
     for row in (0, 1):
-        assert means[row].tolist() == pytest.approx(mixture.means_.flatten(), abs=1e-4)
-        assert variances[row].tolist() == pytest.approx(mixture.covariances_.flatten(), abs=1e-4)
-        assert shares[row].tolist() == pytest.approx(mixture.weights_, abs=1e-4)
+        assert means[:, row].tolist() == pytest.approx(mixture.means_.flatten(), abs=1e-4)
+        assert variances[:, row].tolist() == pytest.approx(mixture.covariances_.flatten(), abs=1e-4)
+        assert shares[:, row].tolist() == pytest.approx(mixture.weights_, abs=1e-4)
 
 
 @pytest.mark.parametrize(

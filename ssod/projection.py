@@ -17,19 +17,27 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 
+def file_to_view(view: DetDataSample) -> Tensor:
+    """The homography from an image file's pixels to a view's.
+
+    It is the view's ``homography_matrix``; a view without one is the file as it is.
+
+    Returns:
+        A (3, 3) float64 matrix on the CPU.
+    """
+    matrix = view.metainfo.get('homography_matrix', np.eye(3))
+    return torch.from_numpy(np.array(matrix, dtype=np.float64))
+
+
 def view_to_view(source: DetDataSample, target: DetDataSample) -> Tensor:
     """The homography from one view of an image to another view of it.
-
-    Each view's ``homography_matrix`` (3, 3) maps the image file's pixels to the view's; a view
-    without one is the file as it is.
 
     Returns:
         A (3, 3) float32 matrix on the CPU, computed in float64.
     """
-    identity = np.eye(3)
-    to_source = np.asarray(source.metainfo.get('homography_matrix', identity), dtype=np.float64)
-    to_target = np.asarray(target.metainfo.get('homography_matrix', identity), dtype=np.float64)
-    return torch.from_numpy(to_target @ np.linalg.inv(to_source)).float()
+    # NumPy inverts so small a matrix ten times as fast as torch.
+    to_file = torch.from_numpy(np.linalg.inv(file_to_view(source).numpy()))
+    return (file_to_view(target) @ to_file).float()
 
 
 def project_boxes(

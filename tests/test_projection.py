@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_project
 from mmengine.structures import InstanceData
 
-from ssod.projection import project_boxes, project_instances, view_to_view
+from ssod.projection import file_to_view, project_boxes, project_instances, view_to_view
 
 HALF = np.diag([0.5, 0.5, 1.0])
 STRETCH = np.diag([2.0, 1.0, 1.0])
@@ -124,6 +124,17 @@ def test_float32_inside_autocast():
     assert projected.dtype == torch.float32
     assert projected.tolist() == [[-1243.0, 496.0, -911.0, 794.0]]
     assert project_boxes(box.half(), matrix).dtype == torch.float32
+
+
+def test_file_to_view():
+    # In float64, so that its inverse is exact; a view without a matrix is the file itself.
+    matrix = file_to_view(view(HALF))
+    assert (matrix.dtype, matrix.diagonal().tolist()) == (torch.float64, [0.5, 0.5, 1])
+    assert torch.equal(file_to_view(view()), torch.eye(3, dtype=torch.float64))
+    # A copy: what is done to it does not move the view.
+    flipped = DetDataSample(metainfo={'homography_matrix': FLIP_100.copy()})
+    file_to_view(flipped).zero_()
+    assert torch.equal(file_to_view(flipped), torch.from_numpy(FLIP_100))
 
 
 def test_view_to_view():

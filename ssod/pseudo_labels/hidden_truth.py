@@ -7,7 +7,6 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
@@ -15,7 +14,7 @@ from mmengine.structures import InstanceData
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.checks.findings import some
 from ssod.data.coco_json import is_ignored, read_coco
-from ssod.projection import project_boxes
+from ssod.projection import file_to_view, project_boxes
 from ssod.pseudo_labels.names import name_of
 
 
@@ -95,8 +94,7 @@ class HiddenTruth:
         boxes = torch.cat([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], dim=1)
         labels = torch.tensor([self._labels[a['category_id']] for a in annotations]).long()
         ignored = torch.tensor([is_ignored(a) for a in annotations]).bool()
-        matrix = torch.as_tensor(sample.metainfo.get('homography_matrix', np.eye(3)))
-        boxes = project_boxes(boxes, matrix, sample.img_shape)
+        boxes = project_boxes(boxes, file_to_view(sample), sample.img_shape)
         visible = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
         true = InstanceData(bboxes=boxes, labels=labels)
         return true[visible & ~ignored], true[visible & ignored]

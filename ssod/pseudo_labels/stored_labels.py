@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 from ssod.checks.coco import refuse_wrong_coco
 from ssod.data.coco_json import is_text, read_coco
 from ssod.data.load_image import printable
-from ssod.projection import project_boxes, view_to_view
+from ssod.projection import file_to_view, project_boxes
 from ssod.pseudo_labels.names import name_of
 
 
@@ -91,7 +91,7 @@ class StoredLabels:
     def in_view(self, sample: DetDataSample) -> InstanceData:
         """The boxes from :meth:`of` for a view's image, in the view's pixels."""
         stored = self.of(sample.img_path)
-        stored.bboxes = project_boxes(stored.bboxes, view_to_view(DetDataSample(), sample))
+        stored.bboxes = project_boxes(stored.bboxes, file_to_view(sample))
         return stored
 
     def _name_of(self, img_path: str) -> str | None:

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 
 from ssod.data.branches import Branch
 from ssod.models.semi_supervised_detector import unwrap
-from ssod.projection import project_boxes, view_to_view
+from ssod.projection import file_to_view, project_boxes
 from ssod.strict import check_ranges, strict_settings
 from ssod.teachers.pi_teacher import PiTeacherHook
 from ssod.teachers.prediction_memory import PredictionMemory, Remembered
@@ -83,14 +83,14 @@ class TemporalTeacherHook(PiTeacherHook):
 
     def _average(self, sample: DetDataSample, found: InstanceData) -> InstanceData:
         """The averaged boxes of one image, in pixels of its weak view."""
-        to_file = view_to_view(sample, DetDataSample())
+        to_view = file_to_view(sample)
         in_file = found[:]
-        in_file.bboxes = project_boxes(found.bboxes, to_file)
+        in_file.bboxes = project_boxes(found.bboxes, to_view.inverse())
         entry = self.memory.add(sample.img_path, in_file)
         self._fresh[sample.img_path] = entry
         device = found.bboxes.device
         return InstanceData(
-            bboxes=project_boxes(entry.boxes.to(device), to_file.inverse()),
+            bboxes=project_boxes(entry.boxes.to(device), to_view),
             scores=self.memory.scores(entry).to(device),
             labels=entry.labels.to(device),
         )

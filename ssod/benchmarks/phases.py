@@ -36,7 +36,7 @@ def phases_of(trainer: Trainer, steps: int) -> dict[str, float]:
     wrapper = runner.optim_wrapper
     with (
         watch.timing(hook, 'predict', 'teacher'),
-        watch.timing(hook, 'set_lesson', 'selection and projection'),
+        watch.timing(hook, 'set_pseudo_labels', 'selection and projection'),
         watch.timing(runner.model, '_run_forward', 'student'),
         watch.timing(runner.model.data_preprocessor, 'forward', 'student'),
         watch.timing(wrapper, 'backward', 'backward'),

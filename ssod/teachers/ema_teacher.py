@@ -6,10 +6,8 @@ from typing import Any
 from mmdet.registry import HOOKS
 from mmengine.logging import MessageHub
 
-from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.schedules import build_schedule, values_of
 from ssod.strict import strict_settings
-from ssod.teachers.ema import EMA
 from ssod.teachers.hook import TeacherHook
 
 
@@ -50,12 +48,11 @@ class EMATeacherHook(TeacherHook):
                     f'EMATeacherHook: decay is {value:g} at first, but must be in [0, 1]'
                 )
 
-    def start(self, model: SemiSupervisedDetector) -> None:
-        """Pair the teacher's tensors with the student's."""
-        self.ema = EMA(model.teacher, model.student)
+    def decay_now(self) -> float:
+        """The schedule's value; see :class:`~ssod.teachers.hook.TeacherHook`."""
+        return self.decay(self.updates)
 
-    def update_teacher(self, model: SemiSupervisedDetector, teaching: bool) -> None:
-        """Average, or copy during the burn-in."""
-        decay = self.decay(self.updates) if teaching else 0.0
-        self.ema.update(decay)
+    def update_teacher(self, decay: float) -> None:
+        """Average, and log the decay, because it may change over training."""
+        super().update_teacher(decay)
         MessageHub.get_current_instance().update_scalar('train/decay', decay)

@@ -18,6 +18,7 @@ from ssod.data.sampler import SourceRatioSampler
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
 from ssod.projection import project_instances, view_to_view
 from ssod.pseudo_labels.selectors import Selector, check, restore, state_of
+from ssod.teachers.ema import EMA
 from ssod.teachers.verifier import fit_verifier
 
 
@@ -32,8 +33,17 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         after_train_iter    the teacher is updated, if the optimizer really stepped
 
     In the first ``burn_in`` iterations there are no pseudo-boxes: the student learns from the
-    labelled images only, and the teacher is its copy. Subclasses define the kind of teacher in
-    :meth:`update_teacher`.
+    labelled images only, and the teacher is its copy.
+
+    The kind of teacher is a subclass. It says in :meth:`decay_now` how much of itself the teacher
+    keeps at an update, and overrides :meth:`predict` if its boxes are not just what its weights
+    predict::
+
+                              decay_now         predict
+        EMATeacherHook        a schedule's      -
+        PiTeacherHook         0: copies         -
+        TemporalTeacherHook   0: copies         averages over the visits of an image
+        OfflineTeacherHook    0: copies         reads boxes from a file
 
     Args:
         selector: Config of a :class:`~ssod.pseudo_labels.selectors.Selector`.
@@ -56,17 +66,8 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         self._selector_state: Any = None
 
     @abstractmethod
-    def start(self, model: SemiSupervisedDetector) -> None:
-        """Get ready before the first iteration of a run or of its resumption."""
-
-    @abstractmethod
-    def update_teacher(self, model: SemiSupervisedDetector, teaching: bool) -> None:
-        """Make the teacher follow the student after an optimizer step.
-
-        Args:
-            model: Holds ``teacher`` and ``student``.
-            teaching: False during the burn-in, when the teacher copies the student.
-        """
+    def decay_now(self) -> float:
+        """α of the next update after the burn-in: the share of itself that the teacher keeps."""
 
     def before_train(self, runner: Runner) -> None:
         """Check the loop, batch and selector, train the verifier, watch the optimizer's steps.
@@ -98,7 +99,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         check(self.selector, model)
         if model.verifier is not None and runner.iter == 0:
             fit_verifier(runner, model, model.verifier)
-        self.start(model)
+        self._ema = EMA(model.teacher, model.student)
         # Ask the optimizer itself: it does not step while gradients accumulate, nor where a
         # gradient scaler found an infinite gradient.
         runner.optim_wrapper.optimizer.register_step_post_hook(self._saw_step)
@@ -112,25 +113,15 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         if model.step < 0 or not weak['inputs']:
             return
         predictions, notes = self.predict(runner, weak)
-        self.set_lesson(model, weak, strong, predictions, notes)
+        self.set_pseudo_labels(model, weak, strong, predictions, notes)
         put_branch(data_batch, 'strong', strong)
 
     def predict(self, runner: Runner, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
         """The teacher's predictions on the weak views; see ``SemiSupervisedDetector.teach``."""
         with runner.optim_wrapper.optim_context(runner.model):
-            predictions, notes = unwrap(runner.model).teach(weak)
-        return self.revise(weak, predictions), notes
+            return unwrap(runner.model).teach(weak)
 
-    def revise(self, weak: Branch, predictions: list[InstanceData]) -> list[InstanceData]:
-        """Change what the teacher has just predicted; by default it stays as it is.
-
-        Args:
-            weak: The weak views.
-            predictions: For each view, in its pixels.
-        """
-        return predictions
-
-    def set_lesson(
+    def set_pseudo_labels(
         self,
         model: SemiSupervisedDetector,
         weak: Branch,
@@ -143,9 +134,9 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         matrices = [view_to_view(*pair) for pair in zip(weak['data_samples'], samples, strict=True)]
         chosen = [self.selector(of_image, model.step) for of_image in predictions]
         shapes = [sample.img_shape for sample in samples]
-        lessons = project_instances(chosen, matrices, shapes, self.min_size)
+        projected = project_instances(chosen, matrices, shapes, self.min_size)
         for i, sample in enumerate(samples):
-            sample.gt_instances = lessons[i]
+            sample.gt_instances = projected[i]
             if notes is not None:
                 model.hand_over(notes[i], sample, matrices[i])
 
@@ -163,8 +154,16 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         teaching = runner.iter >= self.burn_in
         model = unwrap(runner.model)
         share_statistics(model.student)
-        self.update_teacher(model, teaching)
+        self.update_teacher(self.decay_now() if teaching else 0.0)
         self.updates += teaching
+
+    def update_teacher(self, decay: float) -> None:
+        """Make the teacher follow the student.
+
+        Args:
+            decay: α, the share of itself that the teacher keeps; 0 copies the student.
+        """
+        self._ema.update(decay)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Save the number of updates and the state of the selector."""

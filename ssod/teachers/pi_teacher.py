@@ -2,9 +2,7 @@
 
 from mmdet.registry import HOOKS
 
-from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.strict import strict_settings
-from ssod.teachers.ema import EMA
 from ssod.teachers.hook import TeacherHook
 
 
@@ -22,10 +20,6 @@ class PiTeacherHook(TeacherHook):
         min_size: Least width and height of a pseudo-box, in pixels of the strong view.
     """
 
-    def start(self, model: SemiSupervisedDetector) -> None:
-        """Pair the teacher's tensors with the student's."""
-        self._copy = EMA(model.teacher, model.student)
-
-    def update_teacher(self, model: SemiSupervisedDetector, teaching: bool) -> None:
-        """Copy the student."""
-        self._copy.update(0.0)
+    def decay_now(self) -> float:
+        """Nothing is kept; see :class:`~ssod.teachers.hook.TeacherHook`."""
+        return 0.0

@@ -76,10 +76,11 @@ class TemporalTeacherHook(PiTeacherHook):
             self.memory.images.clear()
         super().before_train(runner)
 
-    def revise(self, weak: Branch, predictions: list[InstanceData]) -> list[InstanceData]:
-        """Average with what was predicted before."""
+    def predict(self, runner: Runner, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
+        """What the student's copy predicts, averaged with what was predicted before."""
+        predictions, notes = super().predict(runner, weak)
         pairs = zip(weak['data_samples'], predictions, strict=True)
-        return [self._average(sample, found) for sample, found in pairs]
+        return [self._average(sample, found) for sample, found in pairs], notes
 
     def _average(self, sample: DetDataSample, found: InstanceData) -> InstanceData:
         """The averaged boxes of one image, in pixels of its weak view."""

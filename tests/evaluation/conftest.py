@@ -103,9 +103,8 @@ class Teaching(TeacherHook):
     def __init__(self, burn_in: int) -> None:
         self.burn_in = burn_in
 
-    def start(self, model: Any) -> None: ...
-
-    def update_teacher(self, model: Any, teaching: bool) -> None: ...
+    def decay_now(self) -> float:
+        return 0.0
 
     def before_train(self, runner: Runner) -> None: ...
 

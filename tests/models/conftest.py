@@ -82,7 +82,7 @@ def lesson(model, data, threshold=0.0):
     """What the teacher hook does to a batch before the step; returns the number of pseudo-boxes."""
     hook = EMATeacherHook(selector=dict(type='ScoreSelector', threshold=threshold))
     weak, strong = pop_branch(data, 'weak'), pop_branch(data, 'strong')
-    hook.set_lesson(model, weak, strong, *model.teach(weak))
+    hook.set_pseudo_labels(model, weak, strong, *model.teach(weak))
     put_branch(data, 'strong', strong)
     return sum(len(s.gt_instances) for s in strong['data_samples'])
 

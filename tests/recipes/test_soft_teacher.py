@@ -114,7 +114,7 @@ def teach(model, data):
     """What the teacher's hook does; returns the strong views' samples."""
     hook = EMATeacherHook(selector=dict(type='ScoreSelector', threshold=FIRST))
     weak, strong = pop_branch(data, 'weak'), pop_branch(data, 'strong')
-    hook.set_lesson(model, weak, strong, *model.teach(weak))
+    hook.set_pseudo_labels(model, weak, strong, *model.teach(weak))
     put_branch(data, 'strong', strong)
     return strong['data_samples']
 

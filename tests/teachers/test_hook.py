@@ -224,13 +224,14 @@ def test_starting_from_a_checkpoint_counts_anew(digits_cfg):
 
 def test_starting_from_a_checkpoint_the_selector_knows_nothing(digits_cfg, monkeypatch):
     # The scores that another run has seen are those of another teacher.
-    counts, revise = [], EMATeacherHook.revise
+    counts, predict = [], EMATeacherHook.predict
 
-    def counted(self, weak, predictions):
+    def counted(self, runner, weak):
+        predictions, notes = predict(self, runner, weak)
         counts.append(sum(map(len, predictions)))
-        return revise(self, weak, predictions)
+        return predictions, notes
 
-    monkeypatch.setattr(EMATeacherHook, 'revise', counted)
+    monkeypatch.setattr(EMATeacherHook, 'predict', counted)
     digits_cfg.default_hooks.teacher.selector = dict(type='MixtureSelector', num_classes=10)
     digits_cfg.train_cfg.max_iters = 1
     other = copy.deepcopy(digits_cfg)

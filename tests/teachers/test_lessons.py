@@ -48,7 +48,7 @@ def taught(notes=None):
     ]
     model = SimpleNamespace(step=0, hand_over=partial(SemiSupervisedDetector.hand_over, None))
     strong = branch(STRONG)
-    hook.set_lesson(model, branch(WEAK), strong, found, notes)
+    hook.set_pseudo_labels(model, branch(WEAK), strong, found, notes)
     return strong['data_samples']
 
 

@@ -175,10 +175,10 @@ def test_a_learning_rate_of_a_hundred_times(watched_cfg):
 class StaleStatistics(EMATeacherHook):
     """A teacher whose batch norms keep the statistics that they began with."""
 
-    def update_teacher(self, model, teaching):
-        before = copy.deepcopy(dict(model.teacher.named_buffers()))
-        super().update_teacher(model, teaching)
-        for name, buffer in model.teacher.named_buffers():
+    def after_train_iter(self, runner, *args, **kwargs):
+        before = copy.deepcopy(dict(runner.model.teacher.named_buffers()))
+        super().after_train_iter(runner, *args, **kwargs)
+        for name, buffer in runner.model.teacher.named_buffers():
             buffer.copy_(before[name])
 
 

@@ -18,6 +18,7 @@ from ssod.data.sampler import SourceRatioSampler
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
 from ssod.projection import project_instances, view_to_view
 from ssod.pseudo_labels.selectors import Selector, check, restore, state_of
+from ssod.strict import check_ranges
 from ssod.teachers.ema import EMA
 from ssod.teachers.verifier import fit_verifier
 
@@ -52,12 +53,17 @@ class TeacherHook(Hook, metaclass=ABCMeta):
             dropped.
 
     Raises:
-        ValueError: If ``burn_in`` is negative.
+        ValueError: If ``burn_in`` or ``min_size`` is not a number of at least 0, or ``burn_in`` not
+            a whole one.
     """
 
     def __init__(self, selector: Mapping[str, Any], burn_in: int = 0, min_size: float = 1.0):
-        if burn_in < 0:
-            raise ValueError(f'{type(self).__name__}: burn_in is {burn_in}, but cannot be negative')
+        whole, real = type(burn_in) is int, isinstance(min_size, int | float)
+        check_ranges(
+            type(self).__name__,
+            ('burn_in', burn_in, whole and burn_in >= 0, 'a whole number of at least 0'),
+            ('min_size', min_size, real and min_size >= 0, 'a number of at least 0'),
+        )
         self.selector: Selector = TASK_UTILS.build(dict(selector))
         self.burn_in = burn_in
         self.min_size = min_size

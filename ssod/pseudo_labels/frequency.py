@@ -11,7 +11,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.data.coco_json import is_ignored, read_coco
-from ssod.pseudo_labels.selectors import check_class_count, chosen
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
+from ssod.pseudo_labels.selectors import Selector, chosen
 from ssod.strict import check_ranges, strict_settings
 
 BINS = 400
@@ -49,7 +50,7 @@ def boxes_per_image(ann_file: str, classes: Sequence[str] | None = None) -> list
 
 @TASK_UTILS.register_module()
 @strict_settings
-class FrequencySelector:
+class FrequencySelector(Selector):
     """The best boxes of each class, as many per image as the labelled images have.
 
     Each class has the threshold above which an unlabelled image has as many boxes, on average, as a
@@ -69,7 +70,7 @@ class FrequencySelector:
 
     Raises:
         ValueError: If a setting is out of its range; before training, if the number of classes is
-            not the model's.
+            not the data's.
     """
 
     def __init__(
@@ -95,12 +96,15 @@ class FrequencySelector:
         self._histograms = torch.zeros(0, BINS)
         self._images = 0.0
 
-    def check(self, model: Any) -> None:
+    def check(self, model: SemiSupervisedDetector, num_classes: int) -> None:
         """See :class:`~ssod.pseudo_labels.selectors.Selector`."""
         count = len(self._due_on(torch.device('cpu')))
         source = f'ann_file {self.ann_file}' if self.classes is None else 'classes'
-        told = f'FrequencySelector: {count} classes in {source}'
-        check_class_count(model, count, told, "give classes the data set's, in its order")
+        wanted = f"{num_classes}; give classes the data set's, in its order"
+        check_ranges(
+            'FrequencySelector',
+            (f'number of classes in {source}', count, count == num_classes, wanted),
+        )
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep the best of each class; see :class:`~ssod.pseudo_labels.selectors.Selector`."""

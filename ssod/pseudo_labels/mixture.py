@@ -8,7 +8,8 @@ from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssod.pseudo_labels.selectors import check_class_count, chosen
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
+from ssod.pseudo_labels.selectors import Selector, chosen
 from ssod.strict import check_ranges, strict_settings
 
 ITERATIONS = 10
@@ -109,7 +110,7 @@ def positive_thresholds(scores: Tensor, valid: Tensor) -> Tensor:
 
 @TASK_UTILS.register_module()
 @strict_settings
-class MixtureSelector:
+class MixtureSelector(Selector):
     """Boxes that are confident compared with other boxes of their class.
 
     Each class's latest scores are modelled as a mixture of two Gaussians, of wrong and of right
@@ -127,7 +128,7 @@ class MixtureSelector:
 
     Raises:
         ValueError: If a setting is out of its range; before training, if ``num_classes`` is not the
-            model's.
+            data's.
     """
 
     def __init__(
@@ -147,11 +148,10 @@ class MixtureSelector:
         self._thresholds = torch.full((num_classes,), default)
         self._fitted_at = -1
 
-    def check(self, model: Any) -> None:
+    def check(self, model: SemiSupervisedDetector, num_classes: int) -> None:
         """See :class:`~ssod.pseudo_labels.selectors.Selector`."""
-        count = len(self._queues)
-        told = f'{type(self).__name__}: num_classes is {count}'
-        check_class_count(model, count, told, 'give as many')
+        count, wanted = len(self._queues), f'{num_classes}, as in the data'
+        check_ranges(type(self).__name__, ('num_classes', count, count == num_classes, wanted))
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep the confident ones; see :class:`~ssod.pseudo_labels.selectors.Selector`."""

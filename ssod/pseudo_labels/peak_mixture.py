@@ -12,13 +12,13 @@ from ssod.pseudo_labels.mixture import (
     log_densities,
     right_ones,
 )
-from ssod.pseudo_labels.selectors import chosen
+from ssod.pseudo_labels.selectors import Selector, chosen
 from ssod.strict import strict_settings
 
 
 @TASK_UTILS.register_module()
 @strict_settings
-class ExpectedCountSelector:
+class ExpectedCountSelector(Selector):
     """The best boxes of each image: the expected number of right ones, and one more.
 
     The expected number is the sum of the scores, read as probabilities (sigmoids or a softmax).

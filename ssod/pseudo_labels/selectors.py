@@ -2,8 +2,9 @@
 
 import logging
 import math
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from mmdet.registry import TASK_UTILS
 from mmengine.logging import print_log
@@ -11,17 +12,19 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.models.box_weights import check_weighable
+from ssod.models.semi_supervised_detector import SemiSupervisedDetector
 from ssod.schedules import Schedule, build_schedule, values_of
 from ssod.strict import check_ranges, strict_settings
 
 
-class Selector(Protocol):
+class Selector(metaclass=ABCMeta):
     """Keeps some of one image's predictions. Registered in mmdet's ``TASK_UTILS``.
 
-    A selector with state has ``state_dict`` and ``load_state_dict``, like a module. A selector that
-    does not suit every model has ``check``, which is called with the model before training.
+    A selector that remembers anything overrides :meth:`state_dict` and :meth:`load_state_dict`; one
+    that does not suit every model or data set overrides :meth:`check`.
     """
 
+    @abstractmethod
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Select.
 
@@ -34,24 +37,56 @@ class Selector(Protocol):
             The selected ones, in the same order.
         """
 
+    def check(self, model: SemiSupervisedDetector, num_classes: int) -> None:  # noqa: B027
+        """Refuse, before training, what does not suit; by default everything suits.
 
-def check_class_count(model: Any, count: int, told: str, remedy: str) -> None:
-    """Refuse a selector whose number of classes is not the model's.
+        Args:
+            model: The model.
+            num_classes: Number of classes of the training data.
 
-    Args:
-        model: The model, see :class:`Selector`.
-        count: The selector's number of classes.
-        told: The start of the message: the selector and its number.
-        remedy: The end of the message: what to do.
+        Raises:
+            ValueError: If something does not suit; the message names the remedy.
+        """
+
+    def state_dict(self) -> Any:
+        """What a checkpoint needs of the selector; ``None`` if it remembers nothing."""
+        return None
+
+    def load_state_dict(self, state: Any) -> None:  # noqa: B027
+        """Go on from what :meth:`state_dict` gave."""
+
+
+def build_selector(settings: Mapping[str, Any]) -> Selector:
+    """Build a selector from its config.
 
     Raises:
-        ValueError: If the model has another number.
+        ValueError: If the config is of something else.
     """
-    # A region proposal network always has one class.
-    numbers = [getattr(module, 'num_classes', None) for module in model.student.modules()]
-    classes = max((number for number in numbers if number is not None), default=None)
-    if classes not in (None, count):
-        raise ValueError(f'{told}, but the model has {classes} classes; {remedy}')
+    selector = TASK_UTILS.build(dict(settings))
+    if not isinstance(selector, Selector):
+        kind = type(selector).__name__
+        raise ValueError(
+            f'selector: {kind} is none; derive the class from ssod.pseudo_labels.Selector'
+        )
+    return selector
+
+
+def selector_state(selector: Selector) -> Any:
+    """A selector's kind and state, for a checkpoint; ``None`` if it remembers nothing."""
+    state = selector.state_dict()
+    return None if state is None else {'kind': type(selector).__name__, 'remembers': state}
+
+
+def restore_selector(selector: Selector, state: Any) -> None:
+    """Restore a selector from :func:`selector_state`; warn if that was of another kind."""
+    if state is None:
+        return
+    kind = type(selector).__name__
+    if state['kind'] == kind:
+        selector.load_state_dict(state['remembers'])
+    else:
+        told = f'the selector was {state["kind"]} and is now {kind}, which starts without its state'
+        print_log(told, 'current', logging.WARNING)
 
 
 def chosen(predictions: InstanceData, mask: Tensor) -> InstanceData:
@@ -74,7 +109,7 @@ def _threshold(name: str, setting: float | Mapping[str, Any]) -> Schedule:
 
 @TASK_UTILS.register_module()
 @strict_settings
-class ScoreSelector:
+class ScoreSelector(Selector):
     """Boxes whose score reaches a threshold (Unbiased Teacher, Liu et al. 2021, section 3.2).
 
     Args:
@@ -96,7 +131,7 @@ class ScoreSelector:
 
 @TASK_UTILS.register_module()
 @strict_settings
-class ClassScoreSelector:
+class ClassScoreSelector(Selector):
     """Boxes whose score reaches the threshold of their class.
 
     Args:
@@ -106,7 +141,7 @@ class ClassScoreSelector:
 
     Raises:
         ValueError: If a threshold is outside [0, 1] at some step; before training, if there is not
-            one for each class of the model.
+            one for each class.
     """
 
     def __init__(self, thresholds: Sequence[float | Mapping[str, Any]]) -> None:
@@ -115,11 +150,12 @@ class ClassScoreSelector:
             for number, threshold in enumerate(thresholds)
         ]
 
-    def check(self, model: Any) -> None:
+    def check(self, model: SemiSupervisedDetector, num_classes: int) -> None:
         """See :class:`Selector`."""
-        count = len(self.thresholds)
-        remedy = 'give one for each, in the order of the data set'
-        check_class_count(model, count, f'ClassScoreSelector: {count} thresholds', remedy)
+        count, wanted = len(self.thresholds), f'{num_classes}, one for each class in the data'
+        check_ranges(
+            'ClassScoreSelector', ('number of thresholds', count, count == num_classes, wanted)
+        )
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep the boxes that reach the threshold of their class; see :class:`Selector`."""
@@ -130,7 +166,7 @@ class ClassScoreSelector:
 
 @TASK_UTILS.register_module()
 @strict_settings
-class TopSelector:
+class TopSelector(Selector):
     """The best boxes of each image, whatever their scores.
 
     It compares scores only within an image, so it suits every kind of score.
@@ -163,7 +199,7 @@ class TopSelector:
 
 @TASK_UTILS.register_module()
 @strict_settings
-class UncertaintySelector:
+class UncertaintySelector(Selector):
     """Boxes with certain coordinates (Soft Teacher, Xu et al. 2021, section 3.4).
 
     The uncertainty is measured by the model's ``box_jitter``, see
@@ -182,9 +218,9 @@ class UncertaintySelector:
         check_ranges('UncertaintySelector', ('threshold', threshold, threshold > 0, 'above 0'))
         self.threshold = threshold
 
-    def check(self, model: Any) -> None:
+    def check(self, model: SemiSupervisedDetector, num_classes: int) -> None:
         """See :class:`Selector`."""
-        if getattr(model, 'box_jitter', None) is None:
+        if model.box_jitter is None:
             raise ValueError(
                 'UncertaintySelector: model.box_jitter is None, but must measure the uncertainty; '
                 'set model.box_jitter=dict()'
@@ -197,7 +233,7 @@ class UncertaintySelector:
 
 @TASK_UTILS.register_module()
 @strict_settings
-class ScoreWeights:
+class ScoreWeights(Selector):
     """All boxes, weighted by their scores in the losses: weight = score ** ``power``.
 
     It keeps all boxes, so in a :class:`SelectorChain` put it after a selector that drops the worst.
@@ -217,7 +253,7 @@ class ScoreWeights:
         check_ranges('ScoreWeights', ('power', power, power > 0, 'above 0'))
         self.power = power
 
-    def check(self, model: Any) -> None:
+    def check(self, model: SemiSupervisedDetector, num_classes: int) -> None:
         """See :class:`Selector`."""
         if not model.weighs_boxes:
             raise ValueError(
@@ -235,7 +271,7 @@ class ScoreWeights:
 
 @TASK_UTILS.register_module()
 @strict_settings
-class SelectorChain:
+class SelectorChain(Selector):
     """Several selectors, each applied to the boxes that the one before it kept.
 
     Args:
@@ -243,7 +279,7 @@ class SelectorChain:
     """
 
     def __init__(self, selectors: Sequence[Mapping[str, Any]]) -> None:
-        self.selectors: list[Selector] = [TASK_UTILS.build(dict(s)) for s in selectors]
+        self.selectors = [build_selector(settings) for settings in selectors]
 
     def __call__(self, predictions: InstanceData, step: int) -> InstanceData:
         """Keep the boxes that all selectors keep; see :class:`Selector`."""
@@ -251,45 +287,16 @@ class SelectorChain:
             predictions = selector(predictions, step)
         return predictions
 
-    def check(self, model: Any) -> None:
+    def check(self, model: SemiSupervisedDetector, num_classes: int) -> None:
         """See :class:`Selector`."""
         for selector in self.selectors:
-            check(selector, model)
+            selector.check(model, num_classes)
 
     def state_dict(self) -> list[Any]:
         """The state of each selector."""
-        return [state_of(selector) for selector in self.selectors]
+        return [selector_state(selector) for selector in self.selectors]
 
     def load_state_dict(self, states: Sequence[Any]) -> None:
         """Restore each selector; new or changed ones start without state."""
         for selector, state in zip(self.selectors, states, strict=False):
-            restore(selector, state)
-
-
-def check(selector: Selector, model: Any) -> None:
-    """Refuse a model that does not suit a selector.
-
-    Raises:
-        ValueError: If it does not; the message names the remedy.
-    """
-    if hasattr(selector, 'check'):
-        selector.check(model)
-
-
-def state_of(selector: Selector) -> Any:
-    """A selector's kind and state; ``None`` if it has no state."""
-    if not hasattr(selector, 'state_dict'):
-        return None
-    return {'kind': type(selector).__name__, 'remembers': selector.state_dict()}
-
-
-def restore(selector: Selector, state: Any) -> None:
-    """Restore a selector from :func:`state_of`; warn if that was of another kind."""
-    if state is None or not hasattr(selector, 'load_state_dict'):
-        return
-    kind = type(selector).__name__
-    if state['kind'] == kind:
-        selector.load_state_dict(state['remembers'])
-    else:
-        told = f'the selector was {state["kind"]} and is now {kind}, which starts without its state'
-        print_log(told, 'current', logging.WARNING)
+            restore_selector(selector, state)

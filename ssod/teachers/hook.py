@@ -4,7 +4,6 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from mmdet.registry import TASK_UTILS
 from mmengine.dist import all_reduce_params, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -17,7 +16,7 @@ from ssod.data.branches import Branch, pop_branch, put_branch
 from ssod.data.sampler import SourceRatioSampler
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector, unwrap
 from ssod.projection import project_instances, view_to_view
-from ssod.pseudo_labels.selectors import Selector, check, restore, state_of
+from ssod.pseudo_labels.selectors import build_selector, restore_selector, selector_state
 from ssod.strict import check_ranges
 from ssod.teachers.ema import EMA
 from ssod.teachers.verifier import fit_verifier
@@ -54,7 +53,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
 
     Raises:
         ValueError: If ``burn_in`` or ``min_size`` is not a number of at least 0, or ``burn_in`` not
-            a whole one.
+            a whole one, or if ``selector`` is the config of something else.
     """
 
     def __init__(self, selector: Mapping[str, Any], burn_in: int = 0, min_size: float = 1.0):
@@ -64,7 +63,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
             ('burn_in', burn_in, whole and burn_in >= 0, 'a whole number of at least 0'),
             ('min_size', min_size, real and min_size >= 0, 'a number of at least 0'),
         )
-        self.selector: Selector = TASK_UTILS.build(dict(selector))
+        self.selector = build_selector(selector)
         self.burn_in = burn_in
         self.min_size = min_size
         self.updates = 0
@@ -100,9 +99,10 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         if runner.iter == 0:
             self.updates = 0
         else:
-            restore(self.selector, self._selector_state)
+            restore_selector(self.selector, self._selector_state)
         model = unwrap(runner.model)
-        check(self.selector, model)
+        classes = runner.train_dataloader.dataset.metainfo['classes']
+        self.selector.check(model, len(classes))
         if model.verifier is not None and runner.iter == 0:
             fit_verifier(runner, model, model.verifier)
         self._ema = EMA(model.teacher, model.student)
@@ -173,7 +173,7 @@ class TeacherHook(Hook, metaclass=ABCMeta):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Save the number of updates and the state of the selector."""
-        state = state_of(self.selector)
+        state = selector_state(self.selector)
         checkpoint['teacher'] = {'updates': self.updates, 'selector': state}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

@@ -4,18 +4,18 @@ import pytest
 import torch
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
-from torch import nn
 
 from ssod.pseudo_labels.selectors import (
     ClassScoreSelector,
     ScoreSelector,
     ScoreWeights,
+    Selector,
     SelectorChain,
     TopSelector,
     UncertaintySelector,
-    check,
-    restore,
-    state_of,
+    build_selector,
+    restore_selector,
+    selector_state,
 )
 
 
@@ -98,13 +98,10 @@ def test_the_thresholds_of_classes_may_change_over_training():
 def test_too_few_or_impossible_thresholds_of_classes_are_refused():
     with pytest.raises(ValueError, match=r'thresholds\[1\] is 70, but must be in \[0, 1\]'):
         ClassScoreSelector([0.5, 70])
-    # A region proposal network's one class is none of the data set's.
-    model = nn.Module()
-    model.student = nn.ModuleDict({'rpn': nn.Identity(), 'head': nn.Identity()})
-    model.student['rpn'].num_classes, model.student['head'].num_classes = 1, 3
-    with pytest.raises(ValueError, match='2 thresholds, but the model has 3 classes; give one'):
-        check(ClassScoreSelector([0.5, 0.5]), model)
-    check(ClassScoreSelector([0.5, 0.5, 0.5]), model)
+    message = 'ClassScoreSelector: number of thresholds is 2, but must be 3, one for each class'
+    with pytest.raises(ValueError, match=message):
+        ClassScoreSelector([0.5, 0.5]).check(Model(), 3)
+    ClassScoreSelector([0.5, 0.5, 0.5]).check(Model(), 3)
 
 
 @pytest.mark.parametrize(
@@ -206,12 +203,41 @@ class Model:
 def test_a_model_that_does_not_suit_is_refused_before_training(setting, message):
     chain = SelectorChain([dict(type='TopSelector', count=3), setting])
     with pytest.raises(ValueError, match=message):
-        check(chain, Model())
+        chain.check(Model(), 3)
+
+
+def test_a_function_is_no_selector(monkeypatch):
+    # It would have no state and no check, though it could be called like one.
+    def keep_all():
+        return lambda predictions, step: predictions
+
+    monkeypatch.setitem(TASK_UTILS.module_dict, 'keep_all', keep_all)
+    for build in (build_selector, lambda settings: SelectorChain([settings])):
+        with pytest.raises(ValueError, match=r'function .* from ssod\.pseudo_labels\.Selector$'):
+            build(dict(type='keep_all'))
+
+
+def test_a_selector_that_only_selects(monkeypatch):
+    class KeepAll(Selector):
+        def __call__(self, predictions, step):
+            return predictions
+
+    monkeypatch.setitem(TASK_UTILS.module_dict, 'KeepAll', KeepAll)
+    selector = build_selector(dict(type='KeepAll'))
+    selector.check(Model(), 3)
+    assert selector_state(selector) is None
+    # What a checkpoint before said of a selector without a state.
+    restore_selector(selector, None)
+    restore_selector(selector, {'kind': 'KeepAll', 'remembers': 5})
+    assert len(selector(predictions([0.1]), 0)) == 1
 
 
 def test_a_selector_of_another_kind_begins_anew():
-    class Remembers:
+    class Remembers(Selector):
         state = 0
+
+        def __call__(self, predictions, step):
+            return predictions
 
         def state_dict(self):
             return self.state
@@ -224,15 +250,15 @@ def test_a_selector_of_another_kind_begins_anew():
 
     one, other = Remembers(), Other()
     one.state = 5
-    restore(other, state_of(one))
+    restore_selector(other, selector_state(one))
     assert other.state == 0
     again = Remembers()
-    restore(again, state_of(one))
+    restore_selector(again, selector_state(one))
     assert again.state == 5
     # A chain that became longer, or is none any more.
     chains = [SelectorChain([]), SelectorChain([])]
     chains[0].selectors, chains[1].selectors = [one], [Remembers(), Other()]
-    restore(chains[1], state_of(chains[0]))
+    restore_selector(chains[1], selector_state(chains[0]))
     assert [selector.state for selector in chains[1].selectors] == [5, 0]
-    restore(again, state_of(chains[0]))
+    restore_selector(again, selector_state(chains[0]))
     assert again.state == 5

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 
 from ssod.data.branches import pop_branch, put_branch
 from ssod.data.sampler import DRAW
-from ssod.pseudo_labels.selectors import ScoreWeights, check
+from ssod.pseudo_labels.selectors import ScoreWeights
 from ssod.teachers import EMATeacherHook
 
 SIZE = 96
@@ -304,4 +304,4 @@ def test_weights_of_boxes_which_its_loss_does_not_know_are_refused():
     with pytest.raises(
         ValueError, match='loss of SoftTeacherDetector cannot weight boxes; use a sel'
     ):
-        check(ScoreWeights(), build())
+        ScoreWeights().check(build(), 3)

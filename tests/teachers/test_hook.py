@@ -247,7 +247,7 @@ def test_a_selector_for_other_classes_is_refused(digits_cfg):
     digits_cfg.default_hooks.teacher.selector = ConfigDict(
         type='ClassScoreSelector', thresholds=[0.5, 0.5]
     )
-    with pytest.raises(ValueError, match='2 thresholds, but the model has 10 classes; give one'):
+    with pytest.raises(ValueError, match='number of thresholds is 2, but must be 10, one for each'):
         Runner.from_cfg(digits_cfg).train()
 
 

@@ -3,13 +3,14 @@
 from mmdet.registry import TASK_UTILS
 from mmengine.runner import Runner
 
+from ssod.pseudo_labels import Selector
 from ssod.teachers import EMATeacherHook
 
 
 def test_the_selector_is_asked_once_of_each_unlabelled_image(digits_cfg, monkeypatch):
     asked = []
 
-    class Recording:
+    class Recording(Selector):
         def __call__(self, predictions, step):
             asked.append(step)
             return predictions

@@ -111,9 +111,11 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.structures import InstanceData
 
+from ssod.pseudo_labels import Selector
+
 
 @TASK_UTILS.register_module()
-class OneBox:
+class OneBox(Selector):
     def __call__(self, predictions, step):
         boxes = predictions.bboxes.new_tensor([[20, 20, 60, 60]])
         labels, scores = predictions.labels.new_tensor([3]), boxes.new_ones(1)

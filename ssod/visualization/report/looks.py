@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmdet.registry import DATASETS, MODELS, TASK_UTILS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -17,7 +17,12 @@ from ssod.data.truth import truth_of
 from ssod.inference import predict_each
 from ssod.progress import with_progress
 from ssod.projection import project_instances, view_to_view
-from ssod.pseudo_labels.selectors import ScoreSelector, Selector, restore
+from ssod.pseudo_labels.selectors import (
+    ScoreSelector,
+    Selector,
+    build_selector,
+    restore_selector,
+)
 from ssod.pseudo_labels.stored_labels import StoredLabels
 from ssod.pseudo_labels.verdicts import Verdict, judge
 from ssod.recipes.stac import NAME, OfflineTeacherHook
@@ -103,8 +108,8 @@ class Checkpoint:
         self.min_size = settings.get('min_size', 1.0)
         self.selector: Selector | None = None
         if 'selector' in settings:
-            self.selector = TASK_UTILS.build(settings['selector'])
-            restore(self.selector, checkpoint.get('teacher', {}).get('selector'))
+            self.selector = build_selector(settings['selector'])
+            restore_selector(self.selector, checkpoint.get('teacher', {}).get('selector'))
 
     @property
     def threshold(self) -> float | None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ssod.checkpoints import load_checkpoint
 from ssod.projection import project_boxes, view_to_view
-from ssod.pseudo_labels.selectors import ScoreSelector, state_of
+from ssod.pseudo_labels.selectors import ScoreSelector, selector_state
 from ssod.visualization.report.images import spread
 from ssod.visualization.report.looks import Checkpoint, Scored
 from ssod.visualization.report.state import read_run
@@ -78,7 +78,7 @@ def test_the_selector_remembers_what_it_did_in_the_training(trained, tmp_path):
     selector = TASK_UTILS.build(settings)
     selector._thresholds += 0.25
     content = load_checkpoint(read_run(trained).checkpoint)
-    content['teacher']['selector'] = state_of(selector)
+    content['teacher']['selector'] = selector_state(selector)
     torch.save(content, tmp_path / 'iter_4.pth')
     run = dataclasses.replace(
         changed(trained, selector=settings), checkpoint=tmp_path / 'iter_4.pth'

@@ -15,7 +15,7 @@ from ssod.checks.coco import refuse_wrong_coco
 from ssod.checks.coco_fields import refuse_wrong_fields
 from ssod.config_parts import dicts_in, innermost, require_parts, set_number_of_classes
 from ssod.data.coco_json import is_ignored, read_coco, write_beside
-from ssod.data.convert import as_coco, convert_for_run, is_coco, split_of
+from ssod.data.convert import convert_for_run, convert_split, is_coco, split_of
 from ssod.data.data_sets import DataSet
 from ssod.data.folder import look_into, named_by
 from ssod.data.splits import draw_labeled, part_coco
@@ -152,7 +152,7 @@ def in_coco(data: OwnData, work_dir: Path) -> OwnData:
             data = replace(data, val=val.file, val_images=val.images)
     if data.val is not None and not is_coco(data.val):
         classes = class_names(data.labeled)
-        file, images = as_coco(data.val, work_dir / 'val_labels', 'val', classes)
+        file, images = convert_split(data.val, work_dir / 'val_labels', 'val', classes)
         data = replace(data, val=file, val_images=images)
     return data
 

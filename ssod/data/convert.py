@@ -233,7 +233,7 @@ def split_of(written: Mapping[str, Converted], split: str, path: str | Path) -> 
     raise ValueError(f'{path} has no split {split!r}, only {", ".join(written)}; add it')
 
 
-def as_coco(
+def convert_split(
     path: str | Path,
     work_dir: str | Path,
     split: str = 'train',

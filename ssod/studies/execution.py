@@ -222,11 +222,14 @@ def weights_digest(checkpoint: Path) -> str:
 
 
 def _objection(composer: Composer, results: Results, run: Run) -> str | None:
-    """Why a run could not be compared with those that have ended; ``None`` if it can be."""
+    """Why a run cannot begin, or not be compared with those that have ended; ``None`` if it can."""
     others = results.begun(run)
     if run.method.name == START or not others:
         return None
-    begun = weights_digest(composer.begins_with(run))
+    try:
+        begun = weights_digest(composer.begins_with(run))
+    except (OSError, ValueError) as error:
+        return str(error)
     if begun in others:
         return None
     return (

@@ -197,6 +197,16 @@ def test_what_cannot_be_compared_is_not_trained(composer, tmp_path):
     (line,) = (composer.place(run) / LOG).read_text().splitlines()
     assert line.startswith('error: it would begin with the weights ')
     assert line.endswith('or remove the lines of cells, 25 %, seed 1')
+    # Nor with weights that cannot be read; the others are trained nevertheless.
+    begun.write_bytes(b'no checkpoint')
+    path.write_text(''.join(x for x in others if '"scenes"' not in x))
+    for other in runs.values():
+        if other.data.name == 'scenes' or other is run:
+            shutil.rmtree(composer.place(other))
+    ended = {ended.name: result for ended, result in train_all(composer, Results(path), train)}
+    assert ended['cells/25pct/teacher/1'] is None
+    assert f'error: checkpoint {begun} is' in (composer.place(run) / LOG).read_text()
+    assert ended['scenes/25pct/teacher/1'] is not None
 
 
 def test_the_digest_of_weights(tmp_path):

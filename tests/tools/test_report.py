@@ -54,8 +54,8 @@ def test_views_of_own_data_leave_the_files_of_a_run_alone(
     for name in ('labeled.json', 'val.json'):
         (run / name).write_text('kept')
     images = digits / 'images/val'
-    own = ['--labeled', digits / 'annotations/val.json', '--images', images, '--unlabeled', images]
-    call('browse_views', CONFIG, *own, '--number', 1)
+    own = ['--labeled', digits / 'annotations/val.json', '--images', images]
+    call('browse_views', CONFIG, *own, '--unlabeled', digits / 'images/train', '--number', 1)
     assert capsys.readouterr().out.splitlines()[-1] == str(run / 'views.html')
     assert (run / 'views.html').read_text().count('<img ') == 1 + 2
     assert [(run / name).read_text() for name in ('labeled.json', 'val.json')] == ['kept'] * 2

@@ -70,7 +70,7 @@ def train(composer: Composer, results: Results, jobs: int) -> int:
                 print(f'{place}: failed, see {composer.place(run) / LOG}', flush=True)
                 continue
             scores = f'student {result.student}, teacher {result.teacher} ({result.seconds:.0f} s)'
-            rest = f'; {remaining(done, todo, began)} left' if done < todo else ''
+            rest = f'; {remaining(done - failed, todo - failed, began)} left' if done < todo else ''
             print(f'{place}: {scores}{rest}', flush=True)
     return failed
 

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import IO
 
 import torch
+from mmengine.logging import print_log
 
-from ssod.checkpoints import load_checkpoint
+from ssod.checkpoints import latest_checkpoint, load_checkpoint
+from ssod.files import write_whole
 from ssod.runs import build_runner
 from ssod.studies.compose import Composer
 from ssod.studies.plan import START, Run
@@ -24,6 +27,8 @@ from ssod.visualization.curves import MAP, read_scalars
 
 LOG = 'train.log'
 """What a training printed."""
+BEGUN = 'begun'
+"""Names the weights that a training began with."""
 
 
 def train_all(
@@ -58,8 +63,8 @@ def train_all(
             # In the order of the runs: a run waits only for a start that is already running.
             start = composer.study.start_of(run)
             first = begun.get(start.name) if start else None
-            objection = partial(_objection, composer, results, run)
-            future = pool.submit(trainings.train, composer.place(run), first, objection)
+            begin = partial(_begin, composer, results, run)
+            future = pool.submit(trainings.train, composer.place(run), first, begin)
             futures[future], begun[run.name] = run, future
         for future in as_completed(futures):
             run = futures[future]
@@ -156,25 +161,27 @@ class _Trainings:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def train(
-        self, place: Path, start: Future[int] | None, objection: Callable[[], str | None]
-    ) -> int:
+    def train(self, place: Path, start: Future[int] | None, begin: Callable[[], None]) -> int:
         """Train in a folder with its config, after its start; returns the exit status.
+
+        Whatever prevents it fails this run alone.
 
         Args:
             place: The folder.
             start: The training it starts from, if that is one of these.
-            objection: Called after that one has ended; says why not to train.
+            begin: Called after that one has ended; raises an error if this one must not begin.
         """
-        failed = start is not None and start.result() != 0
-        reason = 'the run it starts from was not trained' if failed else objection()
-        if reason:
-            (place / LOG).write_text(f'error: {reason}\n', encoding='utf-8')
+        try:
+            if start is not None and start.result() != 0:
+                raise ValueError('the run it starts from was not trained')
+            begin()
+            command = [sys.executable, str(self._tool), str(place / 'config.py')]
+            with (place / LOG).open('a', encoding='utf-8') as log:
+                process = self._begin([*command, '--work-dir', str(place), '--resume'], log)
+                return process.wait() if process else 1
+        except (OSError, ValueError) as error:
+            _log_error(place, error)
             return 1
-        command = [sys.executable, str(self._tool), str(place / 'config.py')]
-        with (place / LOG).open('a', encoding='utf-8') as log:
-            process = self._begin([*command, '--work-dir', str(place), '--resume'], log)
-            return process.wait() if process else 1
 
     def stop(self) -> None:
         """End the current ones, and begin no others."""
@@ -197,12 +204,19 @@ def _noted(composer: Composer, run: Run) -> Result | None:
     place = composer.place(run)
     try:
         seconds = json.loads((place / 'summary.json').read_text())['seconds']
-        begun = weights_digest(composer.begins_with(run))
-        return _result(run, place, composer.digest(run), seconds, begun)
+        return _result(run, place, composer.digest(run), seconds, _begun_with(composer, run))
     except (OSError, ValueError) as error:
+        _log_error(place, error)
+        return None
+
+
+def _log_error(place: Path, error: Exception) -> None:
+    """Add an error to a run's log, or print it if that cannot be written."""
+    try:
         with (place / LOG).open('a', encoding='utf-8') as log:
             log.write(f'error: {error}\n')
-        return None
+    except OSError:
+        print_log(f'{place}: {error}', 'current', logging.ERROR)
 
 
 def weights_digest(checkpoint: Path) -> str:
@@ -221,22 +235,36 @@ def weights_digest(checkpoint: Path) -> str:
     return digest.hexdigest()[:8]
 
 
-def _objection(composer: Composer, results: Results, run: Run) -> str | None:
-    """Why a run cannot begin, or not be compared with those that have ended; ``None`` if it can."""
-    others = results.begun(run)
-    if run.method.name == START or not others:
-        return None
-    try:
-        begun = weights_digest(composer.begins_with(run))
-    except (OSError, ValueError) as error:
-        return str(error)
-    if begun in others:
-        return None
-    return (
-        f'it would begin with the weights {begun}, but results in {results.path} began with '
-        f'{", ".join(sorted(others))}, so they cannot be compared; restore the work directory of '
-        f'those, or remove the lines of {run.data.name}, {run.percent:g} %, seed {run.seed}'
-    )
+def _begun_with(composer: Composer, run: Run) -> str:
+    """The digest of the weights that a run began with, or would begin with now.
+
+    A note keeps it, because a start that was lost may be trained again, with other weights, before
+    an interrupted run is resumed.
+    """
+    place = composer.place(run)
+    note, resumes = place / BEGUN, latest_checkpoint(place) is not None
+    if resumes and note.is_file():
+        return note.read_text().strip()
+    begun = weights_digest(composer.begins_with(run))
+    if not resumes:
+        write_whole(note, f'{begun}\n'.encode())
+    return begun
+
+
+def _begin(composer: Composer, results: Results, run: Run) -> None:
+    """Note what a run begins with.
+
+    Raises:
+        OSError, ValueError: If it could not be compared with runs that have ended, or the weights
+            cannot be read.
+    """
+    begun, others = _begun_with(composer, run), results.begun(run)
+    if run.method.name != START and others and begun not in others:
+        raise ValueError(
+            f'it would begin with the weights {begun}, but results in {results.path} began with '
+            f'{", ".join(sorted(others))}, so they cannot be compared; restore the work directory '
+            f'of those, or remove the lines of {run.data.name}, {run.percent:g} %, seed {run.seed}'
+        )
 
 
 def _result(run: Run, place: Path, settings: str, seconds: float, begun: str) -> Result:

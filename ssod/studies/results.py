@@ -86,7 +86,8 @@ class Results:
     def begun(self, run: Run) -> set[str]:
         """Digests of the weights, if known, that comparable runs began with."""
         cell = run.data.name, run.percent, run.seed
-        known = [x for x in self._known.values() if (x.data, x.percent, x.seed) == cell]
+        # A copy, because another thread may add one meanwhile.
+        known = [x for x in list(self._known.values()) if (x.data, x.percent, x.seed) == cell]
         return {x.begun for x in known if x.begun and x.method != START}
 
     def add(self, result: Result) -> None:

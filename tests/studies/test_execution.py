@@ -209,6 +209,51 @@ def test_what_cannot_be_compared_is_not_trained(composer, tmp_path):
     assert ended['scenes/25pct/teacher/1'] is not None
 
 
+def test_a_resumed_run_began_with_the_start_of_then(started_study_file, data_root, tmp_path):
+    """Although that was lost, and trained again with other weights."""
+    text = started_study_file.read_text().replace('seeds = [1, 2]', 'seeds = [1]')
+    started_study_file.write_text(text)
+    composer = Composer(read_study(started_study_file), data_root, tmp_path / 'work', {})
+    runs = {run.name: run for run in composer.study.runs()}
+    run, start = runs['scenes/25pct/teacher/1'], runs['scenes/25pct/start/1']
+    weights, train = composer.weights(start), tool(tmp_path)
+    results = Results(tmp_path / 'results.jsonl')
+    # Starts save weights; the run is killed after its first checkpoint.
+    saving = f"""
+import torch
+if 'start' in str(place):
+    torch.save({{'state_dict': {{'w': torch.tensor([VALUE])}}}}, place / '{weights.name}')
+if 'teacher' in str(place) and VALUE == 1.0:
+    (place / 'iter_1.pth').touch()
+    sys.exit('killed')
+"""
+    body = (
+        train.read_text()
+        .replace("'eager' in", "'none' in")
+        .replace('mkdir(', 'mkdir(exist_ok=True, ')
+    )
+    train.write_text(body + saving.replace('VALUE', '1.0'))
+    list(train_all(composer, results, train))
+    first = weights_digest(weights)
+    assert results.find(run, composer.digest(run)) is None
+    weights.unlink()
+    results.path.unlink()
+    results = Results(results.path)
+    train.write_text(body + saving.replace('VALUE', '2.0'))
+    list(train_all(composer, results, train))
+    assert weights_digest(weights) != first
+    assert results.find(run, composer.digest(run)).begun == first
+
+
+def test_a_log_that_cannot_be_written_stops_no_other_run(composer, tmp_path, capsys):
+    runs = composer.study.runs()
+    (composer.place(runs[0]) / LOG).mkdir(parents=True)
+    ended = list(train_all(composer, Results(tmp_path / 'results.jsonl'), tool(tmp_path)))
+    failed = {run.name for run, result in ended if result is None}
+    assert len(ended) == 6
+    assert failed == {runs[0].name, *(run.name for run in runs if run.method.name == 'eager')}
+
+
 def test_the_digest_of_weights(tmp_path):
     def digest(meta=None, **weights):
         torch.save({'state_dict': weights, 'meta': meta}, tmp_path / 'x.pth')

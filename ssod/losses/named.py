@@ -42,9 +42,10 @@ def check_factors(losses: Losses, factors: Mapping[str, float]) -> None:
     Raises:
         ValueError: Names the first factor without a loss, and the losses that there are.
     """
-    for name in factors.keys() - losses.keys():
+    unknown = [name for name in factors if name not in losses]
+    if unknown:
         raise ValueError(
-            f'pseudo_factors: the detector has no loss {name!r}; use '
+            f'pseudo_factors: the detector has no loss {unknown[0]!r}; use '
             f'{", ".join(name for name in losses if "loss" in name)}'
         )
 

@@ -16,6 +16,7 @@ from mmdet.models.task_modules.samplers import BaseSampler, SamplingResult
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssod.losses.named import Losses
 from ssod.models.batched_rpn_head import BatchedRPNHead
@@ -47,6 +48,8 @@ def is_faster_rcnn(detector: BaseDetector) -> bool:
         and type(roi_head) is StandardRoIHead
         and not roi_head.with_mask
         and judges_boxes(roi_head.bbox_head)
+        # Its outputs for an image would depend on the other part's images.
+        and not any(isinstance(part, _BatchNorm) for part in roi_head.bbox_head.modules())
     )
 
 

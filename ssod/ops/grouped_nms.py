@@ -7,6 +7,8 @@ import torch
 import torchvision
 from torch import Tensor
 
+from ssod.ops.precision import working_dtype
+
 
 def grouped_nms(
     boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float, most: int = 0
@@ -28,6 +30,8 @@ def grouped_nms(
     # The zero is for the case without boxes, which have no maximum.
     far = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max() + 1
     moved = boxes + (groups.to(boxes) * far)[:, None]
+    dtype = working_dtype(boxes, scores)
+    moved, scores = moved.to(dtype), scores.to(dtype)
     looked_at = 2 * most
     if boxes.is_cuda or not 0 < looked_at < len(boxes):
         kept: Tensor = torchvision.ops.nms(moved, scores, iou_threshold)
@@ -42,6 +46,8 @@ def grouped_nms(
         looked_at *= 2
 
 
-def plain_nms(cfg: Mapping[str, Any]) -> bool:
-    """Whether :func:`grouped_nms` supports mmcv's settings of a non-maximum suppression."""
+def plain_nms(cfg: Mapping[str, Any] | None) -> bool:
+    """Whether :func:`grouped_nms` supports mmcv's settings; ``None`` stands for no suppression."""
+    if cfg is None:
+        return False
     return cfg.get('type', 'nms') == 'nms' and cfg.keys() - {'type'} == {'iou_threshold'}

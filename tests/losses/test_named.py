@@ -25,3 +25,7 @@ def test_factors():
 def test_a_factor_of_a_loss_that_is_not_there():
     with pytest.raises(ValueError, match=r"has no loss 'loss_box'; use loss_bbox$"):
         check_factors({'loss_bbox': torch.tensor(1.0), 'acc': 1.0}, {'loss_box': 1.0})
+    # Always the first of several.
+    names = [f'loss_{i}' for i in range(9)]
+    with pytest.raises(ValueError, match="has no loss 'loss_8'"):
+        check_factors({'loss_bbox': torch.tensor(1.0)}, dict.fromkeys(reversed(names), 1.0))

@@ -161,6 +161,16 @@ def test_who_learns_proposals_alone(name, factors, alone):
     assert learns_proposals_alone(MODELS.build(cfg), factors) is alone
 
 
+@pytest.mark.parametrize(
+    ('norm', 'known'),
+    [(dict(type='BN'), False), (dict(type='SyncBN'), False), (dict(type='GN', num_groups=8), True)],
+)
+def test_a_head_whose_outputs_depend_on_other_images(norm, known):
+    head = dict(DIGITS.roi_head.bbox_head, type='Shared4Conv1FCBBoxHead', norm_cfg=norm)
+    detector = build(dict(DIGITS, roi_head=dict(DIGITS.roi_head, bbox_head=head)))
+    assert is_faster_rcnn(detector) is known
+
+
 def test_a_head_with_more_losses_does_not_learn_proposals_alone():
     heads = dict(DIGITS.roi_head.bbox_head, type='TwoHeadBBoxHead')
     two = build(dict(DIGITS, roi_head=dict(DIGITS.roi_head, bbox_head=heads)))

@@ -59,9 +59,23 @@ def test_few_are_looked_at_where_few_are_wanted(monkeypatch):
     assert sizes == [8, 16, 32]
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('most', [0, 1])
+def test_half_precision(dtype, most):
+    """As mmcv does it, whose operator computes in float32."""
+    boxes = torch.tensor([[0, 0, 8, 8], [0, 0, 8, 7], [0, 0, 8, 7], [20, 20, 30, 30]], dtype=dtype)
+    scores = torch.tensor([0.5, 0.75, 0.25, 0.125], dtype=dtype)
+    groups = torch.tensor([0, 0, 1, 1])
+    _, expected = batched_nms(boxes, scores, groups, dict(type='nms', iou_threshold=0.5))
+    found = grouped_nms(boxes, scores, groups, 0.5, most)
+    assert found.tolist() == expected.tolist()[: most or None] == [1, 2, 3][: most or None]
+
+
 def test_settings():
     assert plain_nms(dict(type='nms', iou_threshold=0.5))
     assert plain_nms(dict(iou_threshold=0.5))
     assert not plain_nms(dict(type='soft_nms', iou_threshold=0.5))
     assert not plain_nms(dict(type='nms', iou_threshold=0.5, class_agnostic=True))
     assert not plain_nms({})
+    # mmcv's word for no suppression at all.
+    assert not plain_nms(None)

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
+
+from ssod.ops.extension import is_served
 
 
 @MODELS.register_module()
@@ -43,10 +45,18 @@ class PyramidRoIExtractor(SingleRoIExtractor):
         counts: list[int] = (levels == numbers[:, None]).sum(dim=1).tolist()
         of_levels = torch.split(rois[order], counts)
         parts = zip(self.roi_layers, _linked(feats, counts), of_levels, strict=True)
-        pooled = [layer(feat, some) for layer, feat, some in parts if len(some)]
+        pooled = [_pooled(layer, feat, some) for layer, feat, some in parts if len(some)]
         if not pooled:
-            return feats[0].new_zeros(0, self.out_channels, *self.roi_layers[0].output_size)
+            shape = (0, self.out_channels, *self.roi_layers[0].output_size)
+            return feats[0].new_zeros(shape) + sum(0.0 * feat.sum() for feat in feats)
         return pooled[0] if len(pooled) == 1 else torch.cat(pooled)[order.argsort()]
+
+
+def _pooled(layer: nn.Module, feat: Tensor, regions: Tensor) -> Tensor:
+    """Regions of one map. Compiled operators want both in one type, and know no bfloat16."""
+    if is_served():
+        return layer(feat, regions)
+    return layer(feat.float(), regions.float()).to(feat.dtype)
 
 
 def _linked(feats: Sequence[Tensor], counts: Sequence[int]) -> Sequence[Tensor]:

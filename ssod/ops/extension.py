@@ -107,6 +107,11 @@ def install() -> None:
     _replace_stand_ins()
 
 
+def is_served() -> bool:
+    """Whether mmcv's operators are the stand-in's, and not compiled ones."""
+    return isinstance(importlib.import_module(EXTENSION), ServedExtension)
+
+
 def _replace_stand_ins() -> None:
     """Give mmdet modules that were imported too early the operators they lack."""
     for module_name, name in _STAND_INS.items():

@@ -1,5 +1,8 @@
 """Regions from a pyramid of maps, against mmdet's own extractor."""
 
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -48,6 +51,14 @@ def test_values_and_gradients_are_mmdets(rows, factor):
         torch.testing.assert_close(one, other)
 
 
+def test_without_regions_every_map_has_a_gradient_of_zero():
+    feats = maps()
+    gradients = torch.autograd.grad(
+        extractor('PyramidRoIExtractor')(feats, REGIONS[:0]).sum(), feats
+    )
+    assert not any(gradient.any() for gradient in gradients)
+
+
 def test_maps_without_a_region_have_a_gradient():
     feats = maps()
     pooled = extractor('PyramidRoIExtractor')(feats, REGIONS[1:2])
@@ -83,3 +94,14 @@ def test_places_are_single_where_maps_are_half():
     torch.testing.assert_close(pooled.float(), single, rtol=0.01, atol=0.01)
     theirs = extractor('SingleRoIExtractor')(feats, regions)
     assert (theirs.float() - single).abs().max() > 0.05
+
+
+def test_compiled_operators_get_maps_and_regions_in_single_precision(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', ModuleType('mmcv._ext'))
+    ours = extractor('PyramidRoIExtractor')
+    seen = []
+    for layer in ours.roi_layers:
+        layer.register_forward_pre_hook(lambda _, given: seen.extend(x.dtype for x in given))
+    pooled = ours(maps(dtype=torch.float16), REGIONS)
+    assert pooled.dtype == torch.float16
+    assert seen == [torch.float32] * 6

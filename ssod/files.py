@@ -6,7 +6,16 @@ import uuid
 from pathlib import Path
 
 UNFINISHED = '.unfinished'
-"""Suffix of a file that is not complete yet."""
+"""In the name of a file that is not complete yet."""
+
+
+def unfinished(path: Path, suffix: str = '') -> Path:
+    """A new name in the same folder, for what will be moved to ``path`` once it is complete.
+
+    However long the name of ``path`` is, this one has at most 209 bytes; file systems allow 255.
+    """
+    # Two processes may write the same file at once, even on two machines.
+    return path.with_name(f'.{path.name[:40]}.{uuid.uuid4().hex}{UNFINISHED}{suffix}')
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
@@ -22,8 +31,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
         OSError: If it cannot be written; names ``path``, which stays unchanged.
     """
     path = Path(path)
-    # Two processes may write the same file at once, even on two machines.
-    aside = path.with_name(f'.{path.name}.{uuid.uuid4().hex}{UNFINISHED}')
+    aside = unfinished(path)
     try:
         with open(aside, 'wb') as file:
             file.write(content)
@@ -39,7 +47,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 def remove_unfinished(directory: str | Path) -> None:
     """Remove unfinished files of killed processes."""
-    for path in Path(directory).glob(f'.*{UNFINISHED}'):
+    for path in Path(directory).glob(f'.*{UNFINISHED}*'):
         path.unlink(missing_ok=True)
 
 

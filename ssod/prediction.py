@@ -1,11 +1,9 @@
 """What a trained detector finds in images and videos, as pictures and a COCO JSON."""
 
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,19 +14,16 @@ from PIL import Image
 from rich.progress import Progress
 
 from ssod.data.coco_detections import Entry, coco_of_detections, entry_of
-from ssod.data.coco_json import is_text, read_coco, write_json
-from ssod.data.folder import EXTENSIONS, RealFolders
+from ssod.data.coco_json import is_text
+from ssod.data.folder import RealFolders
 from ssod.data.inputs import Inputs, find_inputs
 from ssod.data.load_image import BrokenImageError, LoadImage, printable
-from ssod.files import check_new
 from ssod.inference import Detector, Pixels
 from ssod.plain_detector import Whose
+from ssod.prediction_folder import PredictionFolder, picture_of_video
 from ssod.progress import progress_bar
 from ssod.visualization.detections import draw_boxes, found_boxes
 from ssod.visualization.videos import VideoFile, count_frames, is_named_for_opencv
-
-NAME = 'predictions.json'
-"""The COCO JSON that is written."""
 
 
 @dataclass(frozen=True)
@@ -89,28 +84,23 @@ def predict(
     """
     _check_settings(score_thr, batch_size)
     out = Path(checkpoint).parent / 'predictions' if out is None else Path(out)
-    file, pictures = out / NAME, out / 'pictures'
-    # While it exists, the pictures are those of a call that was interrupted.
-    begun = out / f'.{NAME}.begun'
+    folder = PredictionFolder(out)
     if not overwrite:
-        _check_nothing_is_lost(file, pictures, begun)
-    found = find_inputs(inputs, leave_out=pictures)
-    _check_places(found, pictures)
+        folder.check_nothing_is_lost()
+    found = find_inputs(inputs, leave_out=folder.pictures)
+    names = _names_of_pictures(found, folder.pictures)
     detector = Detector(cfg, checkpoint, whose, score_thr)
-    out.mkdir(parents=True, exist_ok=True)
-    begun.touch()
+    folder.begin(names)
     with progress_bar() as bar:
-        work = _Work(detector, pictures, score_thr, batch_size, bar)
+        work = _Work(detector, folder.pictures, score_thr, batch_size, bar)
         work.do(found)
     if not work.entries:
-        _leave_nothing(begun)
+        folder.give_up()
         raise ValueError(f'nothing could be read: {work.passed_over[0]}')
     info = {'source': f'{whose} of {checkpoint}', 'min_score': score_thr, 'images': str(found.root)}
     content = coco_of_detections(work.entries, detector.classes, info)
-    _remove_old(file, pictures, work.entries)
-    write_json(file, content)
-    begun.unlink()
-    return Predictions(file, pictures, content, work.passed_over)
+    folder.finish(content)
+    return Predictions(folder.file, folder.pictures, content, work.passed_over)
 
 
 def _check_settings(score_thr: float, batch_size: int) -> None:
@@ -120,36 +110,8 @@ def _check_settings(score_thr: float, batch_size: int) -> None:
         raise ValueError(f'batch_size is {batch_size}, but must be at least 1')
 
 
-def _leave_nothing(begun: Path) -> None:
-    """Remove what a call created that could read nothing."""
-    begun.unlink()
-    with suppress(OSError):  # The folder is not empty if it was there before.
-        begun.parent.rmdir()
-
-
-def _check_nothing_is_lost(file: Path, pictures: Path, begun: Path) -> None:
-    """Refuse to overwrite an earlier call's results, or to write among unrelated pictures."""
-    check_new(file, False, 'remove it, or pass --overwrite or another --out')
-    if not begun.exists() and pictures.is_dir() and any(pictures.iterdir()):
-        raise FileExistsError(
-            f'{pictures} has files and no {NAME} next to it, so they may not be ours; '
-            f'pass another --out, or --overwrite to write among them'
-        )
-
-
-def _picture_of(name: str) -> str:
-    """The name of the picture for an image in the COCO JSON; for a video's frame, the video's."""
-    path = PurePosixPath(name)
-    return name if path.suffix.lower() in EXTENSIONS else _picture_of_video(str(path.parent))
-
-
-def _picture_of_video(name: str) -> str:
-    # The whole name stays, because there may be clip.avi and clip.mov.
-    return name if name.lower().endswith('.mp4') else f'{name}.mp4'
-
-
-def _check_places(found: Inputs, pictures: Path) -> None:
-    """Refuse to overwrite an input through a link, to draw two inputs to one file, or bad names."""
+def _names_of_pictures(found: Inputs, pictures: Path) -> list[str]:
+    """Of all inputs; refuses names that would replace an input or each other, and bad ones."""
     if found.videos and not is_named_for_opencv(pictures):
         raise ValueError(
             f'{printable(str(pictures))} is not UTF-8, so no video can be written there; pass '
@@ -159,7 +121,7 @@ def _check_places(found: Inputs, pictures: Path) -> None:
     folders = RealFolders()
     real = {folders.file(str(path)) for path in given}
     names = [found.name(path) for path in found.images]
-    names += [_picture_of_video(found.name(path)) for path in found.videos]
+    names += [picture_of_video(found.name(path)) for path in found.videos]
     drawn: dict[str, Path] = {}
     for path, name in zip(given, names, strict=True):
         other = drawn.setdefault(name, path)
@@ -174,25 +136,7 @@ def _check_places(found: Inputs, pictures: Path) -> None:
                 f'replaced; pass another --out'
             )
 
-
-def _remove_old(file: Path, pictures: Path, entries: Iterable[Entry]) -> None:
-    """Remove the pictures of an earlier call that this one has not drawn again.
-
-    Args:
-        file: The COCO JSON of the earlier call, if there was one.
-        pictures: The folder of the pictures.
-        entries: What this call has found.
-    """
-    old: set[str] = set()
-    # Without a list of them, or with an unrelated one, all stay.
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        old = {_picture_of(image['file_name']) for image in read_coco(file)['images']}
-    root = Path(os.path.realpath(pictures))
-    for name in old - {_picture_of(entry['file_name']) for entry in entries}:
-        path = pictures / name
-        folder = Path(os.path.realpath(path.parent))
-        if folder.is_relative_to(root) and (path.is_file() or path.is_symlink()):
-            path.unlink()
+    return names
 
 
 def _save(picture: Image.Image, path: Path) -> None:
@@ -257,7 +201,7 @@ class _Work:
         # Only one is open at a time, because each keeps its last frames in memory.
         video = mmcv.VideoReader(str(path))
         frames = ((f'{name}/{number:06d}', frame) for number, frame in enumerate(video))
-        with VideoFile(self.pictures / _picture_of_video(name), video.fps) as file:
+        with VideoFile(self.pictures / picture_of_video(name), video.fps) as file:
             for _, picture in self._drawn(frames):
                 frame = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)
                 file.write(np.asarray(frame, np.uint8))

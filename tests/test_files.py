@@ -62,10 +62,17 @@ def test_an_interruption_leaves_the_old_content(tmp_path, monkeypatch):
 
 
 def test_what_a_kill_left_is_removed(tmp_path):
-    for name in ('.x.json.123.unfinished', '.mine', 'x.json'):
+    for name in ('.x.json.123.unfinished', '.x.unfinished.mp4', '.mine', 'x.json'):
         (tmp_path / name).touch()
     remove_unfinished(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ['.mine', 'x.json']
+
+
+@pytest.mark.parametrize('letter', ['x', 'ü', '\udcff', '😀'])
+def test_the_longest_name_there_can_be(tmp_path, letter):
+    name = letter * (250 // len(os.fsencode(letter)))
+    write_whole(tmp_path / name, b'content')
+    assert (tmp_path / name).read_bytes() == b'content'
 
 
 def test_what_is_there_is_not_written_over(tmp_path):

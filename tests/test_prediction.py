@@ -271,19 +271,6 @@ def test_the_verb_and_what_is_there_already(run, photos, tmp_path):
     assert there.file == checkpoint.parent / 'predictions/predictions.json'
 
 
-def test_an_interrupted_call_is_done_anew(run, cfg, photos, tmp_path, monkeypatch):
-    def interrupted(*args):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr('ssod.prediction.write_json', interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            predict(cfg, run[1], [photos / 'a.png'], tmp_path)
-    assert (tmp_path / 'pictures/a.png').exists()
-    predict(cfg, run[1], [photos / 'a.png'], tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {'pictures', 'predictions.json'}
-
-
 def test_pictures_of_the_user_are_not_replaced(run, cfg, photos, tmp_path):
     (tmp_path / 'pictures').mkdir()
     # An empty folder is no matter.

@@ -85,7 +85,7 @@ def options_of(root: Path, given: list[str]) -> list[str]:
         given: The options of this call.
     """
     note = root / 'options.json'
-    if any(next(root.glob(made), None) for made in ('*/*.pth', '*/summary.json')):
+    if any(next(root.glob(made), None) for made in ('*/*.pth', '*/summary.json', 'compare.json')):
         noted: list[str] = json.loads(note.read_text()) if note.exists() else []
         return noted
     root.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import mmcv
 import numpy as np
 from numpy.typing import NDArray
 
-from ssod.files import UNFINISHED
+from ssod.files import unfinished
 
 FRAMES_PER_SECOND = 25.0
 """Assumed for a video that does not state its rate."""
@@ -53,7 +53,7 @@ class VideoFile:
         self.rate = rate if 0 < rate < CLOCK else FRAMES_PER_SECOND
         self.frames = 0
         # OpenCV tells the file format from the end of the name.
-        self._aside = path.with_name(f'.{path.name}{UNFINISHED}.mp4')
+        self._aside = unfinished(path, '.mp4')
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: NDArray[np.uint8]) -> None:

@@ -56,6 +56,12 @@ def test_without_a_frame_there_is_no_file(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_the_longest_name_there_can_be(tmp_path):
+    with VideoFile(tmp_path / f'{"x" * 251}.mp4', 10) as file:
+        file.write(np.zeros((32, 32, 3), np.uint8))
+    assert file.path.is_file()
+
+
 def test_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / 'clip.mp4'
     path.write_bytes(b'old')

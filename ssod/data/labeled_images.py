@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,9 @@ def read_lines(file: Path) -> list[str]:
         ValueError: If it is in another encoding.
     """
     try:
-        return file.read_text(encoding='utf-8-sig').splitlines()
+        # Not splitlines(): a name may have a character that Unicode ends lines with.
+        lines = StringIO(file.read_text(encoding='utf-8-sig'))
+        return [line.removesuffix('\n') for line in lines]
     except UnicodeDecodeError as error:
         raise ValueError(
             f'{file} is not in UTF-8: {error.reason} at byte {error.start}; save it again in UTF-8'

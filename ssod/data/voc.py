@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -247,6 +247,8 @@ class _Finder:
     def image_of(self, annotation: _Annotation) -> Path:
         """The image that an XML file describes."""
         file, named = annotation.file, Path(annotation.image).name
+        if named not in self.by_name:
+            named = PureWindowsPath(annotation.image).name
         found = self.by_stem.get(file.stem) or self.by_name.get(named) or []
         for is_meant in (
             lambda path: path.parent == file.parent,

@@ -105,8 +105,9 @@ def write_validation(names: Path, val: Path, out_dir: Path) -> tuple[Path, Path]
 
 
 def read_names(path: Path) -> list[str]:
-    """The lines of a file."""
-    return path.read_text(encoding='utf-8').splitlines()
+    """The lines of a file that are not empty."""
+    # Not splitlines(): a name may have a character that Unicode ends lines with.
+    return [line for line in path.read_text(encoding='utf-8').split('\n') if line]
 
 
 def _parted(coco: Coco, wanted: Sequence[str], names: Path, file: Path) -> tuple[Coco, Coco]:

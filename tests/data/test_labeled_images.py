@@ -111,7 +111,13 @@ def assert_size(path, size, turn):
 
 @pytest.mark.parametrize(
     ('content', 'lines'),
-    [(b'', []), (b'a', ['a']), (b'\xef\xbb\xbfa\r\n\n\xc3\xa4', ['a', '', '\u00e4'])],
+    [
+        (b'', []),
+        (b'a', ['a']),
+        (b'\xef\xbb\xbfa\r\n\n\xc3\xa4\n', ['a', '', '\u00e4']),
+        # Unicode ends lines with this character, and files do not.
+        (b'a\xe2\x80\xa8b', ['a\u2028b']),
+    ],
 )
 def test_lines(tmp_path, content, lines):
     (tmp_path / 'a.txt').write_bytes(content)

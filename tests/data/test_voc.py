@@ -126,6 +126,7 @@ def test_images_without_labels_are_left_out(voc):
         (['JPEGImages/b.jpg', 'Masks/b.png'], 'Annotations/b.xml', 'b.jpg', 'JPEGImages/b.jpg'),
         # An XML file that is called otherwise.
         (['JPEGImages/c.jpg'], 'Annotations/b.xml', 'folder/c.jpg', 'c.jpg'),
+        (['JPEGImages/c.jpg'], 'Annotations/b.xml', r'D:\folder\c.jpg', 'c.jpg'),
         # A file that was renamed with its label.
         (['JPEGImages/b.jpg', 'JPEGImages/c.jpg'], 'Annotations/b.xml', 'c.jpg', 'b.jpg'),
     ],

@@ -79,6 +79,12 @@ def test_a_fold_that_does_not_fit(data_root, tmp_path, names, percent, message):
         write_budget(path, train, percent, tmp_path / 'out')
 
 
+def test_names_with_characters_that_end_lines_elsewhere(tmp_path):
+    images = [{'file_name': f'{i}\u2028\x85\x0c.png'} for i in range(4)]
+    path = labeled_names(tmp_path / 'fold1.txt', images, 1, [50])
+    assert read_names(path) == drawn(images, 1, 2)
+
+
 def test_what_is_kept_aside_is_not_scored(data_root, tmp_path):
     names = tmp_path / 'held_out.txt'
     names.write_text('1_03.png\n1_04.png\n')

@@ -120,7 +120,9 @@ def test_runs_of_other_options_are_not_taken_over(compared, call, monkeypatch, c
     monkeypatch.chdir(bench.place)
     # Nor where checkpoints were removed since, to save room.
     shutil.copytree('out', 'small', ignore=shutil.ignore_patterns('*.pth'))
-    for place in ('out', 'small'):
+    # Nor where whole runs were.
+    shutil.copytree('out', 'table', ignore=shutil.ignore_patterns('*_[0-9]'))
+    for place in ('out', 'small', 'table'):
         with pytest.raises(SystemExit, match='2'):
             call('compare', '--work-dir', place, '--cfg-options', 'train_cfg.max_iters=7')
         told = capfd.readouterr().err

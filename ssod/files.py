@@ -1,8 +1,11 @@
 """Files that are either complete or absent."""
 
 import errno
+import fcntl
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 UNFINISHED = '.unfinished'
@@ -80,3 +83,26 @@ def check_new(file: Path, overwrite: bool, remedy: str) -> None:
         raise ValueError(f'{file} is a folder; give the name of a file')
     if file.exists() and not overwrite:
         raise FileExistsError(f'{file} exists; {remedy}')
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Refuse to do what another process is doing in the same directory; it is created if missing.
+
+    However the other one ends, it is over then. On a file system without locks, nothing is refused.
+
+    Raises:
+        BlockingIOError: If another process is inside this context.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / '.lock', 'w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f'{directory} is in use by another process; wait until it ends, or end it'
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+        yield

@@ -1,13 +1,14 @@
 """Files are whole or not there."""
 
 import errno
+import fcntl
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ssod.files import check_new, remove_unfinished, write_whole
+from ssod.files import alone_in, check_new, remove_unfinished, write_whole
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -99,3 +100,22 @@ def test_two_that_write_the_same_file_at_once(tmp_path):
         list(pool.map(lambda content: write_whole(path, content), contents))
     assert path.read_bytes() in contents
     assert os.listdir(tmp_path) == ['x.json']
+
+
+def test_two_that_do_the_same_in_one_directory(tmp_path):
+    place = tmp_path / 'new'
+    with alone_in(place), alone_in(tmp_path):
+        with pytest.raises(BlockingIOError, match='new is in use by another process; wait until'):
+            alone_in(place).__enter__()
+        assert (place / '.lock').exists()
+    with alone_in(place):
+        pass
+
+
+def test_where_there_are_no_locks_nothing_is_refused(tmp_path, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, 'flock', unsupported)
+    with alone_in(tmp_path):
+        pass

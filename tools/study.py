@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ssod.arguments import add_cfg_options, count
 from ssod.errors import errors_in_one_line
-from ssod.files import write_whole
+from ssod.files import alone_in, write_whole
 from ssod.studies.compose import Composer
 from ssod.studies.execution import LOG, left, remaining, score_held_out, train_all
 from ssod.studies.plan import read_study
@@ -96,15 +96,17 @@ def main() -> None:
         study = read_study(args.study)
         work_dir = args.work_dir or Path('work_dirs') / args.study.stem
         composer = Composer(study, args.data_root, work_dir, args.cfg_options)
-        results, failed = Results(args.study.with_suffix('.jsonl')), 0
-        if args.held_out:
-            trained, results = results, Results(args.study.with_suffix('.held_out.jsonl'))
-            scored = [] if args.table else score_held_out(composer, trained, results)
-            for run, result in scored:
-                print(f'{run.name}: student {result.student}, teacher {result.teacher}', flush=True)
-        elif not args.table:
-            failed = train(composer, results, args.jobs)
-        sum_up(composer, results)
+        with contextlib.nullcontext() if args.table else alone_in(work_dir):
+            results, failed = Results(args.study.with_suffix('.jsonl')), 0
+            if args.held_out:
+                trained, results = results, Results(args.study.with_suffix('.held_out.jsonl'))
+                scored = [] if args.table else score_held_out(composer, trained, results)
+                for run, result in scored:
+                    told = f'student {result.student}, teacher {result.teacher}'
+                    print(f'{run.name}: {told}', flush=True)
+            elif not args.table:
+                failed = train(composer, results, args.jobs)
+            sum_up(composer, results)
     if failed:
         sys.exit(1)
 

@@ -89,6 +89,12 @@ def test_who_ends_a_study_ends_its_trainings(cells):
         assert process.poll() is None, (cells.place / 'long.txt').read_text()
         assert time.monotonic() < until
         time.sleep(0.1)
+    # No two calls write the same results.
+    called = cells.start(*tool, '--jobs', '2', log='second.txt')
+    assert called.wait(120) == 1
+    assert (cells.place / 'second.txt').read_text() == (
+        'error: work_dirs/long is in use by another process; wait until it ends, or end it\n'
+    )
     training = ['pgrep', '-f', 'work_dirs/long/cells']
     assert subprocess.run(training, capture_output=True, check=False).returncode == 0
     process.terminate()

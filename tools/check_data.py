@@ -34,11 +34,12 @@ from ssod.checks.leaks import check_shared
 from ssod.checks.reports import ImageEntry, Report
 from ssod.checks.settings import check_settings_of
 from ssod.data.broken_images import BrokenImagesHook
+from ssod.data.data_sets import Part
 from ssod.errors import errors_in_one_line
 from ssod.own_data import as_given
 from ssod.progress import progress_bar
 
-PARTS = ('train', 'val', 'test')
+PARTS: tuple[Part, ...] = ('train', 'val', 'test')
 
 
 def parse_args() -> argparse.Namespace:

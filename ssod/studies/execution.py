@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ BEGUN = 'begun'
 
 def train_all(
     composer: Composer, results: Results, train_tool: Path, jobs: int = 1
-) -> Iterator[tuple[Run, Result | None]]:
+) -> Generator[tuple[Run, Result | None], None, None]:
     """Train what is not done yet.
 
     All configs are made before the first training. An interrupted run continues from its last

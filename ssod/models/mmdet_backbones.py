@@ -1,6 +1,7 @@
 """Torchvision backbones that mmdet has too: mmdet's settings and weight names.
 
-Both compute the same maps with the same operations, bit for bit.
+Both compute the same maps with the same operations, bit for bit. In training without ``norm_eval``
+there is one difference: mmdet's MobileNet v2 freezes its first convolution, but not its batch norm.
 """
 
 from collections.abc import Mapping

@@ -229,23 +229,24 @@ class WholeFileBackend(LocalBackend):
     """Local files that appear whole or not at all; old ones are removed on request."""
 
     def __init__(self) -> None:
-        self._outdated: list[str] = []
+        self._outdated: dict[Path, int] = {}
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write a file; see :func:`~ssod.files.write_whole`."""
         Path(filepath).parent.mkdir(parents=True, exist_ok=True)
         write_whole(filepath, obj)
-        # It may replace one with the same name.
-        self._outdated = [path for path in self._outdated if path != str(filepath)]
 
     def remove(self, filepath: str | Path) -> None:
         """Mark a file as outdated."""
-        self._outdated.append(str(filepath))
+        path = Path(filepath)
+        if path.is_file():
+            self._outdated[path] = path.stat().st_ino
 
     def remove_outdated(self) -> None:
-        """Remove the outdated files."""
-        for path in self._outdated:
-            Path(path).unlink(missing_ok=True)
+        """Remove the outdated files, unless new ones of the same names have replaced them."""
+        for path, inode in self._outdated.items():
+            if path.is_file() and path.stat().st_ino == inode:
+                path.unlink()
         self._outdated.clear()
 
 
@@ -346,6 +347,11 @@ class WholeCheckpointHook(CheckpointHook):
                 logging.WARNING,
             )
 
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Save the best checkpoint, unless the runner only validates."""
+        if hasattr(self, 'file_backend'):
+            super().after_val_epoch(runner, metrics)
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         with self._replacing():
             super()._save_checkpoint_with_step(runner, step, meta)
@@ -368,7 +374,5 @@ class WholeCheckpointHook(CheckpointHook):
                 f'cannot write a checkpoint: {error.filename}: {error.strerror}; {kept}; free '
                 f'some space and continue with --resume'
             ) from error
-        # A runner that only validates has none.
-        backend = getattr(self, 'file_backend', None)
-        if isinstance(backend, WholeFileBackend):
-            backend.remove_outdated()
+        if isinstance(self.file_backend, WholeFileBackend):
+            self.file_backend.remove_outdated()

@@ -17,7 +17,6 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from ssod import checkpoints
 from ssod.checkpoints import (
-    WholeFileBackend,
     latest_checkpoint,
     load_checkpoint,
     save_initialized,
@@ -347,16 +346,16 @@ def test_checkpoints_of_an_earlier_run_are_not_this_ones(scored_cfg, tmp_path, e
     assert found == [last]
 
 
-def test_a_checkpoint_may_replace_one_of_its_name(tmp_path):
-    # mmengine first removes the best one, then writes the new one, here of the same iteration.
-    backend, path = WholeFileBackend(), tmp_path / 'best.pth'
-    backend.put(b'old', path)
-    backend.remove(path)
-    backend.put(b'new', path)
-    backend.remove_outdated()
-    assert path.read_bytes() == b'new'
+def test_a_checkpoint_may_replace_one_of_its_name(digits_cfg):
+    digits_cfg.default_hooks.checkpoint.update(max_keep_ckpts=1, filename_tmpl='latest.pth')
+    Runner.from_cfg(digits_cfg).train()
+    # mmengine first removes the old one, then writes the new one, with a backend of its own.
+    path = Path(digits_cfg.work_dir, 'latest.pth')
+    assert load_checkpoint(path)['meta']['iter'] == 2
+    assert latest_checkpoint(digits_cfg.work_dir) == path
 
 
 def test_a_runner_that_only_validates(scored_cfg):
     # Its checkpoint hook was never set up.
+    scored_cfg.default_hooks.checkpoint.save_best = 'auto'
     assert 'teacher/coco/bbox_mAP' in Runner.from_cfg(scored_cfg).val()

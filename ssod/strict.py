@@ -3,8 +3,9 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from types import UnionType
+from typing import Any, TypeVar, get_args
 
 T = TypeVar('T')
 
@@ -50,18 +51,43 @@ def check_ranges(owner: str, *checks: tuple[str, object, bool, str]) -> None:
             raise ValueError(f'{owner}: {name} is {value}, but must be {wanted}')
 
 
-def strict_settings(cls: type[T]) -> type[T]:
-    """Make a class refuse unknown keyword arguments, and suggest the nearest known name.
+def _check_numbers(owner: str, given: Mapping[str, Any], annotations: Mapping[str, Any]) -> None:
+    """Refuse what is no number, or no whole one, where the annotation says so."""
+    for name, value in given.items():
+        annotation = annotations.get(name)
+        kinds = {*get_args(annotation)} if isinstance(annotation, UnionType) else {annotation}
+        if not kinds <= _NUMBERS.keys():
+            continue
+        # To Python, True is an integer.
+        own = {bool} if isinstance(value, bool) else {*type(value).mro()}
+        if not own & (kinds | {int} if float in kinds else kinds):
+            wanted = ' or '.join(text for kind, text in _NUMBERS.items() if kind in kinds)
+            raise ValueError(f'{owner}: {name} is {value!r}, but must be {wanted}')
 
-    For classes built from a config, because a plain ``TypeError`` would not suggest anything.
+
+_NUMBERS = {
+    int: 'a whole number',
+    float: 'a number',
+    bool: 'True or False',
+    type(None): 'None',
+}
+
+
+def strict_settings(cls: type[T]) -> type[T]:
+    """Make a class refuse unknown keyword arguments, and numbers of a wrong kind.
+
+    For an unknown name the nearest known one is suggested. What is annotated as ``int`` must be a
+    whole number, as ``float`` a number, as ``bool`` one of the two. For classes built from a
+    config, where a plain ``TypeError`` would suggest nothing, or come hours later.
     """
     init = cls.__init__
-    known = settings_of(init)
+    known, annotations = settings_of(init), getattr(init, '__annotations__', {})
 
     @functools.wraps(init)
     def checked(self: T, *args: Any, **kwargs: Any) -> None:
         """Check the settings, then set up."""
         check_keys(cls.__name__, kwargs, known)
+        _check_numbers(cls.__name__, kwargs, annotations)
         init(self, *args, **kwargs)
 
     cls.__init__ = checked  # type: ignore[assignment]

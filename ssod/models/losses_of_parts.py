@@ -49,7 +49,7 @@ def is_faster_rcnn(detector: BaseDetector) -> bool:
         and not roi_head.with_mask
         and judges_boxes(roi_head.bbox_head)
         # Its outputs for an image would depend on the other part's images.
-        and not any(isinstance(part, _BatchNorm) for part in roi_head.bbox_head.modules())
+        and not any(isinstance(part, _BatchNorm) for part in roi_head.modules())
     )
 
 
@@ -149,10 +149,10 @@ def _of_regions(
     rois = bbox2roi([region.priors for of_part in drawn for region in of_part])
     found = head._bbox_forward(features, rois)
     sizes = [sum(len(region.priors) for region in of_part) for of_part in drawn]
-    opinions = [whole.split(sizes) for whole in (found['cls_score'], found['bbox_pred'], rois)]
+    predictions = [whole.split(sizes) for whole in (found['cls_score'], found['bbox_pred'], rois)]
     losses = []
-    for samples, of_part, *opinion in zip(parts, drawn, *opinions, strict=True):
+    for samples, of_part, *prediction in zip(parts, drawn, *predictions, strict=True):
         with weighted_boxes(detector, samples):
-            taught = head.bbox_head.loss_and_target(*opinion, of_part, head.train_cfg)
+            taught = head.bbox_head.loss_and_target(*prediction, of_part, head.train_cfg)
         losses.append(taught['loss_bbox'])
     return losses

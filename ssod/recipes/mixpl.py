@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import HOOKS, MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_flip
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -63,14 +64,8 @@ def fit(lesson: Lesson, shape: tuple[int, int]) -> Lesson:
 
 def flip(lesson: Lesson) -> Lesson:
     """A lesson flipped left to right."""
-    width = lesson.shape[1]
-
-    def mirrored(boxes: Tensor) -> Tensor:
-        """The flipped boxes."""
-        x1, y1, x2, y2 = boxes.unbind(dim=1)
-        return torch.stack([width - x2, y1, width - x1, y2], dim=1)
-
-    return lesson._replace(image=lesson.image.flip(2), instances=_with_boxes(lesson, mirrored))
+    instances = _with_boxes(lesson, lambda boxes: bbox_flip(boxes, lesson.shape))
+    return lesson._replace(image=lesson.image.flip(2), instances=instances)
 
 
 def erase(lesson: Lesson, patches: Sequence[Sequence[int]], colour: Tensor, most: float) -> Lesson:
@@ -190,9 +185,10 @@ class MixPLHook(Hook):
         flip: bool = True,
     ) -> None:
         for name, pair, least in (('mosaic_sides', mosaic_sides, 1), ('patches', patches, 0)):
+            whole = all(isinstance(number, int) for number in pair)
             rises = len(pair) == 2 and least <= pair[0] <= pair[1]
-            wanted = f'two ascending numbers of at least {least}'
-            check_ranges('MixPLHook', (name, pair, rises, wanted))
+            wanted = f'two ascending whole numbers of at least {least}'
+            check_ranges('MixPLHook', (name, pair, whole and rises, wanted))
         check_ranges(
             'MixPLHook',
             ('patch_side', patch_side, 0 <= patch_side < 1, 'in [0, 1)'),

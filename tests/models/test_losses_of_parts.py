@@ -128,6 +128,8 @@ def test_the_heads_run_once():
     ('name', 'known'),
     [
         ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco', True),
+        # Its regions go through a stage of the backbone, with batch norms.
+        ('faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco', False),
         ('cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco', False),
         ('mask_rcnn/mask-rcnn_r50_fpn_1x_coco', False),
         ('pisa/faster-rcnn_r50_fpn_pisa_1x_coco', False),

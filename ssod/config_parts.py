@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -76,6 +76,14 @@ def require_parts(cfg: Config, name: str, parts: Sequence[str]) -> None:
     for part in parts:
         if cfg.get(part) is None:
             raise ValueError(f'{name}: has no {part}; give the complete config of a training')
+
+
+def value_at(cfg: Config, key: str) -> Any:
+    """The value at a dotted key; ``None`` if there is none."""
+    value: Any = cfg
+    for name in key.split('.'):
+        value = value.get(name) if isinstance(value, Mapping | Config) else None
+    return value
 
 
 def innermost(source: ConfigDict) -> ConfigDict:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.distributed import destroy_process_group, init_process_group, is_initialized
@@ -29,6 +28,7 @@ from ssod.fitting import fit_config, machine_at_hand
 from ssod.own_data import OwnData, use_data
 from ssod.plain_detector import load_for_test
 from ssod.precision import use_amp
+from ssod.rank_agreement import check_ranks_agree
 from ssod.weight_files import fetch_weights
 
 BACKENDS = {
@@ -374,16 +374,11 @@ class _Runner(Runner):
         """Load weights; if they fit, a training writes its config.
 
         Raises:
-            ValueError: If processes would resume at different iterations.
+            ValueError: If processes would begin at different iterations or learn differently.
         """
         super().load_or_resume()
         if self.trains:
-            begun = all_gather_object(self.iter)
-            if len(set(begun)) > 1:
-                raise ValueError(
-                    f'{self.work_dir}: ranks would resume at different iterations, {begun}; copy '
-                    f'the checkpoint to each machine, and name it with --resume FILE'
-                )
+            check_ranks_agree(self.cfg, self.iter)
             super().dump_config()
 
 

@@ -10,6 +10,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
 from ssod.checks.detectors import check_detector
+from ssod.config_parts import value_at
 from ssod.strict import check_keys, settings_of
 
 KNOWN = (
@@ -62,16 +63,16 @@ def check_settings_of(cfg: Config) -> None:
             )
     check_dicts_of(cfg)
     for where, known in _known_keys(cfg).items():
-        own = [key for key in _value(cfg, where) or {} if not key.startswith('_')]  # _scope_
+        own = [key for key in value_at(cfg, where) or {} if not key.startswith('_')]  # _scope_
         check_keys(f'{file}: {where}', own, dict.fromkeys(known))
     for where, least in LEAST.items():
-        value = _value(cfg, where)
+        value = value_at(cfg, where)
         if value is not None and not (type(value) is int and value >= least):
             raise ValueError(
                 f'{file}: {where} is {value!r}, but must be a whole number of at least {least}'
             )
     for where in POSITIVE:
-        value = _value(cfg, where)
+        value = value_at(cfg, where)
         if value is not None and not (type(value) in (int, float) and value > 0):
             raise ValueError(f'{file}: {where} is {value!r}, but must be a number above 0')
     start = cfg.get('load_from')
@@ -80,7 +81,7 @@ def check_settings_of(cfg: Config) -> None:
             f'{file}: load_from is {start!r}, but must be the file or URL of one checkpoint'
         )
     _check_ratio(cfg, file)
-    detector = _value(cfg, 'model.detector')
+    detector = value_at(cfg, 'model.detector')
     if detector is not None:
         check_detector(detector, f'{file}: model.detector')
 
@@ -137,7 +138,7 @@ def check_dicts_of(cfg: Config) -> None:
         ValueError: Names the first one.
     """
     for where in (*DICTS, *_known_keys(cfg)):
-        value = _value(cfg, where)
+        value = value_at(cfg, where)
         if value is not None and not isinstance(value, Mapping):
             raise ValueError(
                 f'{cfg.filename or "config"}: {where} is {value!r}, but must be a dict'
@@ -146,8 +147,8 @@ def check_dicts_of(cfg: Config) -> None:
 
 def _check_ratio(cfg: Config, file: str) -> None:
     """Refuse a ratio that does not match the sources, before anything is fitted to it."""
-    sampler = _value(cfg, 'train_dataloader.sampler') or {}
-    sources = _value(cfg, 'train_dataloader.dataset.datasets')
+    sampler = value_at(cfg, 'train_dataloader.sampler') or {}
+    sources = value_at(cfg, 'train_dataloader.dataset.datasets')
     if sampler.get('type') != 'SourceRatioSampler' or not isinstance(sources, list | tuple):
         return
     ratio: Any = sampler.get('source_ratio')
@@ -162,7 +163,7 @@ def _check_ratio(cfg: Config, file: str) -> None:
 def _known_keys(cfg: Config) -> dict[str, Iterable[str]]:
     """The known keys of some parts of a config, by the dotted key of each part."""
     clips = {'value': clip_grad_value_}
-    clip = clips.get(_value(cfg, 'optim_wrapper.clip_grad.type'), clip_grad_norm_)
+    clip = clips.get(value_at(cfg, 'optim_wrapper.clip_grad.type'), clip_grad_norm_)
     # The hook passes on what it does not know to the runner when it saves.
     saving = (*settings_of(CheckpointHook.__init__), *settings_of(Runner.save_checkpoint))
     # In addition to PyTorch's.
@@ -174,14 +175,6 @@ def _known_keys(cfg: Config) -> dict[str, Iterable[str]]:
         'default_hooks.checkpoint': ('type', 'priority', *saving),
         **{loader: (*settings_of(DataLoader.__init__), *mmengine) for loader in LOADERS},
     }
-
-
-def _value(cfg: Config, where: str) -> Any:
-    """The value at a dotted key; ``None`` if there is none."""
-    value: Any = cfg
-    for name in where.split('.'):
-        value = value.get(name) if isinstance(value, Mapping | Config) else None
-    return value
 
 
 def _is_slip(name: str, known: str) -> bool:

@@ -78,7 +78,10 @@ def measure_labels(content: Mapping[str, Any]) -> Labels:
 
 
 def machine_at_hand(launcher: str = 'none') -> Machine:
-    """The machine that this process runs on; the result is the same in all processes of a run.
+    """The machine that this process runs on.
+
+    Apart from the rank, it is the same in all processes of a run, if all of them see equal GPUs;
+    :func:`~ssod.rank_agreement.check_ranks_agree` refuses a run for which that matters.
 
     Args:
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.

@@ -192,8 +192,9 @@ def _use_optimizer(cfg: Config, theirs: Config, at_once: int) -> str:
         theirs: The other config.
         at_once: How many images per step the other's rate is meant for.
     """
-    *labeled, _ = ratio = cfg.train_dataloader.sampler.source_ratio
-    images = cfg.auto_scale_lr.base_batch_size * sum(labeled) / sum(ratio)
+    ratio = cfg.train_dataloader.sampler.source_ratio
+    # The last source is the unlabelled one, if there are several.
+    images = cfg.auto_scale_lr.base_batch_size * sum(ratio[:-1] or ratio) / sum(ratio)
     wrapper = theirs.optim_wrapper
     factor = rate_factor(images, at_once, wrapper.optimizer.type)
     meant = wrapper.optimizer.lr

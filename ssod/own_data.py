@@ -85,7 +85,8 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
     Raises:
         FileNotFoundError: If labels or validation labels do not exist.
         ValueError: If they are in no known format or wrong, have no categories, or are a split that
-            an earlier call made; or if the image folder or the unlabelled images are not given.
+            an earlier call made; or if the image folder or the unlabelled images are not given, or
+            the config does not learn from the latter.
     """
     scoring = [f'{part}_{of}' for part in ('val', 'test') for of in ('dataloader', 'evaluator')]
     parts = ('model', 'default_hooks', 'train_dataloader', *scoring)
@@ -107,6 +108,8 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
                 f'(--unlabeled) is None; give their folder'
             )
         sources[-1] = _unlabeled(sources[-1], data.unlabeled, data, classes)
+    else:
+        _refuse_unlabeled(cfg, data)
     images = data.val_images or data.images
     for part in ('val', 'test'):
         loader = cfg[f'{part}_dataloader']
@@ -124,6 +127,16 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
             part.update(ann_file=str(labeled), classes=classes)
     for part in (cfg.model, cfg.default_hooks.get('teacher')):
         set_number_of_classes(part, len(classes))
+
+
+def _refuse_unlabeled(cfg: Config, data: OwnData) -> None:
+    for name in ('unlabeled', 'unlabeled_images', 'truth'):
+        given = getattr(data, name)
+        if given is not None:
+            raise ValueError(
+                f'{cfg.filename} learns from no unlabelled images, so nothing uses OwnData.{name} '
+                f'(--{name.replace("_", "-")}) {given}; leave it out'
+            )
 
 
 def in_coco(data: OwnData, work_dir: Path) -> OwnData:

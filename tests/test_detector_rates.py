@@ -36,3 +36,10 @@ train_dataloader = dict(batch_size=32)
 """)
     use_detector(cfg, str(own))
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.01 * 8 / 32)
+
+
+def test_the_rate_of_training_on_labels_alone():
+    cfg = Config.fromfile('configs/supervised_fasterrcnn_digits10pct.py')
+    use_detector(cfg, 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')
+    labeled = cfg.train_dataloader.batch_size
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.01 * labeled / 16)

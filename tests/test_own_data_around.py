@@ -48,6 +48,20 @@ def test_a_data_set_of_several(cfg, data):
         use_data(cfg, data)
 
 
+@pytest.mark.parametrize('name', ['unlabeled', 'unlabeled_images', 'truth'])
+def test_unlabelled_images_that_nothing_learns_from(data, tmp_path, name):
+    cfg = Config.fromfile('configs/supervised_fasterrcnn_digits10pct.py')
+    cfg.work_dir = str(tmp_path)
+    option = f'--{name}'.replace('_', '-')
+    labels = replace(data, unlabeled=None)
+    use_data(cfg, labels)
+    with pytest.raises(
+        ValueError,
+        match=rf'digits10pct.py learns from no .*{option}\) .*labels.json; leave it out',
+    ):
+        use_data(cfg, replace(labels, **{name: data.labeled}))
+
+
 def test_several_evaluators(cfg, data):
     cfg.val_evaluator = [cfg.val_evaluator, dict(type='CocoMetric', ann_file='other.json')]
     use_data(cfg, data)

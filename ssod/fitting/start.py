@@ -60,8 +60,10 @@ def fit_start(cfg: Config, given: Given, machine: Machine) -> tuple[str, int]:
 def _spare_backbone(cfg: Config, detector: Path) -> bool:
     """Use the detector's backbone if the backbone's own weights cannot be downloaded."""
     backbone = cfg.model.detector.get('backbone') or {}
-    own = backbone.get('init_cfg') or {}
-    if own.get('type') != 'Pretrained':
+    given = backbone.get('init_cfg') or {}
+    inits = given if isinstance(given, list) else [given]
+    own = next((init for init in inits if init.get('type') == 'Pretrained'), None)
+    if own is None:
         return False
     try:
         fetch_weights(own['checkpoint'])

@@ -214,8 +214,12 @@ def test_the_start(cfg, fetched):
         (['neck.x'], None),
     ],
 )
-def test_a_backbone_that_the_detector_has(cfg, fetched, tmp_path, keys, prefix):
+@pytest.mark.parametrize('one_of_several', [False, True])
+def test_a_backbone_that_the_detector_has(cfg, fetched, tmp_path, keys, prefix, one_of_several):
     own = cfg.model.detector.backbone.init_cfg
+    if one_of_several:
+        cfg.model.detector.backbone.init_cfg = [ConfigDict(type='Kaiming', layer='Conv2d'), own]
+        own = cfg.model.detector.backbone.init_cfg[1]
     file = tmp_path / 'detector.pth'
     torch.save({'state_dict': dict.fromkeys(keys, torch.zeros(1))}, file)
     cfg.load_from = str(file)

@@ -1,4 +1,4 @@
-"""Distances between the student's and the teacher's opinions of the same regions.
+"""Distances between the student's and the teacher's predictions of the same regions.
 
 The gradient flows only into the student. A head with a softmax gives one distribution over the
 classes and the background; a head with sigmoids gives one yes-or-no distribution for each class.

@@ -74,7 +74,7 @@ class Consistency:
         samples: list[DetDataSample],
         verify: Verify | None = None,
     ) -> list[InstanceData]:
-        """The teacher's regions of each image, with its opinion.
+        """The teacher's regions of each image, with its prediction.
 
         Args:
             teacher: Proposes and judges them.
@@ -87,9 +87,9 @@ class Consistency:
             ``visible`` (N,), ``logits`` (N, K), and ``bboxes`` (N, 4) and ``labels`` (N,) of the
             best class.
         """
-        regions, opinions = self.head.propose(teacher, features, samples, self.num_regions)
+        regions, predictions = self.head.propose(teacher, features, samples, self.num_regions)
         which = verify([region.priors for region in regions]) if verify else None
-        for i, (region, (logits, boxes)) in enumerate(zip(regions, opinions, strict=True)):
+        for i, (region, (logits, boxes)) in enumerate(zip(regions, predictions, strict=True)):
             region.visible = share_inside(region.priors, samples[i].img_shape)
             logits = logits.chunk(2, dim=1)[0] if self.head.two_heads else logits
             if which is not None:
@@ -118,11 +118,11 @@ class Consistency:
             ``loss_cls`` and ``loss_bbox``, both 0 where there are no regions.
         """
         regions = [self.head.comparable(s.regions, s.img_shape) for s in samples]
-        opinions = self.head.evaluate(student, features, regions)
+        predictions = self.head.evaluate(student, features, regions)
         teacher = InstanceData.cat(regions)
-        logits = torch.cat([logits for logits, _ in opinions])
+        logits = torch.cat([logits for logits, _ in predictions])
         logits = logits.chunk(2, dim=1)[1] if self.head.two_heads else logits
-        boxes = boxes_of_class(torch.cat([boxes for _, boxes in opinions]), teacher.labels)
+        boxes = boxes_of_class(torch.cat([boxes for _, boxes in predictions]), teacher.labels)
         certain = foreground(teacher.logits, self.head.softmax)
         of_class = class_distance(logits, teacher.logits, self.kind, self.head.softmax)
         of_box = box_distance(boxes, teacher.bboxes, teacher.priors)

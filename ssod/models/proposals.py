@@ -58,7 +58,9 @@ def give_proposals(
 
 
 @contextmanager
-def keeping_opinions(detector: BaseDetector, samples: list[DetDataSample]) -> Iterator[None]:
+def keeping_region_predictions(
+    detector: BaseDetector, samples: list[DetDataSample]
+) -> Iterator[None]:
     """Keep the region head's outputs for the samples' proposals while a detector predicts.
 
     Args:
@@ -79,8 +81,8 @@ def keeping_opinions(detector: BaseDetector, samples: list[DetDataSample]) -> It
             return said
         counts = [len(sample.proposals) for sample in samples]
         logits, deltas = (torch.split(said[of], counts) for of in ('cls_score', 'bbox_pred'))
-        for sample, *opinion in zip(samples, logits, deltas, strict=True):
-            sample.proposals.logits, sample.proposals.deltas = opinion
+        for sample, *prediction in zip(samples, logits, deltas, strict=True):
+            sample.proposals.logits, sample.proposals.deltas = prediction
         return said
 
     head._bbox_forward = noted

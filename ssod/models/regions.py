@@ -29,11 +29,11 @@ from torch import Tensor, nn
 
 from ssod.models.cell_grid import CellGrid, points_inside, square_sides
 from ssod.models.features import Features, flat, one_pass
-from ssod.models.proposals import give_proposals, keeping_opinions
+from ssod.models.proposals import give_proposals, keeping_region_predictions
 from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.projection import project_boxes, share_inside
 
-Opinions = list[tuple[Tensor, Tensor]]
+RegionPredictions = list[tuple[Tensor, Tensor]]
 """For each image: logits (N, K), and boxes (N, C, 4), where C is 1 if no class has its own box."""
 
 LEAST_VISIBLE = 0.5
@@ -59,8 +59,8 @@ class RegionHead(metaclass=ABCMeta):
     @abstractmethod
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
-    ) -> tuple[list[InstanceData], Opinions]:
-        """The ``count`` most promising regions of each image, and the detector's opinion of them.
+    ) -> tuple[list[InstanceData], RegionPredictions]:
+        """The ``count`` most promising regions of each image, and what is predicted for them.
 
         The regions are ``priors`` (N, 4), with whatever else :meth:`evaluate` needs.
         """
@@ -80,7 +80,7 @@ class RegionHead(metaclass=ABCMeta):
     @abstractmethod
     def evaluate(
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
-    ) -> Opinions:
+    ) -> RegionPredictions:
         """The detector's class logits and boxes for each region."""
 
     def sharing(self, detector: BaseDetector, features: Features) -> AbstractContextManager[None]:
@@ -162,10 +162,10 @@ class TwoStageRegions(RegionHead):
 
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
-    ) -> tuple[list[InstanceData], Opinions]:
+    ) -> tuple[list[InstanceData], RegionPredictions]:
         """See :class:`RegionHead`; samples with ``proposals`` keep them.
 
-        Opinions that the proposals already hold are reused as well.
+        Predictions that the proposals already hold are reused as well.
         """
         give_proposals(detector, features, samples)
         proposals = [sample.proposals for sample in samples]
@@ -175,18 +175,18 @@ class TwoStageRegions(RegionHead):
             return regions, self.evaluate(detector, features, regions)
         said = InstanceData.cat(best)
         coder, counts = detector.roi_head.bbox_head.bbox_coder, [len(p) for p in best]
-        return regions, _opinions(coder, said.bboxes, said.logits, said.deltas, counts)
+        return regions, _region_predictions(coder, said.bboxes, said.logits, said.deltas, counts)
 
     def remembering(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample]
     ) -> AbstractContextManager[None]:
         """See :class:`RegionHead`."""
         give_proposals(detector, features, samples)
-        return keeping_opinions(detector, samples)
+        return keeping_region_predictions(detector, samples)
 
     def evaluate(
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
-    ) -> Opinions:
+    ) -> RegionPredictions:
         """See :class:`RegionHead`."""
         roi_head, bbox_head = detector.roi_head, detector.roi_head.bbox_head
         rois = bbox2roi([r.priors for r in regions])
@@ -197,13 +197,13 @@ class TwoStageRegions(RegionHead):
             outputs = roi_head._bbox_forward(features, rois)
         logits, deltas = outputs['cls_score'], outputs['bbox_pred']
         counts = [len(r.priors) for r in regions]
-        return _opinions(bbox_head.bbox_coder, rois[:, 1:], logits, deltas, counts)
+        return _region_predictions(bbox_head.bbox_coder, rois[:, 1:], logits, deltas, counts)
 
 
-def _opinions(
+def _region_predictions(
     coder: Any, priors: Tensor, logits: Tensor, deltas: Tensor, counts: list[int]
-) -> Opinions:
-    """Opinions of the regions of all images, from a region head's outputs.
+) -> RegionPredictions:
+    """Predictions of the regions of all images, from a region head's outputs.
 
     Args:
         coder: The head's.
@@ -235,7 +235,7 @@ class DenseRegions(RegionHead):
 
     def propose(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample], count: int
-    ) -> tuple[list[InstanceData], Opinions]:
+    ) -> tuple[list[InstanceData], RegionPredictions]:
         """See :class:`RegionHead`; ``anchors`` (N,) numbers the priors of one cell.
 
         Cells of the padding do not count, so there may be fewer than ``count`` regions.
@@ -251,7 +251,7 @@ class DenseRegions(RegionHead):
         # Those of the padding come last.
         counts = inside.gather(1, best).sum(dim=1).tolist()
         regions = [grid.regions(i[:n], self.SIDE) for i, n in zip(best, counts, strict=True)]
-        return regions, self._opinions(head, grid, maps, boxes, regions)
+        return regions, self._region_predictions(head, grid, maps, boxes, regions)
 
     def remembering(
         self, detector: BaseDetector, features: Features, samples: list[DetDataSample]
@@ -265,29 +265,29 @@ class DenseRegions(RegionHead):
 
     def evaluate(
         self, detector: BaseDetector, features: Features, regions: list[InstanceData]
-    ) -> Opinions:
+    ) -> RegionPredictions:
         """See :class:`RegionHead`."""
         head = detector.bbox_head
         logits, boxes = head(features)[:2]
-        return self._opinions(head, CellGrid(head, logits), logits, boxes, regions)
+        return self._region_predictions(head, CellGrid(head, logits), logits, boxes, regions)
 
-    def _opinions(
+    def _region_predictions(
         self,
         head: Any,
         grid: CellGrid,
         logits: list[Tensor],
         boxes: list[Tensor],
         regions: list[InstanceData],
-    ) -> Opinions:
-        """Opinions of regions from a head's maps of logits and boxes, one of each per level."""
+    ) -> RegionPredictions:
+        """Predictions of regions from a head's maps of logits and boxes, one of each per level."""
         flat_logits = flat(logits, head.cls_out_channels)
         flat_boxes = flat(boxes, boxes[0].shape[1] // grid.anchors)
-        opinions = []
+        predictions = []
         for i, region in enumerate(regions):
             index = grid.index(region, self.SIDE)
             decoded = grid.decode(head, index, flat_boxes[i, index].float())
-            opinions.append((flat_logits[i, index], decoded[:, None]))
-        return opinions
+            predictions.append((flat_logits[i, index], decoded[:, None]))
+        return predictions
 
     def comparable(self, regions: InstanceData, img_shape: tuple[int, int]) -> InstanceData:
         """See :class:`RegionHead`.

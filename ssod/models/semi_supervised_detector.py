@@ -72,9 +72,9 @@ class SemiSupervisedDetector(BaseDetector):
     weighs_boxes = True
     """Whether :meth:`pseudo_loss` weights boxes. Recipes whose loss does not set this to False and
     cannot use selectors that give weights."""
-    needs_notes = False
-    """Whether :meth:`pseudo_loss` needs the teacher's :meth:`notes` besides its boxes. Recipes
-    whose loss does set this to True and cannot learn boxes from a file."""
+    needs_soft_targets = False
+    """Whether :meth:`pseudo_loss` needs the teacher's :meth:`soft_targets` besides its boxes.
+    Recipes whose loss does set this to True and cannot learn boxes from a file."""
 
     def __init__(
         self,
@@ -235,8 +235,8 @@ class SemiSupervisedDetector(BaseDetector):
         """L_pseudo without λ: the student's own loss with pseudo-boxes as labels.
 
         If a selector gave the boxes ``weights``, they are weighted by these. A recipe with its own
-        loss overrides this; ``strong`` holds what :meth:`hand_over` put there. For the arguments
-        see :meth:`student_loss`.
+        loss overrides this; ``strong`` holds what :meth:`set_soft_target` put there. For the
+        arguments see :meth:`student_loss`.
         """
         with weighted_boxes(self.student, strong):
             return self.student_loss(features, inputs, strong)
@@ -249,8 +249,8 @@ class SemiSupervisedDetector(BaseDetector):
             weak: Images as loaded, and their samples.
 
         Returns:
-            Each image's predictions (``bboxes``, ``scores``, ``labels``), and its notes, see
-            :meth:`notes`; all in the weak view's pixels.
+            Each image's predictions (``bboxes``, ``scores``, ``labels``), and its soft target, see
+            :meth:`soft_targets`; all in the weak view's pixels.
         """
         inputs, samples = self.data_preprocessor.stack(weak)
         features = self.teacher.extract_feat(inputs)
@@ -262,9 +262,9 @@ class SemiSupervisedDetector(BaseDetector):
             predictions = [sample.pred_instances for sample in predicted]
             if self.box_jitter is not None:
                 self.box_jitter.mark(self.teacher, features, samples, predictions)
-            return predictions, self.notes(inputs, features, samples, predictions)
+            return predictions, self.soft_targets(inputs, features, samples, predictions)
 
-    def notes(
+    def soft_targets(
         self,
         inputs: Tensor,
         features: Features,
@@ -274,8 +274,8 @@ class SemiSupervisedDetector(BaseDetector):
         """What the teacher passes on about each weak view besides its boxes.
 
         By default these are the regions of the consistency loss, if there is one. A recipe
-        overrides this together with :meth:`hand_over`, and may add to ``predictions`` what its
-        selector needs.
+        overrides this together with :meth:`set_soft_target`, and may add to ``predictions`` what
+        its selector needs.
 
         Args:
             inputs: (B, 3, H, W), the weak views.
@@ -284,22 +284,22 @@ class SemiSupervisedDetector(BaseDetector):
             predictions: Of each image, before the selector.
 
         Returns:
-            One note for each image, or ``None`` for no notes at all.
+            One target for each image, or ``None`` for none at all.
         """
         if self.consistency is None:
             return None
         verify = partial(self.verifier, inputs) if self.verifier else None
         return list(self.consistency.regions(self.teacher, features, samples, verify))
 
-    def hand_over(self, note: Any, strong: DetDataSample, matrix: Tensor) -> None:
-        """Put a note into the strong view's sample, where the losses find it.
+    def set_soft_target(self, target: Any, strong: DetDataSample, matrix: Tensor) -> None:
+        """Put a soft target into the strong view's sample, where the losses find it.
 
         Args:
-            note: Of one image, see :meth:`notes`.
+            target: Of one image, see :meth:`soft_targets`.
             strong: The strong view's sample; it is changed.
             matrix: (3, 3) homography from the weak to the strong view.
         """
-        strong.regions = project_regions(note, matrix, strong.img_shape)
+        strong.regions = project_regions(target, matrix, strong.img_shape)
 
     @property
     def predict_on(self) -> str:

@@ -88,7 +88,7 @@ class DenseTeacher(SemiSupervisedDetector):
     """
 
     weighs_boxes = False
-    needs_notes = True
+    needs_soft_targets = True
 
     def __init__(
         self,
@@ -140,13 +140,13 @@ class DenseTeacher(SemiSupervisedDetector):
         shapes = [sample.img_shape[:2] for sample in samples]
         return predictions, list(zip(shapes, _cells(head, maps, shapes), strict=True))
 
-    def hand_over(self, note: Any, strong: DetDataSample, matrix: Tensor) -> None:
+    def set_soft_target(self, target: Any, strong: DetDataSample, matrix: Tensor) -> None:
         """Put the cells of the weak view into the sample of the strong view; see the base class.
 
         Raises:
             ValueError: If the views differ in size or show different places.
         """
-        shape, strong.cells = note
+        shape, strong.cells = target
         if tuple(strong.img_shape[:2]) != tuple(shape) or not torch.allclose(
             matrix, torch.eye(3), atol=1e-4
         ):

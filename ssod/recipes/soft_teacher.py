@@ -77,7 +77,7 @@ class SoftTeacherDetector(SemiSupervisedDetector):
     """
 
     weighs_boxes = False
-    needs_notes = True
+    needs_soft_targets = True
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class SoftTeacherDetector(SemiSupervisedDetector):
         refuse_resizing(self.data_preprocessor.data_preprocessor)
         self.box_jitter = BoxJitter(self.student, **(box_jitter or {}))
 
-    def notes(
+    def soft_targets(
         self,
         inputs: Tensor,
         features: Features,
@@ -124,18 +124,20 @@ class SoftTeacherDetector(SemiSupervisedDetector):
 
         And its regions of the consistency loss, ``None`` if there is none.
         """
-        regions = super().notes(inputs, features, samples, predictions) or [None] * len(samples)
+        regions = super().soft_targets(inputs, features, samples, predictions) or [None] * len(
+            samples
+        )
         return [
             (features, index, sample.img_shape, regions[index])
             for index, sample in enumerate(samples)
         ]
 
-    def hand_over(self, note: Any, strong: DetDataSample, matrix: Tensor) -> None:
+    def set_soft_target(self, target: Any, strong: DetDataSample, matrix: Tensor) -> None:
         """See the base."""
-        features, index, img_shape, regions = note
+        features, index, img_shape, regions = target
         strong.weak_view = WeakView(features, index, img_shape, from_strong=matrix.inverse())
         if regions is not None:
-            super().hand_over(regions, strong, matrix)
+            super().set_soft_target(regions, strong, matrix)
 
     def pseudo_loss(
         self, features: Features, inputs: Tensor, strong: list[DetDataSample]

@@ -75,7 +75,11 @@ class OfflineTeacherHook(PiTeacherHook):
 def _refuse_asking(model: SemiSupervisedDetector) -> None:
     """Refuse a model that needs more from a teacher than boxes."""
     for asks, what, remedy in (
-        (model.needs_notes, f'the loss of {type(model).__name__}', 'use SemiSupervisedDetector'),
+        (
+            model.needs_soft_targets,
+            f'the loss of {type(model).__name__}',
+            'use SemiSupervisedDetector',
+        ),
         (model.consistency is not None, 'the consistency loss', 'set model.consistency=None'),
         (
             model.box_jitter is not None,

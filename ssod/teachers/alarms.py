@@ -24,7 +24,7 @@ def figures(pseudo: PseudoCounts, labeled: BoxCounts) -> dict[str, float]:
 
     Returns:
         ``images``: share of the unlabelled images with pseudo-boxes; ``boxes``: boxes in an
-        unlabelled image over those in a labelled one; ``classes``: see :func:`class_distance`;
+        unlabelled image over those in a labelled one; ``classes``: see :func:`histogram_distance`;
         ``missing``: share of the expected classes that never appeared; ``scores``: mean score.
     """
     absent, due = missing_classes(pseudo, labeled)
@@ -32,7 +32,7 @@ def figures(pseudo: PseudoCounts, labeled: BoxCounts) -> dict[str, float]:
     return {
         'images': pseudo.with_boxes / pseudo.images if pseudo.images else math.nan,
         'boxes': pseudo.boxes * labeled.images / usual if usual else math.nan,
-        'classes': class_distance(pseudo, labeled),
+        'classes': histogram_distance(pseudo, labeled),
         'missing': len(absent) / due if due else math.nan,
         'scores': pseudo.mean,
     }
@@ -83,7 +83,7 @@ def judge_boxes(
 def _judge_classes(
     pseudo: BoxCounts, labeled: BoxCounts, names: Sequence[str], limits: Limits
 ) -> str | None:
-    distance = class_distance(pseudo, labeled)
+    distance = histogram_distance(pseudo, labeled)
     if distance <= limits.classes:
         return None
     shares = [(p / pseudo.boxes, q / labeled.boxes) for p, q in _pairs(pseudo, labeled)]
@@ -95,7 +95,7 @@ def _judge_classes(
     )
 
 
-def class_distance(pseudo: BoxCounts, labeled: BoxCounts) -> float:
+def histogram_distance(pseudo: BoxCounts, labeled: BoxCounts) -> float:
     """Total variation of two class histograms, in [0, 1]; nan if one is empty."""
     if not pseudo.boxes or not labeled.boxes:
         return math.nan

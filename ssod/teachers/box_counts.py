@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.dist import all_reduce, get_rank
+
+from ssod.data.data_sets import spread
 
 SAMPLED = 10_000
 """At most so many labelled images are counted; more only take time (seconds on COCO)."""
@@ -68,7 +69,7 @@ def count_labels(dataset: Any, num_classes: int) -> BoxCounts:
 def _count_source(source: Any, num_classes: int) -> BoxCounts:
     classes = [0] * num_classes
     with_boxes = 0
-    chosen = np.linspace(0, len(source) - 1, min(len(source), SAMPLED)).astype(int).tolist()
+    chosen = spread(len(source), SAMPLED)
     for index in chosen:
         instances = source.get_data_info(index).get('instances', [])
         labels = [x['bbox_label'] for x in instances if not x.get('ignore_flag')]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmdet.registry import HOOKS
-from mmengine.logging import MessageHub
+from mmengine.runner import Runner
 
 from ssod.schedules import build_schedule, values_of
 from ssod.strict import strict_settings
@@ -52,7 +52,7 @@ class EMATeacherHook(TeacherHook):
         """The schedule's value; see :class:`~ssod.teachers.hook.TeacherHook`."""
         return self.decay(self.updates)
 
-    def update_teacher(self, decay: float) -> None:
+    def update_teacher(self, runner: Runner, decay: float) -> None:
         """Average, and log the decay, because it may change over training."""
-        super().update_teacher(decay)
-        MessageHub.get_current_instance().update_scalar('train/decay', decay)
+        super().update_teacher(runner, decay)
+        runner.message_hub.update_scalar('train/decay', decay)

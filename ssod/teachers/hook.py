@@ -52,16 +52,15 @@ class TeacherHook(Hook, metaclass=ABCMeta):
             dropped.
 
     Raises:
-        ValueError: If ``burn_in`` or ``min_size`` is not a number of at least 0, or ``burn_in`` not
-            a whole one, or if ``selector`` is the config of something else.
+        ValueError: If ``burn_in`` or ``min_size`` is negative, or ``selector`` is the config of
+            something else.
     """
 
     def __init__(self, selector: Mapping[str, Any], burn_in: int = 0, min_size: float = 1.0):
-        whole, real = type(burn_in) is int, isinstance(min_size, int | float)
         check_ranges(
             type(self).__name__,
-            ('burn_in', burn_in, whole and burn_in >= 0, 'a whole number of at least 0'),
-            ('min_size', min_size, real and min_size >= 0, 'a number of at least 0'),
+            ('burn_in', burn_in, burn_in >= 0, 'at least 0'),
+            ('min_size', min_size, min_size >= 0, 'at least 0'),
         )
         self.selector = build_selector(selector)
         self.burn_in = burn_in
@@ -118,8 +117,8 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         strong = pop_branch(data_batch, 'strong')
         if model.step < 0 or not weak['inputs']:
             return
-        predictions, notes = self.predict(runner, weak)
-        self.set_pseudo_labels(model, weak, strong, predictions, notes)
+        predictions, soft_targets = self.predict(runner, weak)
+        self.set_pseudo_labels(model, weak, strong, predictions, soft_targets)
         put_branch(data_batch, 'strong', strong)
 
     def predict(self, runner: Runner, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
@@ -133,9 +132,9 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         weak: Branch,
         strong: Branch,
         predictions: list[InstanceData],
-        notes: list[Any] | None,
+        soft_targets: list[Any] | None,
     ) -> None:
-        """Give the strong views their pseudo-boxes and the teacher's notes."""
+        """Give the strong views their pseudo-boxes and the teacher's soft targets."""
         samples = strong['data_samples']
         matrices = [view_to_view(*pair) for pair in zip(weak['data_samples'], samples, strict=True)]
         chosen = [self.selector(of_image, model.step) for of_image in predictions]
@@ -143,8 +142,8 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         projected = project_instances(chosen, matrices, shapes, self.min_size)
         for i, sample in enumerate(samples):
             sample.gt_instances = projected[i]
-            if notes is not None:
-                model.hand_over(notes[i], sample, matrices[i])
+            if soft_targets is not None:
+                model.set_soft_target(soft_targets[i], sample, matrices[i])
 
     def after_train_iter(
         self,
@@ -160,13 +159,14 @@ class TeacherHook(Hook, metaclass=ABCMeta):
         teaching = runner.iter >= self.burn_in
         model = unwrap(runner.model)
         share_statistics(model.student)
-        self.update_teacher(self.decay_now() if teaching else 0.0)
+        self.update_teacher(runner, self.decay_now() if teaching else 0.0)
         self.updates += teaching
 
-    def update_teacher(self, decay: float) -> None:
+    def update_teacher(self, runner: Runner, decay: float) -> None:
         """Make the teacher follow the student.
 
         Args:
+            runner: The run's.
             decay: α, the share of itself that the teacher keeps; 0 copies the student.
         """
         self._ema.update(decay)

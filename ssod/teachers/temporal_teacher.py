@@ -78,9 +78,9 @@ class TemporalTeacherHook(PiTeacherHook):
 
     def predict(self, runner: Runner, weak: Branch) -> tuple[list[InstanceData], list[Any] | None]:
         """What the student's copy predicts, averaged with what was predicted before."""
-        predictions, notes = super().predict(runner, weak)
+        predictions, soft_targets = super().predict(runner, weak)
         pairs = zip(weak['data_samples'], predictions, strict=True)
-        return [self._average(sample, found) for sample, found in pairs], notes
+        return [self._average(sample, found) for sample, found in pairs], soft_targets
 
     def _average(self, sample: DetDataSample, found: InstanceData) -> InstanceData:
         """The averaged boxes of one image, in pixels of its weak view."""

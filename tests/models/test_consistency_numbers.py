@@ -1,4 +1,4 @@
-"""The consistency loss of hand-made opinions, and where its gradient goes."""
+"""The consistency loss of hand-made predictions, and where its gradient goes."""
 
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ JUNK = [-99.0, -99, 999, 999]
 
 @pytest.fixture(scope='module')
 def detector():
-    """It only says which kind of head there is; all opinions are made by hand."""
+    """It only says which kind of head there is; all predictions are made by hand."""
     return MODELS.build(digits_model().detector)
 
 
@@ -59,8 +59,8 @@ def test_two_regions(detector, softmax, teacher, student, of_class):
     boxes = torch.tensor([[[1.0, 0, 12, 20], JUNK], [JUNK, [8, 0, 38, 38]]], requires_grad=True)
     logits = activated(torch.tensor(student)).requires_grad_()
     consistency = Consistency(detector)
-    opinions = list(zip(logits.split(1), boxes.split(1), strict=True))
-    consistency.head = head(softmax, evaluate=lambda *_: opinions)
+    predictions = list(zip(logits.split(1), boxes.split(1), strict=True))
+    consistency.head = head(softmax, evaluate=lambda *_: predictions)
     losses = consistency.loss(detector, (), strong)
     assert losses['loss_cls'].item() == pytest.approx(of_class)
     # In units of the priors, ((1/10)² + (4/20)²) / 4 = 0.0125 and 3 · (8/40)² / 4 = 0.03, which
@@ -90,7 +90,7 @@ def test_what_is_visible_of_a_region_is_its_own_images(detector):
 
 
 def test_the_verifier_is_heard_on_each_images_own_regions(detector):
-    # Of the same opinion twice, it says class 0 in the one image and class 1 in the other.
+    # Of the same prediction twice, it says class 0 in the one image and class 1 in the other.
     boxes = torch.zeros(1, 1, 4)
     regions = [InstanceData(priors=torch.tensor([[0.0, 0, x, 40]])) for x in (10, 20)]
     said = torch.tensor([[0.25, 0.25, 0.5]]).log(), boxes

@@ -110,9 +110,9 @@ def test_the_consistency_loss(regions, monkeypatch):
     def step(ranks):
         strong = views([0, 0], ranks, first=2)
         weak = views([0, 0], ranks, first=2)
-        _, notes = model.teach(weak)
-        for rank, note, seen in zip(ranks, notes, strong['data_samples'], strict=True):
-            model.hand_over(note[: regions[rank]], seen, torch.eye(3))
+        _, soft_targets = model.teach(weak)
+        for rank, target, seen in zip(ranks, soft_targets, strong['data_samples'], strict=True):
+            model.set_soft_target(target[: regions[rank]], seen, torch.eye(3))
         return gradients(model, batch(views([1, 1], ranks, first=0), strong), 'consistency')
 
     assert_close(mean_of_ranks(step, monkeypatch), step([0, 1]))

@@ -131,9 +131,9 @@ def test_decoded_boxes_are_the_heads_own(name):
     head = region_head(model)
     with torch.no_grad():
         x = features(model)
-        regions, opinions = head.propose(model, x, samples(), 8)
+        regions, predictions = head.propose(model, x, samples(), 8)
         (_, boxes), *_ = head.evaluate(model, x, regions)
-        torch.testing.assert_close(opinions[0][1], boxes, rtol=0, atol=0)
+        torch.testing.assert_close(predictions[0][1], boxes, rtol=0, atol=0)
         cfg = model.test_cfg.copy()
         cfg.update(score_thr=-1.0, nms_pre=10**6, min_bbox_size=-1)
         meta = samples()[0].metainfo | {'img_shape': (10**6, 10**6)}
@@ -203,12 +203,12 @@ def test_what_predictions_are_made_of_is_not_computed_again(name):
         alone = len(looks)
         with given_features(model, x), head.remembering(model, x, views):
             predicted = model.predict(torch.zeros(2, 3, SIZE, SIZE), views, rescale=False)
-            regions, opinions = head.propose(model, x, views, 8)
+            regions, predictions = head.propose(model, x, views, 8)
         assert len(looks) == 2 * alone > 0
         others = head.evaluate(model, x, regions)
         # Afterwards it looks again.
         assert len(looks) > 2 * alone
-    torch.testing.assert_close(opinions, others)
+    torch.testing.assert_close(predictions, others)
     for sample, wanted in zip(predicted, expected, strict=True):
         torch.testing.assert_close(sample.pred_instances.scores, wanted.scores)
 

@@ -39,14 +39,14 @@ def weak_views(factor):
 def test_the_teachers_boxes_are_in_the_weak_views_pixels(name):
     """And not in the file's, whatever the view was resized by."""
     model = build(MODELS[name]())
-    (boxes, notes), (others, other_notes) = (
+    (boxes, soft_targets), (others, other_targets) = (
         model.teach(weak_views(factor)) for factor in ((1.0, 1.0), (2.0, 0.5))
     )
     assert sum(map(len, boxes)) > 10
     for found, other in zip(boxes, others, strict=True):
         assert_close(other.bboxes, found.bboxes, rtol=0, atol=0)
     if name == 'mean teacher':
-        for found, other in zip(notes, other_notes, strict=True):
+        for found, other in zip(soft_targets, other_targets, strict=True):
             assert len(found) == 12
             assert_close(other.priors, found.priors, rtol=0, atol=0)
             assert_close(other.bboxes, found.bboxes, rtol=0, atol=0)
@@ -81,7 +81,7 @@ def test_regions_come_into_the_strong_view():
     strong = DetDataSample(metainfo=dict(img_shape=(64, 160)))
     # Twice as wide, three pixels further right, and five higher.
     matrix = torch.tensor([[2.0, 0.0, 3.0], [0.0, 1.0, -5.0], [0.0, 0.0, 1.0]])
-    model.hand_over(copy.deepcopy(regions), strong, matrix)
+    model.set_soft_target(copy.deepcopy(regions), strong, matrix)
     # Of the second one a sixth is left.
     assert strong.regions.priors.tolist() == [[11, 3, 43, 19]]
     assert strong.regions.bboxes.tolist() == [[13, 3, 45, 23]]

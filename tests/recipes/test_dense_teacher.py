@@ -141,8 +141,8 @@ def branch(*shapes):
 
 def test_the_cells_of_an_image_are_those_without_its_padding(model):
     # 70 × 50 pixels are 9 × 7, 5 × 4 and 3 × 2 cells of 8, 16 and 32 pixels; the batch is 96 × 96.
-    _, notes = model.teach(branch((70, 50), (96, 96)))
-    (shape, first), (_, second) = notes
+    _, soft_targets = model.teach(branch((70, 50), (96, 96)))
+    (shape, first), (_, second) = soft_targets
     assert shape == (70, 50)
     assert [tuple(part.shape) for part in first] == [(89, 10), (89, 4), (89,)]
     assert len(second[0]) == 144 + 36 + 9
@@ -184,9 +184,9 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn_in_the_region(mo
     model.share = 1.0
     torch.nn.init.constant_(model.student.bbox_head.conv_reg.bias, 3.0)
     model.teacher.load_state_dict(model.student.state_dict())
-    _, notes = model.teach(branch((96, 96)))
+    _, soft_targets = model.teach(branch((96, 96)))
     strong = branch((96, 96))
-    model.hand_over(notes[0], strong['data_samples'][0], torch.eye(3))
+    model.set_soft_target(soft_targets[0], strong['data_samples'][0], torch.eye(3))
     # As in training, where the labelled image is larger and all are padded to it.
     inputs, _ = model.data_preprocessor.stack(branch((96, 96)))
     features = model.student.extract_feat(inputs)
@@ -207,9 +207,9 @@ def built(**settings):
 
 def test_the_weights():
     model = built(class_weight=1.0)
-    _, notes = model.teach(branch((64, 64)))
+    _, soft_targets = model.teach(branch((64, 64)))
     strong = branch((64, 64))
-    model.hand_over(notes[0], strong['data_samples'][0], torch.eye(3))
+    model.set_soft_target(soft_targets[0], strong['data_samples'][0], torch.eye(3))
     features = model.student.extract_feat(torch.randn(1, 3, 64, 64))
     other = built(class_weight=4.0, box_weight=2.0, quality_weight=3.0)
     plain, losses = (m.pseudo_loss(features, None, strong['data_samples']) for m in (model, other))
@@ -228,9 +228,9 @@ def test_the_weights():
     ],
 )
 def test_views_of_different_places_are_refused(model, matrix, shape):
-    _, notes = model.teach(branch((64, 64)))
+    _, soft_targets = model.teach(branch((64, 64)))
     with pytest.raises(ValueError, match=r'the views of a\.png show .* TwoViews\.common'):
-        model.hand_over(notes[0], view(shape, img_path='a.png'), matrix)
+        model.set_soft_target(soft_targets[0], view(shape, img_path='a.png'), matrix)
 
 
 def test_what_cannot_work_is_refused():

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from ssod.teachers.alarms import (
-    class_distance,
     figures,
+    histogram_distance,
     judge_boxes,
     judge_distance,
     judge_gap,
@@ -85,7 +85,7 @@ def test_classes_out_of_proportion():
 def test_without_labels_nothing_is_compared():
     unknown = BoxCounts(10, 0, [0, 0])
     assert not any(judge_boxes(pseudo(100, 0, 0, 0), unknown, NAMES, Limits()).values())
-    assert math.isnan(class_distance(pseudo(10, 5, 5, 5), unknown))
+    assert math.isnan(histogram_distance(pseudo(10, 5, 5, 5), unknown))
     assert missing_classes(pseudo(10, 5, 5, 5), unknown) == ([], 0)
 
 

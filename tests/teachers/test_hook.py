@@ -227,9 +227,9 @@ def test_starting_from_a_checkpoint_the_selector_knows_nothing(digits_cfg, monke
     counts, predict = [], EMATeacherHook.predict
 
     def counted(self, runner, weak):
-        predictions, notes = predict(self, runner, weak)
+        predictions, soft_targets = predict(self, runner, weak)
         counts.append(sum(map(len, predictions)))
-        return predictions, notes
+        return predictions, soft_targets
 
     monkeypatch.setattr(EMATeacherHook, 'predict', counted)
     digits_cfg.default_hooks.teacher.selector = dict(type='MixtureSelector', num_classes=10)

@@ -39,16 +39,18 @@ def branch(views):
     return dict(inputs=[None] * len(views), data_samples=samples)
 
 
-def taught(notes=None):
-    """The strong views' samples, of predictions and notes of both images."""
+def taught(soft_targets=None):
+    """The strong views' samples, of predictions and soft targets of both images."""
     hook = EMATeacherHook(dict(type='ScoreSelector', threshold=0.5))
     found = [
         InstanceData(bboxes=torch.tensor(b), scores=torch.ones(2), labels=torch.tensor([3, 4]))
         for b in FOUND
     ]
-    model = SimpleNamespace(step=0, hand_over=partial(SemiSupervisedDetector.hand_over, None))
+    model = SimpleNamespace(
+        step=0, set_soft_target=partial(SemiSupervisedDetector.set_soft_target, None)
+    )
     strong = branch(STRONG)
-    hook.set_pseudo_labels(model, branch(WEAK), strong, found, notes)
+    hook.set_pseudo_labels(model, branch(WEAK), strong, found, soft_targets)
     return strong['data_samples']
 
 
@@ -60,11 +62,11 @@ def test_pseudo_boxes_of_two_images():
 
 def test_regions_of_two_images():
     """They are carried as the boxes are, but not cut."""
-    notes = [
+    soft_targets = [
         InstanceData(priors=boxes, bboxes=boxes + 1, visible=torch.ones(2))
         for boxes in torch.tensor(FOUND)
     ]
-    regions = [sample.regions for sample in taught(notes)]
+    regions = [sample.regions for sample in taught(soft_targets)]
     # Of the last region 30 of 50 columns are in its view; by the sizes of the others none would be.
     assert [r.priors.tolist() for r in regions] == PROJECTED
     # Both views are larger by 2, and so is the 1 px by which the boxes are off.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.fileio import list_from_file
@@ -127,3 +128,9 @@ def _is_unlabeled(pipeline: Sequence[Any]) -> bool:
             if 'MultiBranch' in name and 'weak' in step:
                 return True
     return False
+
+
+def spread(size: int, count: int) -> list[int]:
+    """At most ``count`` numbers below ``size``, evenly spread."""
+    chosen = np.linspace(0, size - 1, min(size, count)).round()
+    return [int(i) for i in chosen]

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from ssod.data.data_sets import spread
 from ssod.data.load_image import read_rgb
 from ssod.data.truth import truth_of
 from ssod.files import write_whole
@@ -176,8 +176,7 @@ class SummaryHook(Hook):
     def _draw(self, runner: Runner, whose: str) -> None:
         """Draw the boxes of ``whose``, without collective calls: only one process gets here."""
         dataset = runner.val_dataloader.dataset
-        count = min(self.num_images, len(dataset))
-        chosen = [int(i) for i in np.linspace(0, len(dataset) - 1, count).round()]
+        chosen = spread(len(dataset), self.num_images)
         samples = predict_each(unwrap(runner.model), [dataset[i] for i in chosen], whose)
         backend = getattr(dataset, 'backend_args', None)
         images = []

@@ -180,7 +180,7 @@ def alarm_spans(records: Sequence[Record], last: int) -> list[tuple[str, int, in
     spans: list[tuple[str, int, int]] = []
     for key in sorted({key for record in records for key in record if key.startswith('alarm/')}):
         begin: int | None = None
-        for step, on in [*values_of(records, [key]), (last, 0.0)]:
+        for step, on in [*curve_of(records, [key]), (last, 0.0)]:
             if on and begin is None:
                 begin = step
             elif not on and begin is not None:
@@ -227,10 +227,10 @@ def teacher_begin(records: Sequence[Record]) -> tuple[int, float] | None:
         Step and mAP (0-1) of the last validation up to the end of the burn-in, or, in older runs,
         which do not log that, before the first logged pseudo-boxes. ``None`` if there is none.
     """
-    taught = [step for step, _ in values_of(records, ['pseudo_boxes'])]
+    taught = [step for step, _ in curve_of(records, ['pseudo_boxes'])]
     if not taught:
         return None
-    told = [value for _, value in values_of(records, [BURN_IN])]
+    told = [value for _, value in curve_of(records, [BURN_IN])]
     end = told[-1] if told else taught[0] - 1
     before = [record for record in records if record['step'] <= end]
     scores = _scores(before, f'teacher/{MAP}') or _scores(before, f'student/{MAP}')
@@ -239,12 +239,12 @@ def teacher_begin(records: Sequence[Record]) -> tuple[int, float] | None:
 
 def _scores(records: Sequence[Record], key: str) -> list[tuple[int, float]]:
     """A curve of scores, without COCO's -1 for a set without any true box."""
-    return [(step, score) for step, score in values_of(records, [key]) if score >= 0]
+    return [(step, score) for step, score in curve_of(records, [key]) if score >= 0]
 
 
 def _draw_quality(axes: Axes, records: list[Record]) -> str:
-    precision = values_of(records, ['pseudo_precision'])
-    recall = values_of(records, ['pseudo_recall'])
+    precision = curve_of(records, ['pseudo_precision'])
+    recall = curve_of(records, ['pseudo_recall'])
     drawn = [
         _line(axes, precision, 'precision', TEACHER, '-'),
         _line(axes, recall, 'recall', STUDENT, '--'),
@@ -254,7 +254,7 @@ def _draw_quality(axes: Axes, records: list[Record]) -> str:
 
 
 def _draw_boxes(axes: Axes, records: list[Record]) -> str:
-    boxes = values_of(records, ['pseudo_boxes'])
+    boxes = curve_of(records, ['pseudo_boxes'])
     drawn = _line(axes, boxes, 'above the threshold', TEACHER, '-')
     _from_zero(axes)
     return '' if drawn else 'no pseudo-boxes yet'
@@ -283,11 +283,11 @@ def loss_groups(records: Sequence[Record]) -> dict[str, list[tuple[int, float]]]
     """
     keys = sorted({key for record in records for key in record if 'loss' in key})
     groups = {
-        name: values_of(records, [key for key in keys if key.startswith(prefix)])
+        name: curve_of(records, [key for key in keys if key.startswith(prefix)])
         for name, prefix in LOSS_PREFIXES.items()
     }
     if not any(groups.values()):
-        groups = {'total': values_of(records, ['loss'])}
+        groups = {'total': curve_of(records, ['loss'])}
     return {name: series for name, series in groups.items() if series}
 
 
@@ -301,7 +301,7 @@ def _from_zero(axes: Axes) -> None:
     axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])
 
 
-def values_of(records: Sequence[Record], keys: Sequence[str]) -> list[tuple[int, float]]:
+def curve_of(records: Sequence[Record], keys: Sequence[str]) -> list[tuple[int, float]]:
     """A curve.
 
     Args:

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from ssod.data.data_sets import DataSet, data_sets_of
+from ssod.data.data_sets import DataSet, data_sets_of, spread
 
 LABELED = dict(type='CocoDataset', ann_file='a.json', pipeline=[dict(type='LabeledView')])
 UNLABELED = dict(type='CocoDataset', ann_file='b.json', pipeline=[dict(type='TwoViews')])
@@ -136,3 +136,17 @@ def test_classes(tmp_path):
     path.write_text('a\nb b\n')
     assert classes(metainfo=dict(classes=str(path))) == ['a', 'b b']
     assert classes(metainfo=dict(classes='cat')) == 'cat'
+
+
+@pytest.mark.parametrize(
+    ('size', 'count', 'expected'),
+    [
+        (0, 5, []),
+        (1, 5, [0]),
+        (3, 5, [0, 1, 2]),  # no image twice
+        (9, 3, [0, 4, 8]),  # from the first to the last
+        (9, 1, [0]),
+    ],
+)
+def test_spread(size, count, expected):
+    assert spread(size, count) == expected

@@ -35,7 +35,7 @@ def start(step: int, burn_in: int = 0) -> Record:
 
 def history(work_dir: Path) -> list[tuple[int, float]]:
     """Step and the teacher's mAP of all validations."""
-    return curves.values_of(read_scalars(work_dir), ['teacher/coco/bbox_mAP'])
+    return curves.curve_of(read_scalars(work_dir), ['teacher/coco/bbox_mAP'])
 
 
 def words(work_dir: Path, tmp_path: Path) -> str:

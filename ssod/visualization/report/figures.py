@@ -10,9 +10,9 @@ from ssod.visualization.curves import (
     MAP,
     Record,
     alarm_spans,
+    curve_of,
     loss_groups,
     teacher_begin,
-    values_of,
     wide,
 )
 from ssod.visualization.report.svg import SMALL, Chart, Line, Series, line_chart
@@ -37,7 +37,7 @@ def charts_of(records: Sequence[Record], iteration: int, usual: float | None = N
         usual: Boxes in a labelled image, if that is known.
     """
     spans = [(begin, end) for _, begin, end in alarm_spans(records, iteration)]
-    boxes = [(step, value) for step, value in values_of(records, ['pseudo_boxes'])]
+    boxes = [(step, value) for step, value in curve_of(records, ['pseudo_boxes'])]
     lines = [Line('pseudo-boxes', boxes, 'teacher', digits='.2f')]
     if usual is not None and boxes:
         ends = [(boxes[0][0], usual), (boxes[-1][0], usual)]
@@ -51,8 +51,8 @@ def charts_of(records: Sequence[Record], iteration: int, usual: float | None = N
             'Pseudo-boxes against the hidden truth',
             'fraction',
             [
-                Line('precision', values_of(records, ['pseudo_precision']), 'teacher'),
-                Line('recall', values_of(records, ['pseudo_recall']), 'student', '--'),
+                Line('precision', curve_of(records, ['pseudo_precision']), 'teacher'),
+                Line('recall', curve_of(records, ['pseudo_recall']), 'student', '--'),
             ],
             'No hidden truth, or no pseudo-boxes yet.',
             top=1.0,
@@ -68,8 +68,8 @@ def ramps_of(records: Sequence[Record], cfg: Mapping[str, Any] | None, burn_in: 
         cfg: The run's config, if there is one.
         burn_in: Iterations before the teacher begins.
     """
-    decay = [Line('decay', values_of(records, ['decay']), 'teacher', digits='.6g')]
-    rate = [Line('learning rate', values_of(records, ['lr']), 'student', digits='.3g')]
+    decay = [Line('decay', curve_of(records, ['decay']), 'teacher', digits='.6g')]
+    rate = [Line('learning rate', curve_of(records, ['lr']), 'student', digits='.3g')]
     return [
         _weights(cfg, burn_in),
         line_chart(
@@ -89,10 +89,10 @@ def ramps_of(records: Sequence[Record], cfg: Mapping[str, Any] | None, burn_in: 
 def _scores(records: Sequence[Record]) -> list[Line]:
     lines = [
         # mmengine's own validation loop does not say whose boxes it scores.
-        Line('model', in_points(values_of(records, [MAP])), 'muted', '-.', '.1f'),
-        Line('teacher', in_points(values_of(records, [f'teacher/{MAP}'])), 'teacher', '-', '.1f'),
+        Line('model', in_points(curve_of(records, [MAP])), 'muted', '-.', '.1f'),
+        Line('teacher', in_points(curve_of(records, [f'teacher/{MAP}'])), 'teacher', '-', '.1f'),
         # Dashed and on top, because during the burn-in the teacher is a copy of the student.
-        Line('student', in_points(values_of(records, [f'student/{MAP}'])), 'student', '--', '.1f'),
+        Line('student', in_points(curve_of(records, [f'student/{MAP}'])), 'student', '--', '.1f'),
     ]
     begin = teacher_begin(records)
     if begin is not None:

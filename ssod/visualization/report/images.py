@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssod.data.data_sets import DataSet, Role, data_sets_of
+from ssod.data.data_sets import DataSet, Role, data_sets_of, spread
 from ssod.data.load_image import BrokenImageError
 from ssod.progress import with_progress
 from ssod.pseudo_labels.hidden_truth import HiddenTruth
@@ -123,12 +123,6 @@ def labels_of(cfg: Config) -> tuple[BoxCounts, Sequence[str]]:
     dataset = DATASETS.build(the_data(cfg, 'labeled').cfg)
     names = dataset.metainfo['classes']
     return count_labels(dataset, len(names)), names
-
-
-def spread(size: int, count: int) -> list[int]:
-    """At most ``count`` numbers below ``size``, evenly spread."""
-    chosen = np.linspace(0, size - 1, min(size, count)).round()
-    return [int(i) for i in chosen]
 
 
 def _view(views: dict[str, Any], branch: str, truth: HiddenTruth | None) -> View:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ssod.checkpoint_content import classes_of, weights_of
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.data.branches import Branch
+from ssod.data.data_sets import spread
 from ssod.data.load_image import read_rgb
 from ssod.data.truth import truth_of
 from ssod.inference import predict_each
@@ -27,7 +28,7 @@ from ssod.pseudo_labels.stored_labels import StoredLabels
 from ssod.pseudo_labels.verdicts import Verdict, judge
 from ssod.recipes.stac import NAME, OfflineTeacherHook
 from ssod.visualization.detections import drawable
-from ssod.visualization.report.images import Pixels, View, spread, the_data, views_of
+from ssod.visualization.report.images import Pixels, View, the_data, views_of
 from ssod.visualization.report.state import Run, is_hook, teacher_settings
 
 

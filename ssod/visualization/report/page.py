@@ -13,12 +13,13 @@ import torch
 from mmengine.registry import init_default_scope
 
 import ssod
+from ssod.data.data_sets import spread
 from ssod.pseudo_labels.verdicts import Kind
 from ssod.teachers.advice import remedy
-from ssod.visualization.curves import alarm_spans, values_of
+from ssod.visualization.curves import alarm_spans, curve_of
 from ssod.visualization.report import figures, pictures
 from ssod.visualization.report.classes import ClassRow, LessonCounts
-from ssod.visualization.report.images import labels_of, spread
+from ssod.visualization.report.images import labels_of
 from ssod.visualization.report.looks import Checkpoint
 from ssod.visualization.report.pictures import Picture
 from ssod.visualization.report.rendering import Missing, attempt, check_page, write_page
@@ -144,7 +145,7 @@ def _content(run: Run) -> dict[str, Any]:
         'student': score_of(run.records, 'student'),
         'plain': score_of(run.records, ''),
         'start': start_of(run),
-        'boxes_now': next(iter(values_of(run.records, ['pseudo_boxes'])[-1:]), None),
+        'boxes_now': next(iter(curve_of(run.records, ['pseudo_boxes'])[-1:]), None),
         'alarms': alarms_of(run),
         'charts': figures.charts_of(run.records, run.iteration, usual),
         'ramps': attempt(lambda: figures.ramps_of(run.records, run.cfg, run.burn_in)),
@@ -167,7 +168,7 @@ def alarms_of(run: Run) -> list[Alarm]:
     said = said_alarms(run.work_dir)
     alarms = []
     for name, times in spans.items():
-        goes_on = bool(values_of(run.records, [f'alarm/{name}'])[-1][1])
+        goes_on = bool(curve_of(run.records, [f'alarm/{name}'])[-1][1])
         text = ', '.join(f'{begin:,}–{end:,}' for begin, end in times[:5])
         more = f' and {len(times) - 5} more times' if len(times) > 5 else ''
         # The log also says what was noticed, but it may not have been kept.
@@ -216,7 +217,7 @@ def _validations(run: Run) -> list[Mapping[str, Any]]:
     rows: dict[int, dict[str, float]] = {}
     for who in ('teacher', 'student'):
         for name, key in (('mAP', 'bbox_mAP'), ('mAP50', 'bbox_mAP_50')):
-            for step, score in figures.in_points(values_of(run.records, [f'{who}/coco/{key}'])):
+            for step, score in figures.in_points(curve_of(run.records, [f'{who}/coco/{key}'])):
                 rows.setdefault(int(step), {'step': step})[f'{who}_{name}'] = score
     return [rows[step] for step in sorted(rows)]
 

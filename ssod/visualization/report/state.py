@@ -18,11 +18,11 @@ from ssod.teachers.hook import TeacherHook
 from ssod.visualization.curves import (
     MAP,
     Record,
+    curve_of,
     last_start,
     read_file,
     read_scalars,
     teacher_begin,
-    values_of,
 )
 
 
@@ -95,7 +95,7 @@ class Run:
 
     def _times(self) -> list[tuple[int, float]]:
         """Iterations with their logged mean time; validations log their own times."""
-        return values_of([record for record in self.records if 'iter' in record], ['time'])
+        return curve_of([record for record in self.records if 'iter' in record], ['time'])
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def score_of(records: Sequence[Record], name: str) -> Score | None:
     """
     key = f'{name}/{MAP}' if name else MAP
     # COCO's score for a set without any true box is -1.
-    scores = [(step, 100 * score) for step, score in values_of(records, [key]) if score >= 0]
+    scores = [(step, 100 * score) for step, score in curve_of(records, [key]) if score >= 0]
     if not scores:
         return None
     at, best = max(scores, key=lambda pair: pair[1])

@@ -13,10 +13,10 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from ssod.data.data_sets import data_sets_of
+from ssod.data.data_sets import data_sets_of, spread
 from ssod.data.digits import DigitsDataset
 from ssod.seeds import seed_all
-from ssod.visualization.report.images import View, spread, the_data, views_of
+from ssod.visualization.report.images import View, the_data, views_of
 from ssod.visualization.report.pictures import Picture, view_picture
 from ssod.visualization.report.rendering import Missing, attempt, check_page, write_page
 

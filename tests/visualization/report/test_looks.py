@@ -13,23 +13,8 @@ from PIL import Image
 from ssod.checkpoints import load_checkpoint
 from ssod.projection import project_boxes, view_to_view
 from ssod.pseudo_labels.selectors import ScoreSelector, selector_state
-from ssod.visualization.report.images import spread
 from ssod.visualization.report.looks import Checkpoint, Scored
 from ssod.visualization.report.state import read_run
-
-
-@pytest.mark.parametrize(
-    ('size', 'count', 'expected'),
-    [
-        (0, 5, []),
-        (1, 5, [0]),
-        (3, 5, [0, 1, 2]),  # no image twice
-        (9, 3, [0, 4, 8]),  # from the first to the last
-        (9, 1, [0]),
-    ],
-)
-def test_spread(size, count, expected):
-    assert spread(size, count) == expected
 
 
 def changed(folder, **teacher):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from mmdet.models import SemiBaseDetector
+from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
@@ -15,7 +17,7 @@ from ssod.checks.coco import refuse_wrong_coco
 from ssod.checks.coco_fields import refuse_wrong_fields
 from ssod.config_parts import dicts_in, innermost, require_parts, set_number_of_classes
 from ssod.data.coco_json import is_ignored, read_coco, write_beside
-from ssod.data.convert import convert_for_run, convert_split, is_coco, split_of
+from ssod.data.convert import convert_for_run, convert_split, is_coco, split_of, with_classes
 from ssod.data.data_sets import DataSet
 from ssod.data.folder import look_into, named_by
 from ssod.data.splits import draw_labeled, part_coco
@@ -140,7 +142,7 @@ def _refuse_unlabeled(cfg: Config, data: OwnData) -> None:
 
 
 def in_coco(data: OwnData, work_dir: Path) -> OwnData:
-    """The same data, with Pascal VOC and YOLO labels converted to COCO JSON.
+    """The same data as COCO JSON; validation labels have the classes of the labelled images.
 
     Args:
         data: Where the data are.
@@ -163,9 +165,11 @@ def in_coco(data: OwnData, work_dir: Path) -> OwnData:
         )
         if data.val is None and val is not None and val is not train:
             data = replace(data, val=val.file, val_images=val.images)
-    if data.val is not None and not is_coco(data.val):
-        classes = class_names(data.labeled)
-        file, images = convert_split(data.val, work_dir / 'val_labels', 'val', classes)
+    if data.val is not None:
+        classes, place = class_names(data.labeled), work_dir / 'val_labels'
+        if is_coco(data.val):
+            return replace(data, val=with_classes(data.val, classes, place))
+        file, images = convert_split(data.val, place, 'val', classes)
         data = replace(data, val=file, val_images=images)
     return data
 
@@ -311,6 +315,13 @@ def _sources(cfg: Config) -> list[ConfigDict]:
         raise ValueError(
             f'{cfg.filename}: train_dataloader.dataset has no datasets, labelled and unlabelled; '
             f'give a config of ssod, and pass that of a plain detector with --detector'
+        )
+    model = MODELS.get(str(cfg.model.get('type')))
+    if model is not None and issubclass(model, SemiBaseDetector):
+        raise ValueError(
+            f"{cfg.filename}: model.type {cfg.model.type} is mmdet's own way to use unlabelled "
+            f'images; give a config of ssod, such as softteacher_fasterrcnn_coco10pct.py; see '
+            f'docs/from-mmdet.md'
         )
     return sources
 

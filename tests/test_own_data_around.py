@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from ssod.data.coco_json import write_json
+from ssod.data.coco_json import read_coco, write_json
 from ssod.own_data import OwnData, part_validation, use_data, use_folder
 from ssod.runs import load_config
 
@@ -60,6 +60,24 @@ def test_unlabelled_images_that_nothing_learns_from(data, tmp_path, name):
         match=rf'digits10pct.py learns from no .*{option}\) .*labels.json; leave it out',
     ):
         use_data(cfg, replace(labels, **{name: data.labeled}))
+
+
+def test_validation_labels_without_some_classes(cfg, data, tmp_path):
+    val = tmp_path / 'few.json'
+    categories = [dict(id=i, name=name) for i, name in enumerate(('cat', 'cow'), 1)]
+    write_json(data.labeled, dict(images=[], annotations=[], categories=categories))
+    write_json(val, dict(images=[], annotations=[], categories=categories[1:]))
+    use_data(cfg, replace(data, val=val))
+    changed = cfg.val_dataloader.dataset.ann_file
+    assert changed == cfg.test_evaluator.ann_file == str(tmp_path / 'val_labels/val.json')
+    assert [c['name'] for c in read_coco(changed)['categories']] == ['cat', 'cow']
+
+
+def test_mmdets_own_teacher(data):
+    cfg = Config.fromfile('studies/mmdet/softteacher_fasterrcnn_small.py')
+    cfg.work_dir = str(data.images)
+    with pytest.raises(ValueError, match=r"small.py: model.type SoftTeacher is mmdet's own .* see"):
+        use_data(cfg, data)
 
 
 def test_several_evaluators(cfg, data):

@@ -1,5 +1,6 @@
 """Converts labels in Pascal VOC or YOLO format to COCO JSON."""
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -213,6 +214,54 @@ def _joined(classes: Sequence[str], names: Sequence[str], path: str | Path) -> l
             f'{", ".join(classes)}; correct its name, or remove its objects'
         )
     return [*classes, *others]
+
+
+def with_classes(file: Path, classes: Sequence[str], out_dir: Path) -> Path:
+    """A COCO JSON with the classes of the training data as categories, in their order.
+
+    Exporters may list only the categories that occur, in any order, but mmdet numbers classes by
+    that order.
+
+    Args:
+        file: COCO JSON of validation images.
+        classes: Classes of the training data.
+        out_dir: Where a changed JSON goes, as for :func:`convert_for_run`.
+
+    Returns:
+        ``file`` if it needs no change; or if nobody can tell what to change, because it lacks
+        classes and has others, or because its categories are wrong: the data checks report that.
+        Else a changed copy.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a COCO JSON.
+    """
+    content = read_coco(file)
+    known = {_name_of(category): category for category in content['categories']}
+    others = [name for name in known if name not in classes]
+    missing = [name for name in classes if name not in known]
+    in_order = [name for name in known if name not in others] == list(classes)
+    is_wrong = None in known or len(known) < len(content['categories']) or not known
+    if is_wrong or in_order or (missing and others):
+        return file
+    numbers = itertools.count(1)
+    ids = [category.get('id') for category in known.values()]
+    for name in missing:
+        number = next(number for number in numbers if number not in ids)
+        known[name] = {'id': number, 'name': name}
+    categories = [known[name] for name in [*classes, *others]]
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (written,) = write_beside({out_dir / 'val.json': {**content, 'categories': categories}})
+    told = f'{file}: categories put in the order of the training data'
+    if missing:
+        told += f', without annotations of {", ".join(missing)}'
+    print_log(f'{told}: {written}', 'current')
+    return written
+
+
+def _name_of(category: Any) -> str | None:
+    name = category.get('name') if isinstance(category, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def split_of(written: Mapping[str, Converted], split: str, path: str | Path) -> Converted:

@@ -8,7 +8,7 @@ from mmdet.datasets import CocoDataset
 from PIL import Image
 
 from ssod.checks.coco import check_coco
-from ssod.data.convert import convert, convert_split, is_coco, read_labels
+from ssod.data.convert import convert, convert_split, is_coco, read_labels, with_classes
 
 
 def picture(path):
@@ -139,6 +139,65 @@ def test_the_classes_of_other_data(yolo, tmp_path, classes, categories):
 def test_a_class_that_other_data_call_otherwise(yolo, tmp_path):
     with pytest.raises(ValueError, match=r"yolo has the class 'cat', but .* only Cat, dog; "):
         convert_split(yolo, tmp_path / 'out', 'val', ['Cat', 'dog'])
+    assert not (tmp_path / 'out').exists()
+
+
+def coco_of_names(file, *names):
+    """A COCO JSON with one box of each category; their ids are 7, 8 and so on."""
+    content = {
+        'images': [{'id': 1, 'file_name': 'a.jpg', 'height': 20, 'width': 40}],
+        'annotations': [
+            {'id': i, 'image_id': 1, 'category_id': 7 + i, 'bbox': [1, 1, 9, 9], 'area': 81}
+            for i in range(len(names))
+        ],
+        'categories': [{'id': 7 + i, 'name': name} for i, name in enumerate(names)],
+    }
+    file.write_text(json.dumps(content))
+    return content
+
+
+@pytest.mark.parametrize(
+    ('names', 'written'),
+    [
+        (['dog', 'cat'], ['cat', 'dog']),
+        (['dog'], ['cat', 'dog']),
+        (['other', 'dog', 'cat'], ['cat', 'dog', 'other']),
+    ],
+)
+def test_categories_in_the_order_of_the_training_data(tmp_path, names, written):
+    content = coco_of_names(tmp_path / 'mine.json', *names)
+    file = with_classes(tmp_path / 'mine.json', ['cat', 'dog'], tmp_path / 'out')
+    changed = json.loads(file.read_text())
+    assert file == tmp_path / 'out/val.json'
+    assert [category['name'] for category in changed['categories']] == written
+    # Each box keeps its class, by mmdet's own numbers.
+    dataset = CocoDataset(
+        ann_file=str(file), metainfo=dict(classes=('cat', 'dog')), data_prefix=dict(img='')
+    )
+    labels = [box['bbox_label'] for box in dataset.get_data_info(0)['instances']]
+    assert labels == [['cat', 'dog'].index(name) for name in names if name != 'other']
+    del changed['categories'], content['categories']
+    assert changed == content
+    # Done again, as by a resumed run, it is the same file.
+    assert with_classes(tmp_path / 'mine.json', ['cat', 'dog'], tmp_path / 'out') == file
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        ['cat', 'dog'],
+        ['other', 'cat', 'dog'],
+        # One of them may be misspelt.
+        ['cat', 'dgo'],
+        ['dog', 'cat', 'dog'],
+        ['cat', None],
+        [],
+    ],
+)
+def test_categories_that_stay_as_they_are(tmp_path, names):
+    coco_of_names(tmp_path / 'mine.json', *names)
+    file = with_classes(tmp_path / 'mine.json', ['cat', 'dog'], tmp_path / 'out')
+    assert file == tmp_path / 'mine.json'
     assert not (tmp_path / 'out').exists()
 
 

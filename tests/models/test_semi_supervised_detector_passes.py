@@ -90,8 +90,8 @@ def test_proposals_are_made_once_for_predictions_and_regions():
     assert len(calls) == len(looks) == 1
     assert [len(of_image) for of_image in regions] == [7, 7]
     features = model.teacher.extract_feat(model.data_preprocessor.stack(weak)[0])
-    predictions = model.consistency.head.evaluate(model.teacher, features, regions)
-    for region, (logits, boxes) in zip(regions, predictions, strict=True):
+    evaluated = model.consistency.head.evaluate(model.teacher, features, regions)
+    for region, (logits, boxes) in zip(regions, evaluated, strict=True):
         torch.testing.assert_close(region.logits, logits)
         torch.testing.assert_close(region.bboxes, boxes_of_class(boxes, region.labels))
     for found, wanted in zip(predictions, expected, strict=True):

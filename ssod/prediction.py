@@ -1,5 +1,6 @@
 """What a trained detector finds in images and videos, as pictures and a COCO JSON."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -92,6 +93,7 @@ def predict(
     detector = Detector(cfg, checkpoint, whose, score_thr)
     folder.begin(names)
     with progress_bar() as bar:
+        _tell_of_mixing(found, folder.pictures, bar)
         work = _Work(detector, folder.pictures, score_thr, batch_size, bar)
         work.do(found)
     if not work.entries:
@@ -108,6 +110,24 @@ def _check_settings(score_thr: float, batch_size: int) -> None:
         raise ValueError(f'score_thr is {score_thr}, but must be in [0, 1]')
     if batch_size < 1:
         raise ValueError(f'batch_size is {batch_size}, but must be at least 1')
+
+
+def _tell_of_mixing(found: Inputs, pictures: Path, bar: Progress) -> None:
+    """Warn if the pictures go into a folder of images, as part of which others would read them."""
+    place = Path(os.path.realpath(pictures))
+    folders = {path.parent for path in found.images}
+    around = next((f for f in folders if place.is_relative_to(os.path.realpath(f))), None)
+    if around is not None:
+        _tell(
+            bar,
+            f'warning: {printable(str(pictures))} is inside {printable(str(around))}, which holds '
+            f'images: trainings on that folder would use the pictures, too; better pass another '
+            f'--out',
+        )
+
+
+def _tell(bar: Progress, line: str) -> None:
+    bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _names_of_pictures(found: Inputs, pictures: Path) -> list[str]:
@@ -224,5 +244,4 @@ class _Work:
 
     def _pass_over(self, why: str) -> None:
         self.passed_over.append(why)
-        told = f'skipped: {why}'
-        self.bar.console.print(told, markup=False, highlight=False, soft_wrap=True)
+        _tell(self.bar, f'skipped: {why}')

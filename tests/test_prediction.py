@@ -256,7 +256,7 @@ def test_teacher_student_and_published(run, cfg, photos, tmp_path):
         Detector(plain_cfg, plain.checkpoint, 'student')
 
 
-def test_the_verb_and_what_is_there_already(run, photos, tmp_path):
+def test_the_verb_and_what_is_there_already(run, photos, tmp_path, capfd):
     config, checkpoint, _ = run
     shutil.copytree(photos, tmp_path / 'in')
     out = tmp_path / 'in/found'
@@ -266,9 +266,13 @@ def test_the_verb_and_what_is_there_already(run, photos, tmp_path):
     # The pictures that were drawn are not taken for new images.
     again = ssod.predict(config, checkpoint, tmp_path / 'in', out, score_thr=0.0, overwrite=True)
     assert again == first
+    # But a training would.
+    told = f'warning: {out}/pictures is inside {tmp_path}/in, which holds images: trainings on that'
+    assert capfd.readouterr().err.count(told) == 2
     # Beside the checkpoint, if nothing else is said.
     there = ssod.predict(config, checkpoint, str(photos / 'a.png'))
     assert there.file == checkpoint.parent / 'predictions/predictions.json'
+    assert 'is inside' not in capfd.readouterr().err
 
 
 def test_pictures_of_the_user_are_not_replaced(run, cfg, photos, tmp_path):

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,9 @@ from ssod.strict import strict_settings
 
 EXTENSIONS = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 """Endings of image names, in upper or lower case."""
+
+TEXTS = ('.csv', '.json', '.md', '.txt', '.xml', '.yaml', '.yml')
+"""Endings of files that often lie beside images, such as labels."""
 
 THUMBNAILS = '@eaDir'
 """Folders in which Synology's storage keeps small copies of the images next to them."""
@@ -108,7 +111,16 @@ class FolderContent(NamedTuple):
         return [
             *(f'{path} cannot be read; check its permissions' for path in unreadable),
             *(f'{path} leads nowhere; copy what it links to' for path in broken),
+            *_strange(self.others),
         ]
+
+
+def _strange(files: Iterable[Path]) -> list[str]:
+    """One line that names the first of the files that may be meant as images, if there are some."""
+    paths = [path for path in files if path.suffix.lower() not in TEXTS]
+    more = f' (and {len(paths) - 1:,} more)' if len(paths) > 1 else ''
+    names = f'is not named like an image{more}; names must end with {", ".join(EXTENSIONS)}'
+    return [f'{printable(str(path))} {names}' for path in paths[:1]]
 
 
 @no_garbage_collection()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssod.data.folder import EXTENSIONS, RealFolders, look_into
+from ssod.data.load_image import printable
 
 VIDEO_EXTENSIONS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 """Endings of video names, in upper or lower case."""
@@ -47,10 +48,11 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
     folders = RealFolders()
     given = as_list(given)
     inputs = Inputs([], [], [], _common_folder(given))
+    in_folders: list[Path] = []
     for name in given:
         path = Path(os.path.abspath(name))
         if path.is_dir():
-            there = _look_into(path, inputs)
+            there = _look_into(path, inputs, in_folders)
             images = [image for image in there if not _is_in(image, own, folders)]
             if there and not images:
                 raise FileNotFoundError(
@@ -69,6 +71,9 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
             _list_for(path, inputs).append(path)
     for paths in (inputs.images, inputs.videos):
         paths[:] = dict.fromkeys(paths)
+    unnamed = dict.fromkeys(in_folders).keys() - set(inputs.videos)
+    mine = sorted(path for path in unnamed if not _is_in(path, own, folders))
+    inputs.left_out.extend(_unnamed(mine))
     return inputs
 
 
@@ -101,13 +106,23 @@ def _common_folder(given: Sequence[str | Path]) -> Path:
     return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths]))
 
 
-def _look_into(folder: Path, inputs: Inputs) -> list[Path]:
+def _look_into(folder: Path, inputs: Inputs, videos: list[Path]) -> list[Path]:
     try:
         content = look_into(folder)
     except FileNotFoundError:
         return []
-    inputs.left_out.extend(content.left_out)
+    is_video = {path: path.suffix.lower() in VIDEO_EXTENSIONS for path in content.others}
+    videos.extend(path for path, known in is_video.items() if known)
+    others = [path for path, known in is_video.items() if not known]
+    inputs.left_out.extend(content._replace(others=others).left_out)
     return content.images
+
+
+def _unnamed(videos: Sequence[Path]) -> list[str]:
+    """One line that names the first of the videos that are in a folder, if there are some."""
+    more = f' (and {len(videos) - 1:,} more)' if len(videos) > 1 else ''
+    what = f'is a video in a folder{more}; name videos one by one'
+    return [f'{printable(str(path))} {what}' for path in videos[:1]]
 
 
 def _list_for(path: Path, inputs: Inputs) -> list[Path]:

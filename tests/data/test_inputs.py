@@ -111,8 +111,26 @@ def test_folders_that_cannot_be_looked_into_are_told(place, monkeypatch):
 
     monkeypatch.setattr(os, 'scandir', refuse)
     found = find_inputs(['photos'], leave_out='out')
-    assert found.left_out == [f'{place}/photos/sub cannot be read; check its permissions']
+    assert found.left_out == [
+        f'{place}/photos/sub cannot be read; check its permissions',
+        f'{place}/photos/clip.avi is a video in a folder; name videos one by one',
+    ]
     assert [found.name(path) for path in found.images] == ['b.png']
+
+
+def test_what_may_be_meant_is_told(place):
+    for name in ('x.avif', 'sub/y.jfif', 'labels.json', 'second.MP4'):
+        (place / 'photos' / name).touch()
+    (place / 'photos/found/pictures').mkdir(parents=True)
+    (place / 'photos/found/pictures/clip.mp4').touch()
+    found = find_inputs(['photos', 'photos/second.MP4'], leave_out='photos/found/pictures')
+    assert found.left_out == [
+        f'{place}/photos/sub/y.jfif is not named like an image (and 1 more); names must end with '
+        f'.bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp',
+        f'{place}/photos/clip.avi is a video in a folder; name videos one by one',
+    ]
+    found = find_inputs(['photos'], leave_out='photos/found/pictures')
+    assert found.left_out[1].startswith(f'{place}/photos/clip.avi is a video in a folder (and 1 mo')
 
 
 def test_folders_are_resolved_once(place, monkeypatch):

@@ -58,9 +58,15 @@ def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
 
     Raises:
         FileNotFoundError: If it does not exist.
-        ValueError: If it is damaged, not a checkpoint, or holds anything else.
+        ValueError: If it is damaged, not a checkpoint, or holds anything else; for a folder or
+            ``last_checkpoint``, names the newest checkpoint there.
     """
     path = Path(filename).expanduser()
+    if path.is_dir() or path.name == NOTE:
+        newest = latest_checkpoint(path if path.is_dir() else path.parent)
+        raise ValueError(
+            f'checkpoint {path} is none, but tells of some; give {newest or "a .pth file"}'
+        )
     if not path.is_file():
         raise FileNotFoundError(f'checkpoint {path} does not exist')
     try:
@@ -308,8 +314,9 @@ class WholeCheckpointHook(CheckpointHook):
         note = Path(runner.work_dir) / NOTE
         if runner.iter == 0 and is_main_process() and note.is_file():
             print_log(
-                f'{self.out_dir} has checkpoints of an earlier run; this one overwrites those with '
-                f'the same names',
+                f'{self.out_dir} has an earlier run, of which this one replaces the config, the '
+                f'summary, the pictures and checkpoints with the same names; to keep them, stop '
+                f'and give another --work-dir (the config is also in TIME/vis_data/config.py)',
                 'current',
                 logging.WARNING,
             )

@@ -154,6 +154,17 @@ def test_a_missing_checkpoint_is_named(tmp_path):
         load_checkpoint(str(tmp_path / 'no.pth'))
 
 
+def test_what_is_beside_the_checkpoints(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text('/once/here/iter_3.pth')
+    torch.save({'state_dict': {}}, tmp_path / 'iter_3.pth')
+    for given in (tmp_path, tmp_path / 'last_checkpoint'):
+        with pytest.raises(ValueError, match=rf'{given} is none, .*; give {tmp_path}/iter_3\.pth$'):
+            load_checkpoint(str(given))
+    (tmp_path / 'iter_3.pth').unlink()
+    with pytest.raises(ValueError, match='give a .pth file'):
+        load_checkpoint(str(tmp_path))
+
+
 def test_weights_of_a_url_are_read_as_safely(tmp_path, monkeypatch):
     torch.save(Calls(os.system, 'true'), tmp_path / 'x.pth')
     monkeypatch.setattr(checkpoints, 'fetch_weights', lambda url: tmp_path / 'x.pth')
@@ -331,6 +342,8 @@ def test_checkpoints_of_an_earlier_run_are_not_this_ones(scored_cfg, tmp_path, e
 
     runner.register_hook(Killed())
     runner.train()
+    (log,) = work_dir.glob('*/*.log')
+    assert f'{folder} has an earlier run, of which this one replaces the config' in log.read_text()
     assert found[0] is None
     # Nor are they removed.
     assert (folder / 'iter_9.pth').is_file()

@@ -1,6 +1,7 @@
 """Checks of a COCO JSON's categories against the classes that a config names."""
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -75,7 +76,7 @@ def _check_annotations(
             what = 'has only crowd or ignored annotations'
         remedy = 'label some of its images, or give another file'
         return [Finding('warning' if role == 'test' else 'error', file, what, remedy)]
-    findings = []
+    findings = _check_alike(classes, file) if role == 'labeled' else []
     if others:
         number = sum(counts[name] for name in others)
         what = f'{number:,} annotations have a category that is not a class: {some(others)}'
@@ -86,6 +87,17 @@ def _check_annotations(
         unseen = [f'has no annotation of the class {n!r}' for n in classes if not counts[n]]
         findings += first_of('warning', file, unseen, 'the detector cannot learn it')
     return findings
+
+
+def _check_alike(classes: Sequence[str], file: str) -> list[Finding]:
+    """Warn of classes whose names differ only in case, spaces or hyphens."""
+    known: dict[str, str] = {}
+    alike = []
+    for name in classes:
+        first = known.setdefault(re.sub(r'[\s_-]+', '', name.casefold()), name)
+        if first != name:
+            alike.append(f'has the classes {first!r} and {name!r}')
+    return first_of('warning', file, alike, 'if they mean the same, give both one name')
 
 
 def _check_bare(

@@ -89,7 +89,11 @@ class TorchvisionBackbone(BaseModule):
             ValueError: If the file does not hold weights of this network.
         """
         if self.reference is not None:
-            path = fetch_weights(self.reference)
+            try:
+                path = fetch_weights(self.reference)
+            except ConnectionError as error:
+                setting = '--cfg-options model.detector.backbone.weights=FILE'
+                raise ConnectionError(f'{error}, or name it with {setting}') from None
             state = _read(path)
             wrong = _mismatch(state, self.state_dict(), network_shapes(self.arch))
             if wrong:

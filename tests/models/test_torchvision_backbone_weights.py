@@ -121,7 +121,8 @@ def test_weights_that_cannot_be_downloaded(tmp_path: Path, monkeypatch: pytest.M
     file = tmp_path / 'hub' / 'checkpoints' / 'resnet18-f37072fd.pth'
     assert str(caught.value) == (
         'cannot download https://download.pytorch.org/models/resnet18-f37072fd.pth '
-        f'(<urlopen error no network>): put the file at {file} and run again'
+        f'(<urlopen error no network>): put the file at {file} and run again, or name it with '
+        f'--cfg-options model.detector.backbone.weights=FILE'
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,16 +111,18 @@ class FolderContent(NamedTuple):
         return [
             *(f'{path} cannot be read; check its permissions' for path in unreadable),
             *(f'{path} leads nowhere; copy what it links to' for path in broken),
-            *_strange(self.others),
+            *first_of(
+                [path for path in self.others if path.suffix.lower() not in TEXTS],
+                'is not named like an image',
+                f'names must end with {", ".join(EXTENSIONS)}',
+            ),
         ]
 
 
-def _strange(files: Iterable[Path]) -> list[str]:
-    """One line that names the first of the files that may be meant as images, if there are some."""
-    paths = [path for path in files if path.suffix.lower() not in TEXTS]
+def first_of(paths: Sequence[Path], what: str, remedy: str) -> list[str]:
+    """One line that names the first of some files and says how many more there are; or none."""
     more = f' (and {len(paths) - 1:,} more)' if len(paths) > 1 else ''
-    names = f'is not named like an image{more}; names must end with {", ".join(EXTENSIONS)}'
-    return [f'{printable(str(path))} {names}' for path in paths[:1]]
+    return [f'{printable(str(path))} {what}{more}; {remedy}' for path in paths[:1]]
 
 
 @no_garbage_collection()

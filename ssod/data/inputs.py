@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssod.data.folder import EXTENSIONS, RealFolders, look_into
-from ssod.data.load_image import printable
+from ssod.data.folder import EXTENSIONS, RealFolders, first_of, look_into
 
 VIDEO_EXTENSIONS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 """Endings of video names, in upper or lower case."""
@@ -71,9 +70,10 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
             _list_for(path, inputs).append(path)
     for paths in (inputs.images, inputs.videos):
         paths[:] = dict.fromkeys(paths)
-    unnamed = dict.fromkeys(in_folders).keys() - set(inputs.videos)
-    mine = sorted(path for path in unnamed if not _is_in(path, own, folders))
-    inputs.left_out.extend(_unnamed(mine))
+    unnamed = {path for path in in_folders if not _is_in(path, own, folders)} - set(inputs.videos)
+    inputs.left_out.extend(
+        first_of(sorted(unnamed), 'is a video in a folder', 'name videos one by one')
+    )
     return inputs
 
 
@@ -111,18 +111,11 @@ def _look_into(folder: Path, inputs: Inputs, videos: list[Path]) -> list[Path]:
         content = look_into(folder)
     except FileNotFoundError:
         return []
-    is_video = {path: path.suffix.lower() in VIDEO_EXTENSIONS for path in content.others}
-    videos.extend(path for path, known in is_video.items() if known)
-    others = [path for path, known in is_video.items() if not known]
+    others: list[Path] = []
+    for path in content.others:
+        (videos if path.suffix.lower() in VIDEO_EXTENSIONS else others).append(path)
     inputs.left_out.extend(content._replace(others=others).left_out)
     return content.images
-
-
-def _unnamed(videos: Sequence[Path]) -> list[str]:
-    """One line that names the first of the videos that are in a folder, if there are some."""
-    more = f' (and {len(videos) - 1:,} more)' if len(videos) > 1 else ''
-    what = f'is a video in a folder{more}; name videos one by one'
-    return [f'{printable(str(path))} {what}' for path in videos[:1]]
 
 
 def _list_for(path: Path, inputs: Inputs) -> list[Path]:

@@ -85,6 +85,11 @@ def check_new(file: Path, overwrite: bool, remedy: str) -> None:
         raise FileExistsError(f'{file} exists; {remedy}')
 
 
+def other_content(file: Path) -> FileExistsError:
+    """The error for a file that would be replaced, but has other content."""
+    return FileExistsError(f'{file} exists with other content; remove it, or pass --overwrite')
+
+
 @contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
     """Refuse to do what another process is doing in the same directory; it is created if missing.

@@ -17,7 +17,7 @@ from torch import Tensor
 from ssod.checkpoint_content import models_in, weights_of
 from ssod.checkpoints import load_checkpoint
 from ssod.config_parts import dicts_in
-from ssod.files import write_whole
+from ssod.files import other_content, write_whole
 from ssod.models.mmdet_backbones import as_mmdet_backbone
 from ssod.plain_detector import (
     Whose,
@@ -246,9 +246,7 @@ def _write(files: Mapping[Path, bytes], overwrite: bool) -> None:
     """Write both files, or neither if one may not be replaced."""
     for path, content in files.items():
         if path.exists() and not overwrite and path.read_bytes() != content:
-            raise FileExistsError(
-                f'{path} exists with other content; remove it, or pass --overwrite'
-            )
+            raise other_content(path)
     # The checkpoint first: if the disk has no room for it, both files stay as they were.
     for path, content in sorted(files.items(), key=lambda file: len(file[1]), reverse=True):
         path.parent.mkdir(parents=True, exist_ok=True)

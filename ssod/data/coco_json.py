@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ssod.files import write_whole
+from ssod.files import other_content, write_whole
 
 PARTS = ('images', 'annotations', 'categories')
 """The lists of a COCO JSON."""
@@ -93,9 +93,7 @@ def write_json(path: str | Path, content: Any, overwrite: bool = True) -> None:
     text = _text(content)
     if path.exists() and not overwrite:
         if path.read_bytes() != text:
-            raise FileExistsError(
-                f'{path} exists with other content; remove it, or pass --overwrite'
-            )
+            raise other_content(path)
         return
     write_whole(path, text)
 

@@ -14,6 +14,7 @@ from ssod.data.folder import look_into
 from ssod.data.labeled_images import LabeledSplits, coco_of, image_root
 from ssod.data.voc import read_voc
 from ssod.data.yolo import has_names, read_yolo
+from ssod.files import other_content
 
 YAML = ('.yaml', '.yml')
 
@@ -122,9 +123,7 @@ def convert(
     contents = _contents(labels, labels.classes, out)
     for file, content in contents.items():
         if file.exists() and not overwrite and not _holds(file, content):
-            raise FileExistsError(
-                f'{file} exists with other content; remove it, or pass --overwrite'
-            )
+            raise other_content(file)
     out.mkdir(parents=True, exist_ok=True)
     for file, content in contents.items():
         write_json(file, content)

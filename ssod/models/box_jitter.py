@@ -16,7 +16,7 @@ from ssod.strict import check_ranges, strict_settings
 class BoxJitter:
     """Measures how much the teacher's boxes vary when it refines slightly moved ones.
 
-    Soft Teacher (Xu et al. 2021, section 3.4, equations 8 and 9): boxes are moved at random, the
+    Soft Teacher (Xu et al. 2021, section 3.3): boxes are moved at random, the
     region head refines each, and the standard deviation of the results, averaged over the
     coordinates and relative to the box's size, is the box's uncertainty. It is written into the
     predictions as ``uncertainties`` (N,), for

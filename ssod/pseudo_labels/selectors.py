@@ -200,7 +200,7 @@ class TopSelector(Selector):
 @TASK_UTILS.register_module()
 @strict_settings
 class UncertaintySelector(Selector):
-    """Boxes with certain coordinates (Soft Teacher, Xu et al. 2021, section 3.4).
+    """Boxes with certain coordinates (Soft Teacher, Xu et al. 2021, section 3.3).
 
     The uncertainty is measured by the model's ``box_jitter``, see
     :class:`~ssod.models.box_jitter.BoxJitter`; it does not depend on the kind of score.

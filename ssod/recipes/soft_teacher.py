@@ -53,7 +53,7 @@ class WeakView:
 class SoftTeacherDetector(SemiSupervisedDetector):
     """The losses of Soft Teacher, for detectors like Faster R-CNN.
 
-    The selector of the teacher's hook keeps candidates (section 3.4: scores from 0.5). Of these,
+    The selector of the teacher's hook keeps candidates (section 3.3: scores from 0.5). Of these,
 
     - boxes with a high score (``score_threshold``) train the region proposal network and the
       classes,

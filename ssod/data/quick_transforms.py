@@ -1,7 +1,8 @@
 """Faster versions of mmdet's transforms, with the same random numbers and the same pixels.
 
 Configs name mmdet's transforms as usual; :func:`quicken` replaces those in a view. Only mmdet's own
-classes are replaced: a user's subclasses run as they are.
+classes are replaced: a user's subclasses run as they are. Boxes are the same, too, except where
+mmdet's are half a pixel off (:mod:`ssod.data.exact_geometry`).
 """
 
 import inspect
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from ssod.data import colours
 from ssod.data.colours import Image, by_value
+from ssod.data.exact_geometry import EXACT
 from ssod.data.packing import NoBoxes
 
 Results = dict[str, Any]
@@ -29,7 +31,7 @@ FLIPS = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
 
 
 def quicken(transforms: list[Any]) -> None:
-    """Speed up transforms, including those inside wrappers, without changing their results.
+    """Speed up transforms, including those inside wrappers, without changing their pixels.
 
     Args:
         transforms: As built. Some are replaced; the others can no longer share their random
@@ -144,5 +146,9 @@ COLOURS: dict[type, Callable[[Image, float], Image]] = {
 }
 """What each of mmdet's colour transforms does with an image and a magnitude."""
 
-QUICK: dict[type, type] = {mmdets.RandomFlip: QuickFlip, mmdets.RandomErasing: QuickErasing}
+QUICK: dict[type, type] = {
+    mmdets.RandomFlip: QuickFlip,
+    mmdets.RandomErasing: QuickErasing,
+    **EXACT,
+}
 """Replacements for mmdet's transforms."""

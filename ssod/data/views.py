@@ -94,8 +94,9 @@ class TwoViews(BaseTransform):
             return None
         if self._common:
             shared = _without_annotations(shared)
-        # One copy: transforms may write into their input image.
-        other = {**shared, 'img': shared['img'].copy()}
+        # Transforms may write into their input's image and matrix.
+        copied = {k: v.copy() for k, v in shared.items() if isinstance(v, np.ndarray)}
+        other = {**shared, **copied}
         return _join({'weak': self._weak(shared), 'strong': self._strong(other)})
 
 

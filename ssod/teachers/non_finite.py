@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.dist import all_gather_object, get_rank, is_main_process
 
 from ssod.files import write_whole
@@ -104,9 +105,13 @@ def _describe(iteration: int, terms: Mapping[str, float], data: Mapping[str, Any
         'rank': get_rank(),
         'terms': {name: str(value) for name, value in terms.items()},
         'images': [
-            {'branch': name, 'img_id': s.get('img_id'), 'img_path': s.get('img_path')}
+            {'branch': name, 'img_id': _plain(s.get('img_id')), 'img_path': s.get('img_path')}
             for name in ('labeled', 'strong')
             for s in samples.get(name, [])
             if s is not None
         ],
     }
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -27,8 +27,8 @@ class TemporalTeacherHook(PiTeacherHook):
     :class:`~ssod.teachers.prediction_memory.PredictionMemory` averages the boxes. The consistency
     loss, if there is one, uses regions of the current prediction only.
 
-    All ranks share one memory. It is saved in the checkpoint and takes at most ``max_boxes`` times
-    22 bytes and a path for each unlabelled image.
+    All ranks have the same memory. For each unlabelled image it takes ``max_boxes`` times 22 bytes
+    and a path in the checkpoint at most, and about three times that in each rank's RAM.
 
     Args:
         selector: Config of the selector of pseudo-boxes; it sees the averaged scores.

@@ -126,6 +126,24 @@ def test_what_was_done_before_both_views_counts():
     assert sample['data_samples']['strong'].homography_matrix[0, 0] == 4
 
 
+class Shift(BaseTransform):
+    """Moves the image by 26 pixels, and writes that into the matrix it was given."""
+
+    def transform(self, results):
+        results['homography_matrix'][:] = [[1, 0, 26], [0, 1, 0], [0, 0, 1]] @ results[
+            'homography_matrix'
+        ]
+        return results
+
+
+def test_a_matrix_that_is_written_into_is_that_of_one_view():
+    views = TwoViews(weak=[], strong=[], common=[FLIP])
+    views._weak.transforms = [Shift()]
+    sample = views.transform(loaded())
+    weak, strong = (sample['data_samples'][n].homography_matrix for n in ('weak', 'strong'))
+    assert (weak - strong)[0].tolist() == [0, 0, 26]
+
+
 def test_what_both_views_have_in_common_is_drawn_once():
     resize = dict(type='RandomResize', scale=(80, 40), ratio_range=(0.5, 1.5))
     views = TwoViews(weak=[Paint()], strong=[], common=[resize, dict(type='RandomFlip', prob=0.5)])

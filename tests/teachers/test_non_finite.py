@@ -2,14 +2,15 @@
 
 import json
 
+import numpy as np
 from mmdet.structures import DetDataSample
 
 from ssod.teachers.non_finite import FILE, NonFiniteRecord
 
 
-def skipped(record, iteration):
+def skipped(record, iteration, img_id=0):
     """A step with an infinite gradient."""
-    image = DetDataSample(metainfo=dict(img_id=iteration, img_path=f'{iteration}.png'))
+    image = DetDataSample(metainfo=dict(img_id=img_id, img_path=f'{iteration}.png'))
     record.skipped(iteration, float('inf'), {'data_samples': {'labeled': [image]}})
 
 
@@ -34,3 +35,9 @@ def test_the_file_has_the_batches_of_one_window(tmp_path):
     # All are counted, and a checkpoint holds no more than the file.
     assert told['skipped_steps'] == 4
     assert record.state_dict()['batches'] == told['batches']
+
+
+def test_ids_of_a_users_own_data_set(tmp_path):
+    skipped(NonFiniteRecord(10, tmp_path), 0, np.int64(3))
+    (batch,) = json.loads((tmp_path / FILE).read_text())['batches']
+    assert batch['images'][0]['img_id'] == 3

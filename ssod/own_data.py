@@ -8,8 +8,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mmdet.models import SemiBaseDetector
-from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
@@ -87,8 +85,7 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
     Raises:
         FileNotFoundError: If labels or validation labels do not exist.
         ValueError: If they are in no known format or wrong, have no categories, or are a split that
-            an earlier call made; or if the image folder or the unlabelled images are not given, or
-            the config does not learn from the latter.
+            an earlier call made; or if the image folder or the unlabelled images are not given.
     """
     scoring = [f'{part}_{of}' for part in ('val', 'test') for of in ('dataloader', 'evaluator')]
     parts = ('model', 'default_hooks', 'train_dataloader', *scoring)
@@ -110,8 +107,6 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
                 f'(--unlabeled) is None; give their folder'
             )
         sources[-1] = _unlabeled(sources[-1], data.unlabeled, data, classes)
-    else:
-        _refuse_unlabeled(cfg, data)
     images = data.val_images or data.images
     for part in ('val', 'test'):
         loader = cfg[f'{part}_dataloader']
@@ -129,16 +124,6 @@ def use_data(cfg: Config, data: OwnData, out_dir: Path | None = None) -> None:
             part.update(ann_file=str(labeled), classes=classes)
     for part in (cfg.model, cfg.default_hooks.get('teacher')):
         set_number_of_classes(part, len(classes))
-
-
-def _refuse_unlabeled(cfg: Config, data: OwnData) -> None:
-    for name in ('unlabeled', 'unlabeled_images', 'truth'):
-        given = getattr(data, name)
-        if given is not None:
-            raise ValueError(
-                f'{cfg.filename} learns from no unlabelled images, so nothing uses OwnData.{name} '
-                f'(--{name.replace("_", "-")}) {given}; leave it out'
-            )
 
 
 def in_coco(data: OwnData, work_dir: Path) -> OwnData:
@@ -315,13 +300,6 @@ def _sources(cfg: Config) -> list[ConfigDict]:
         raise ValueError(
             f'{cfg.filename}: train_dataloader.dataset has no datasets, labelled and unlabelled; '
             f'give a config of ssod, and pass that of a plain detector with --detector'
-        )
-    model = MODELS.get(str(cfg.model.get('type')))
-    if model is not None and issubclass(model, SemiBaseDetector):
-        raise ValueError(
-            f"{cfg.filename}: model.type {cfg.model.type} is mmdet's own way to use unlabelled "
-            f'images; give a config of ssod, such as softteacher_fasterrcnn_coco10pct.py; see '
-            f'docs/from-mmdet.md'
         )
     return sources
 

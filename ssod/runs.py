@@ -21,6 +21,7 @@ from ssod.any_detector import use_detector
 from ssod.checkpoints import latest_checkpoint
 from ssod.checks.before_run import check_data_of
 from ssod.checks.detectors import may_leave_parts_out
+from ssod.checks.own_data import check_own_data
 from ssod.checks.settings import LOADERS, check_dicts_of, check_options, check_settings_of
 from ssod.config_parts import read_config, transforms_in, use_own_folder
 from ssod.data.data_sets import Part
@@ -92,6 +93,7 @@ def load_config(
     place = work_dir or options.get('work_dir') or cfg.get('work_dir') or f'work_dirs/{name}'
     cfg.work_dir = place = _normal(place)
     if data is not None:
+        check_own_data(cfg, data)
         use_data(cfg, data, None if data_dir is None else Path(data_dir))
         if fit:
             _check_asked(cfg, options)

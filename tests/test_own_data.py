@@ -121,7 +121,7 @@ def test_a_selector_has_the_datas_classes(data, tmp_path):
 
 
 def test_labels_alone(data):
-    cfg, _ = put(replace(data, unlabeled=None), 'configs/supervised_fasterrcnn_digits10pct.py')
+    cfg, _ = put(data, 'configs/supervised_fasterrcnn_digits10pct.py')
     (labeled,) = cfg.train_dataloader.dataset.datasets
     assert labeled.ann_file == str(data.labeled)
 

@@ -48,20 +48,6 @@ def test_a_data_set_of_several(cfg, data):
         use_data(cfg, data)
 
 
-@pytest.mark.parametrize('name', ['unlabeled', 'unlabeled_images', 'truth'])
-def test_unlabelled_images_that_nothing_learns_from(data, tmp_path, name):
-    cfg = Config.fromfile('configs/supervised_fasterrcnn_digits10pct.py')
-    cfg.work_dir = str(tmp_path)
-    option = f'--{name}'.replace('_', '-')
-    labels = replace(data, unlabeled=None)
-    use_data(cfg, labels)
-    with pytest.raises(
-        ValueError,
-        match=rf'digits10pct.py learns from no .*{option}\) .*labels.json; leave it out',
-    ):
-        use_data(cfg, replace(labels, **{name: data.labeled}))
-
-
 def test_validation_labels_without_some_classes(cfg, data, tmp_path):
     val = tmp_path / 'few.json'
     categories = [dict(id=i, name=name) for i, name in enumerate(('cat', 'cow'), 1)]
@@ -71,13 +57,6 @@ def test_validation_labels_without_some_classes(cfg, data, tmp_path):
     changed = cfg.val_dataloader.dataset.ann_file
     assert changed == cfg.test_evaluator.ann_file == str(tmp_path / 'val_labels/val.json')
     assert [c['name'] for c in read_coco(changed)['categories']] == ['cat', 'cow']
-
-
-def test_mmdets_own_teacher(data):
-    cfg = Config.fromfile('studies/mmdet/softteacher_fasterrcnn_small.py')
-    cfg.work_dir = str(data.images)
-    with pytest.raises(ValueError, match=r"small.py: model.type SoftTeacher is mmdet's own .* see"):
-        use_data(cfg, data)
 
 
 def test_several_evaluators(cfg, data):

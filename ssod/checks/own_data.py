@@ -1,0 +1,36 @@
+"""Whether a config can learn from what the user gives."""
+
+from mmdet.models import SemiBaseDetector
+from mmdet.registry import MODELS
+from mmengine.config import Config
+
+from ssod.config_parts import value_at
+from ssod.own_data import OwnData
+
+
+def check_own_data(cfg: Config, data: OwnData) -> None:
+    """Refuse configs of mmdet's own teachers, and unlabelled images that nothing learns from.
+
+    Args:
+        cfg: The config, before :func:`~ssod.own_data.use_data`.
+        data: What the user gives.
+
+    Raises:
+        ValueError: If the two do not go together.
+    """
+    model = MODELS.get(str(value_at(cfg, 'model.type')))
+    if model is not None and issubclass(model, SemiBaseDetector):
+        raise ValueError(
+            f"{cfg.filename}: model.type {cfg.model.type} is mmdet's own way to use unlabelled "
+            f'images; give a config of ssod, such as softteacher_fasterrcnn_coco10pct.py; see '
+            f'docs/from-mmdet.md'
+        )
+    if len(value_at(cfg, 'train_dataloader.dataset.datasets') or []) != 1:
+        return
+    for name in ('unlabeled', 'unlabeled_images', 'truth'):
+        given = getattr(data, name)
+        if given is not None:
+            raise ValueError(
+                f'{cfg.filename} learns from no unlabelled images, so nothing uses OwnData.{name} '
+                f'(--{name.replace("_", "-")}) {given}; leave it out'
+            )

@@ -9,7 +9,7 @@ from ssod.own_data import OwnData
 
 
 def check_own_data(cfg: Config, data: OwnData) -> None:
-    """Refuse configs of mmdet's own teachers, and unlabelled images that nothing learns from.
+    """Refuse a folder for mmdet's own teachers, and unlabelled images that nothing learns from.
 
     Args:
         cfg: The config, before :func:`~ssod.own_data.use_data`.
@@ -19,11 +19,12 @@ def check_own_data(cfg: Config, data: OwnData) -> None:
         ValueError: If the two do not go together.
     """
     model = MODELS.get(str(value_at(cfg, 'model.type')))
-    if model is not None and issubclass(model, SemiBaseDetector):
+    is_mmdets = model is not None and issubclass(model, SemiBaseDetector)
+    if is_mmdets and data.unlabeled is not None and data.unlabeled.is_dir():
         raise ValueError(
-            f"{cfg.filename}: model.type {cfg.model.type} is mmdet's own way to use unlabelled "
-            f'images; give a config of ssod, such as softteacher_fasterrcnn_coco10pct.py; see '
-            f'docs/from-mmdet.md'
+            f"{cfg.filename}: model.type {cfg.model.type} is mmdet's own, whose sampler knows no "
+            f'folders such as {data.unlabeled}; give a config of ssod, such as '
+            f'softteacher_fasterrcnn_coco10pct.py (see docs/from-mmdet.md), or a COCO JSON'
         )
     if len(value_at(cfg, 'train_dataloader.dataset.datasets') or []) != 1:
         return

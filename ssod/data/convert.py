@@ -228,14 +228,13 @@ def with_classes(file: Path, classes: Sequence[str], out_dir: Path) -> Path:
 
     Returns:
         ``file`` if it needs no change; or if nobody can tell what to change, because it lacks
-        classes and has others, or because its categories are wrong: the data checks report that.
-        Else a changed copy.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a COCO JSON.
+        classes and has others, or is wrong or missing: the data checks report that. Else a changed
+        copy.
     """
-    content = read_coco(file)
+    try:
+        content = read_coco(file)
+    except (OSError, ValueError):
+        return file
     known = {_name_of(category): category for category in content['categories']}
     others = [name for name in known if name not in classes]
     missing = [name for name in classes if name not in known]

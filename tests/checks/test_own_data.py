@@ -29,10 +29,14 @@ def test_unlabelled_images_that_nothing_learns_from(name):
 def test_mmdets_own_teacher(tmp_path):
     # Before anything is written.
     config = 'studies/mmdet/softteacher_fasterrcnn_small.py'
-    told = r"small.py: model.type SoftTeacher is mmdet's own .*; see docs/from-mmdet.md"
+    told = (
+        r"small.py: model.type SoftTeacher is mmdet's own, .* \(see docs/from-mmdet.md\), or a CO"
+    )
     with pytest.raises(ValueError, match=told):
-        load_config(config, data=GIVEN, work_dir=str(tmp_path / 'run'))
+        load_config(config, data=replace(GIVEN, unlabeled=tmp_path), work_dir=str(tmp_path / 'run'))
     assert not (tmp_path / 'run').exists()
+    # The sizes that its sampler needs are in a JSON.
+    check_own_data(Config.fromfile(config), replace(GIVEN, unlabeled=tmp_path / 'b.json'))
 
 
 def test_what_is_no_training_is_left_to_others():

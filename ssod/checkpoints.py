@@ -64,9 +64,7 @@ def load_checkpoint(filename: str, map_location: Any = None) -> Checkpoint:
     path = Path(filename).expanduser()
     if path.is_dir() or path.name == NOTE:
         newest = latest_checkpoint(path if path.is_dir() else path.parent)
-        raise ValueError(
-            f'checkpoint {path} is none, but tells of some; give {newest or "a .pth file"}'
-        )
+        raise ValueError(f'{path} is not a checkpoint itself; give {newest or "a .pth file"}')
     if not path.is_file():
         raise FileNotFoundError(f'checkpoint {path} does not exist')
     try:

@@ -76,8 +76,8 @@ def load_config(
     Raises:
         FileNotFoundError: If a config or data that it is fitted to do not exist.
         ValueError: If it is not a config by its name, or cannot be read; a part that should be a
-            dict is not; boxes cannot teach the other config's detector; or the labelled images have
-            no classes.
+            dict is not; boxes cannot teach the other config's detector; it cannot learn from
+            ``data``; or the labelled images have no classes.
     """
     cfg = read_config(path, 'see configs/ for those that do')
     use_own_folder(cfg, Path(path))
@@ -93,14 +93,13 @@ def load_config(
     place = work_dir or options.get('work_dir') or cfg.get('work_dir') or f'work_dirs/{name}'
     cfg.work_dir = place = _normal(place)
     if data is not None:
-        check_own_data(cfg, data)
+        check_own_data(_asked(cfg, options), data)
         use_data(cfg, data, None if data_dir is None else Path(data_dir))
         if fit:
-            _check_asked(cfg, options)
+            check_settings_of(_asked(cfg, options))
             fit_config(cfg, options, machine_at_hand(launcher), data_dir is None, amp)
     merge_options(cfg, options)
     check_dicts_of(cfg)
-    _refuse_useless_truth(cfg, data)
     _keep_no_workers(cfg)
     if amp:
         use_amp(cfg)
@@ -115,20 +114,11 @@ def _normal(place: str | Path) -> str:
     return os.getcwd() if place == os.curdir else place
 
 
-def _check_asked(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Refuse options that make no sense before the config is fitted to them."""
+def _asked(cfg: Config, options: Mapping[str, Any]) -> Config:
+    """The config with the options, as a copy: they are checked before anything is made of them."""
     asked = copy.deepcopy(cfg)
     merge_options(asked, options)
-    check_settings_of(asked)
-
-
-def _refuse_useless_truth(cfg: Config, data: OwnData | None) -> None:
-    """Refuse the truth of unlabelled images if nothing uses it."""
-    if data is not None and data.truth is not None and not cfg.default_hooks.get('quality'):
-        raise ValueError(
-            f'{cfg.filename}: default_hooks.quality is None, so nothing uses the truth '
-            f'{data.truth}; leave out one of the two'
-        )
+    return asked
 
 
 def _keep_no_workers(cfg: Config) -> None:

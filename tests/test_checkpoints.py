@@ -158,7 +158,9 @@ def test_what_is_beside_the_checkpoints(tmp_path):
     (tmp_path / 'last_checkpoint').write_text('/once/here/iter_3.pth')
     torch.save({'state_dict': {}}, tmp_path / 'iter_3.pth')
     for given in (tmp_path, tmp_path / 'last_checkpoint'):
-        with pytest.raises(ValueError, match=rf'{given} is none, .*; give {tmp_path}/iter_3\.pth$'):
+        with pytest.raises(
+            ValueError, match=rf'{given} is not a checkpoint itself; give {tmp_path}/iter_3\.pth$'
+        ):
             load_checkpoint(str(given))
     (tmp_path / 'iter_3.pth').unlink()
     with pytest.raises(ValueError, match='give a .pth file'):

@@ -114,9 +114,7 @@ def _check_bare(
 
 
 def _remedy(missing: Sequence[str], names: Sequence[str]) -> str:
-    remedy = (
-        'set metainfo=dict(classes=(...)) of all data sets to what all files have, in its order'
-    )
+    remedy = 'set metainfo=dict(classes=(...)) of all data sets to the names that all files have'
     folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(missing[0].casefold(), folded, n=1)
     return f'{remedy}; did you mean {folded[near[0]]!r}?' if near else remedy

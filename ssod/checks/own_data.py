@@ -9,10 +9,10 @@ from ssod.own_data import OwnData
 
 
 def check_own_data(cfg: Config, data: OwnData) -> None:
-    """Refuse a folder for mmdet's own teachers, and unlabelled images that nothing learns from.
+    """Refuse a folder for mmdet's own teachers, and what nothing uses.
 
     Args:
-        cfg: The config, before :func:`~ssod.own_data.use_data`.
+        cfg: The config with the user's options, before :func:`~ssod.own_data.use_data`.
         data: What the user gives.
 
     Raises:
@@ -25,6 +25,11 @@ def check_own_data(cfg: Config, data: OwnData) -> None:
             f"{cfg.filename}: model.type {cfg.model.type} is mmdet's own, whose sampler knows no "
             f'folders such as {data.unlabeled}; give a config of ssod, such as '
             f'softteacher_fasterrcnn_coco10pct.py (see docs/from-mmdet.md), or a COCO JSON'
+        )
+    if data.truth is not None and not value_at(cfg, 'default_hooks.quality'):
+        raise ValueError(
+            f'{cfg.filename}: default_hooks.quality is None, so nothing uses the truth '
+            f'{data.truth}; leave out one of the two'
         )
     if len(value_at(cfg, 'train_dataloader.dataset.datasets') or []) != 1:
         return

@@ -111,7 +111,7 @@ class FolderContent(NamedTuple):
         return [
             *(f'{path} cannot be read; check its permissions' for path in unreadable),
             *(f'{path} leads nowhere; copy what it links to' for path in broken),
-            *first_of(
+            *line_of_first(
                 [path for path in self.others if path.suffix.lower() not in TEXTS],
                 'is not named like an image',
                 f'names must end with {", ".join(EXTENSIONS)}',
@@ -119,7 +119,7 @@ class FolderContent(NamedTuple):
         ]
 
 
-def first_of(paths: Sequence[Path], what: str, remedy: str) -> list[str]:
+def line_of_first(paths: Sequence[Path], what: str, remedy: str) -> list[str]:
     """One line that names the first of some files and says how many more there are; or none."""
     more = f' (and {len(paths) - 1:,} more)' if len(paths) > 1 else ''
     return [f'{printable(str(path))} {what}{more}; {remedy}' for path in paths[:1]]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssod.data.folder import EXTENSIONS, RealFolders, first_of, look_into
+from ssod.data.folder import EXTENSIONS, RealFolders, line_of_first, look_into
 
 VIDEO_EXTENSIONS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 """Endings of video names, in upper or lower case."""
@@ -72,7 +72,7 @@ def find_inputs(given: str | Path | Iterable[str | Path], leave_out: Path) -> In
         paths[:] = dict.fromkeys(paths)
     unnamed = {path for path in in_folders if not _is_in(path, own, folders)} - set(inputs.videos)
     inputs.left_out.extend(
-        first_of(sorted(unnamed), 'is a video in a folder', 'name videos one by one')
+        line_of_first(sorted(unnamed), 'is a video in a folder', 'name videos one by one')
     )
     return inputs
 

@@ -125,8 +125,7 @@ def test_images_without_labels_are_left_out(voc):
         # VOC's masks are called like its images: the extension that is named decides.
         (['JPEGImages/b.jpg', 'Masks/b.png'], 'Annotations/b.xml', 'b.jpg', 'JPEGImages/b.jpg'),
         # An XML file that is called otherwise.
-        (['JPEGImages/c.jpg'], 'Annotations/b.xml', 'folder/c.jpg', 'c.jpg'),
-        (['JPEGImages/c.jpg'], 'Annotations/b.xml', r'D:\folder\c.jpg', 'c.jpg'),
+        *((['x/c.jpg'], 'y/b.xml', head, 'c.jpg') for head in ('f/c.jpg', r'D:\f\c.jpg')),
         # A file that was renamed with its label.
         (['JPEGImages/b.jpg', 'JPEGImages/c.jpg'], 'Annotations/b.xml', 'c.jpg', 'b.jpg'),
     ],

@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from numpy.typing import NDArray
 from torch import Tensor
+
+from ssod.instances import images_of_boxes, split_instances
 
 
 def file_to_view(view: DetDataSample) -> Tensor:
@@ -25,23 +28,33 @@ def file_to_view(view: DetDataSample) -> Tensor:
     Returns:
         A (3, 3) float64 matrix on the CPU.
     """
-    matrix = view.metainfo.get('homography_matrix', np.eye(3))
-    return torch.from_numpy(np.array(matrix, dtype=np.float64))
+    return torch.from_numpy(_homography(view))
 
 
-def view_to_view(source: DetDataSample, target: DetDataSample) -> Tensor:
-    """The homography from one view of an image to another view of it.
+def _homography(view: DetDataSample) -> NDArray[np.float64]:
+    return np.array(view.metainfo.get('homography_matrix', np.eye(3)), dtype=np.float64)
+
+
+def view_to_view(sources: Sequence[DetDataSample], targets: Sequence[DetDataSample]) -> Tensor:
+    """The homographies from views of some images to other views of them.
+
+    Args:
+        sources: A view of each image.
+        targets: Another view of each image.
 
     Returns:
-        A (3, 3) float32 matrix on the CPU, computed in float64.
+        (B, 3, 3) float32 matrices on the CPU, computed in float64.
     """
-    # NumPy inverts so small a matrix ten times as fast as torch.
-    to_file = torch.from_numpy(np.linalg.inv(file_to_view(source).numpy()))
-    return (file_to_view(target) @ to_file).float()
+    of_sources, of_targets = (
+        np.stack([_homography(view) for view in views]) for views in (sources, targets)
+    )
+    # NumPy inverts so small matrices ten times as fast as torch.
+    matrices = of_targets @ np.linalg.inv(of_sources)
+    return torch.from_numpy(matrices.astype(np.float32))
 
 
 def project_boxes(
-    boxes: Tensor, matrix: Tensor, img_shape: tuple[int, int] | None = None
+    boxes: Tensor, matrix: Tensor, img_shape: tuple[int, int] | Tensor | None = None
 ) -> Tensor:
     """Project boxes by a homography.
 
@@ -53,7 +66,7 @@ def project_boxes(
         boxes: (N, 4) as x1, y1, x2, y2 in pixels.
         matrix: (3, 3) homography, from the boxes' view to the wanted one, or one for each box,
             (N, 3, 3).
-        img_shape: Height and width to clip to; not clipped if ``None``.
+        img_shape: Height and width to clip to, see :func:`clip_boxes`; not clipped if ``None``.
 
     Returns:
         (N, 4) float32 boxes on the device of ``boxes``.
@@ -73,38 +86,28 @@ def project_boxes(
         return projected if img_shape is None else clip_boxes(projected, img_shape)
 
 
-def clip_boxes(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
-    """Clip boxes (N, 4) to an image of ``img_shape`` (height, width)."""
-    height, width = img_shape[:2]
-    limit = torch.tensor([width, height, width, height], dtype=boxes.dtype)
-    return boxes.clamp(min=0).minimum(limit.to(boxes.device, non_blocking=True))
+def clip_boxes(boxes: Tensor, img_shape: tuple[int, int] | Tensor) -> Tensor:
+    """Clip boxes to their image.
+
+    Args:
+        boxes: (..., 4).
+        img_shape: Height and width of their image, or of each box's, (..., 2).
+    """
+    sizes = img_shape if isinstance(img_shape, Tensor) else torch.tensor(img_shape[:2])
+    limits = torch.cat([sizes.flip(-1)] * 2, dim=-1)
+    return boxes.clamp(min=0).minimum(limits.to(boxes.device, boxes.dtype, non_blocking=True))
 
 
-def share_inside(boxes: Tensor, img_shape: tuple[int, int]) -> Tensor:
-    """Share (N,) of the area of boxes (N, 4) that is inside an image of ``img_shape``."""
+def share_inside(boxes: Tensor, img_shape: tuple[int, int] | Tensor) -> Tensor:
+    """Share (N,) of the area of boxes (N, 4) that is inside their image; see :func:`clip_boxes`."""
     inside = clip_boxes(boxes, img_shape)
     visible = (inside[:, 2:] - inside[:, :2]).clamp(min=0).prod(dim=1)
     return visible / (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).clamp(min=1e-6)
 
 
-def clip_boxes_of_images(
-    boxes: Tensor, img_shapes: Sequence[tuple[int, int]], images: Tensor
-) -> Tensor:
-    """Clip boxes (N, 4) to several images; ``images`` (N,) holds the number of each box's image.
-
-    Args:
-        boxes: (N, 4).
-        img_shapes: Height and width of each image.
-        images: (N,) int64, on the device of ``boxes``.
-    """
-    limits = torch.tensor([(shape[1], shape[0]) * 2 for shape in img_shapes], dtype=boxes.dtype)
-    limits = limits.to(boxes.device, non_blocking=True)
-    return boxes.clamp(min=0).minimum(limits[images])
-
-
 def project_instances(
     instances: Sequence[InstanceData],
-    matrices: Sequence[Tensor],
+    matrices: Tensor,
     img_shapes: Sequence[tuple[int, int]],
     min_size: float,
 ) -> list[InstanceData]:
@@ -112,25 +115,21 @@ def project_instances(
 
     Args:
         instances: For each image, with ``bboxes`` (N, 4) in the view they were found in.
-        matrices: For each image the (3, 3) homography between the views, see :func:`view_to_view`.
+        matrices: (B, 3, 3) homographies between the views, see :func:`view_to_view`.
         img_shapes: Height and width of each target view.
         min_size: Least width and height in pixels of the boxes that remain.
 
     Returns:
         New ``InstanceData`` with float32 boxes; ``instances`` are unchanged.
     """
-    boxes = torch.cat([of_image.bboxes for of_image in instances])
-    counts = torch.tensor([len(of_image) for of_image in instances])
-    images = torch.arange(len(counts)).repeat_interleave(counts)
-    boxes = project_boxes(boxes, torch.stack(list(matrices))[images])
-    boxes = clip_boxes_of_images(boxes, img_shapes, images.to(boxes.device, non_blocking=True))
+    counts = [len(of_image) for of_image in instances]
+    images = images_of_boxes(counts)
+    together = InstanceData.cat(list(instances))
+    shapes = torch.tensor([shape[:2] for shape in img_shapes])[images]
+    boxes = project_boxes(together.bboxes, matrices[images], shapes)
     # The one wait for the GPU.
-    large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1).cpu().nonzero()[:, 0]
-    first = counts.cumsum(0) - counts
-    projected = []
-    for i, of_image in enumerate(instances):
-        rows = large[images[large] == i]
-        kept = of_image[(rows - first[i]).to(boxes.device, non_blocking=True)]
-        kept.bboxes = boxes[rows.to(boxes.device, non_blocking=True)]
-        projected.append(kept)
-    return projected
+    large = (boxes[:, 2:] - boxes[:, :2] >= min_size).all(dim=1).cpu()
+    rows = large.nonzero()[:, 0].to(boxes.device, non_blocking=True)
+    kept = together[rows]
+    kept.bboxes = boxes[rows]
+    return split_instances(kept, images[large].bincount(minlength=len(counts)).tolist())

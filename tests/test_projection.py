@@ -139,12 +139,13 @@ def test_file_to_view():
 
 def test_view_to_view():
     # From the half-size view to the flipped one: back to the file, then flip.
-    matrix = view_to_view(view(HALF), view(FLIP_100))
+    # A view without a matrix is the file itself.
+    sources, targets = [view(HALF), view(), view(HALF)], [view(FLIP_100), view(), view()]
+    matrix, none, doubled = view_to_view(sources, targets)
     projected = project_boxes(torch.tensor([[5.0, 10, 15, 30]]), matrix)
     assert projected.tolist() == [[70, 20, 90, 60]]
-    # A view without a matrix is the file itself.
-    assert torch.equal(view_to_view(view(), view()), torch.eye(3))
-    assert view_to_view(view(HALF), view()).diagonal().tolist() == [2, 2, 1]
+    assert torch.equal(none, torch.eye(3))
+    assert doubled.diagonal().tolist() == [2, 2, 1]
 
 
 def test_project_instances_drops_what_is_tiny_or_outside():
@@ -155,7 +156,7 @@ def test_project_instances_drops_what_is_tiny_or_outside():
         scores=torch.tensor([0.9, 0.8, 0.7, 0.6]),
         labels=torch.tensor([3, 1, 2, 0]),
     )
-    (moved,) = project_instances([found], [torch.eye(3)], [(100, 100)], min_size=1.0)
+    (moved,) = project_instances([found], torch.eye(3)[None], [(100, 100)], min_size=1.0)
     # Kept whole; kept as the 1 px that is inside; outside; too narrow.
     assert moved.labels.tolist() == [3, 1]
     assert moved.bboxes.tolist() == [[10, 10, 30, 30], [99, 50, 100, 60]]
@@ -168,7 +169,7 @@ def test_project_instances_of_nothing():
     none = InstanceData(
         bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long)
     )
-    assert [len(p) for p in project_instances([none], [torch.eye(3)], [(10, 10)], 1.0)] == [0]
+    assert [len(p) for p in project_instances([none], torch.eye(3)[None], [(10, 10)], 1.0)] == [0]
 
 
 def test_project_instances_of_some_images():
@@ -176,7 +177,7 @@ def test_project_instances_of_some_images():
     generator = torch.Generator().manual_seed(0)
     # The last row is perspective.
     scale = torch.tensor([[0.1], [0.1], [0.001]])
-    matrices = [torch.eye(3) + scale * torch.randn(3, 3, generator=generator) for _ in range(3)]
+    matrices = torch.eye(3) + scale * torch.randn(3, 3, 3, generator=generator)
     shapes = [(50, 60), (80, 40), (64, 64)]
     found = []
     for count in (4, 0, 3):

@@ -10,8 +10,9 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssod.instances import images_of_boxes
 from ssod.ops.grouped_nms import grouped_nms, plain_nms
-from ssod.projection import clip_boxes_of_images
+from ssod.projection import clip_boxes
 
 
 @MODELS.register_module()
@@ -56,17 +57,16 @@ class BatchedShared2FCBBoxHead(Shared2FCBBoxHead):
         deltas = deltas.view(len(deltas), deltas.shape[1] // 4, 4)
         deltas = deltas[rows, 0 if self.reg_class_agnostic else labels]
         boxes = self.bbox_coder.decode(torch.cat(list(rois))[rows, 1:], deltas)
-        sizes = torch.tensor([len(of_image) for of_image in rois])
-        images = torch.arange(len(sizes)).repeat_interleave(sizes)
+        images = images_of_boxes([len(of_image) for of_image in rois])
         images = images.to(rows.device, non_blocking=True)[rows]
         if self.bbox_coder.clip_border:
-            shapes = [meta['img_shape'] for meta in batch_img_metas]
-            boxes = clip_boxes_of_images(boxes, shapes, images)
+            shapes = torch.tensor([meta['img_shape'][:2] for meta in batch_img_metas])
+            boxes = clip_boxes(boxes, shapes.to(boxes.device, non_blocking=True)[images])
         if rescale:
             factors = [[1 / factor for factor in meta['scale_factor']] for meta in batch_img_metas]
             boxes = boxes * boxes.new_tensor(factors).repeat(1, 2)[images]
         # Not by bincount, which would wait for the GPU first.
-        numbers = torch.arange(len(sizes), device=images.device)
+        numbers = torch.arange(len(rois), device=images.device)
         counts: list[int] = (images == numbers[:, None]).sum(dim=1).tolist()
         parts = (part.split(counts) for part in (boxes, scores[rows, labels], labels))
         return [

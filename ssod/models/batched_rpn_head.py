@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssod.models.features import flat
 from ssod.ops.grouped_nms import grouped_nms, plain_nms
-from ssod.projection import clip_boxes_of_images
+from ssod.projection import clip_boxes
 
 Drawn = tuple[Tensor | None, SamplingResult]
 """The indices of an image's anchors that take part (``None`` for all), and which of these are
@@ -66,11 +66,10 @@ class BatchedRPNHead(RPNHead):
         most, least = cfg.get('nms_pre', -1), cfg.get('min_bbox_size', -1)
         scores, deltas, anchors, levels = self._best(cls_scores, bbox_preds, most)
         boxes = self.bbox_coder.decode(anchors.flatten(0, 1), deltas.flatten(0, 1))
-        if self.bbox_coder.clip_border:
-            shapes = [meta['img_shape'] for meta in batch_img_metas]
-            numbers = torch.arange(len(scores), device=boxes.device)
-            boxes = clip_boxes_of_images(boxes, shapes, numbers.repeat_interleave(scores.shape[1]))
         boxes = boxes.view(*scores.shape, 4)
+        if self.bbox_coder.clip_border:
+            shapes = torch.tensor([meta['img_shape'][:2] for meta in batch_img_metas])
+            boxes = clip_boxes(boxes, shapes[:, None])
         images: Iterable[Sequence[Tensor]] = zip(
             boxes, scores, levels.expand(scores.shape), strict=True
         )

@@ -87,7 +87,7 @@ class ClassVerifier(nn.Module):
         super().train(False)
         return self
 
-    def forward(self, inputs: Tensor, boxes: list[Tensor]) -> list[Tensor]:
+    def forward(self, inputs: Tensor, boxes: list[Tensor]) -> Tensor:
         """Class probabilities of each region, given that it is an object.
 
         Args:
@@ -95,10 +95,11 @@ class ClassVerifier(nn.Module):
             boxes: For each image (N, 4), in its pixels.
 
         Returns:
-            For each image the logarithms (N, K) of the classes' probabilities; float32.
+            The logarithms of the classes' probabilities, (N, K) for the regions of all images;
+            float32.
         """
-        logits = self.classifier(self._features(inputs, boxes)).float().log_softmax(dim=1)
-        return list(torch.split(logits, [len(b) for b in boxes]))
+        logits: Tensor = self.classifier(self._features(inputs, boxes))
+        return logits.float().log_softmax(dim=1)
 
     @torch.no_grad()
     def fit(self, views: Iterable[LabeledBoxes], generator: torch.Generator) -> float | None:

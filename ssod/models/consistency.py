@@ -9,6 +9,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssod.instances import images_of_boxes, split_instances
 from ssod.losses.consistency import (
     box_distance,
     class_distance,
@@ -22,8 +23,9 @@ from ssod.projection import share_inside
 from ssod.schedules import weight_schedule
 from ssod.strict import check_ranges, strict_settings
 
-Verify = Callable[[list[Tensor]], list[Tensor]]
-"""For the regions (N, 4) of each image, the logarithms (N, K) of their classes' probabilities."""
+Verify = Callable[[list[Tensor]], Tensor]
+"""For the regions (N, 4) of each image, the logarithms of their classes' probabilities, (N, K) for
+those of all images."""
 
 
 @strict_settings
@@ -88,17 +90,20 @@ class Consistency:
             best class.
         """
         regions, predictions = self.head.propose(teacher, features, samples, self.num_regions)
-        which = verify([region.priors for region in regions]) if verify else None
-        for i, (region, (logits, boxes)) in enumerate(zip(regions, predictions, strict=True)):
-            region.visible = share_inside(region.priors, samples[i].img_shape)
-            logits = logits.chunk(2, dim=1)[0] if self.head.two_heads else logits
-            if which is not None:
-                logits = verified(logits, which[i], self.head.softmax)
-            classes = logits[:, :-1] if self.head.softmax else logits
-            region.logits = logits
-            region.labels = classes.argmax(dim=1)
-            region.bboxes = boxes_of_class(boxes, region.labels)
-        return regions
+        logits, boxes = (torch.cat(of_images) for of_images in zip(*predictions, strict=True))
+        logits = logits.chunk(2, dim=1)[0] if self.head.two_heads else logits
+        if verify is not None:
+            which = verify([of_image.priors for of_image in regions])
+            logits = verified(logits, which, self.head.softmax)
+        classes = logits[:, :-1] if self.head.softmax else logits
+        counts = [len(of_image) for of_image in regions]
+        shapes = torch.tensor([sample.img_shape[:2] for sample in samples])
+        together = InstanceData.cat(regions)
+        together.visible = share_inside(together.priors, shapes[images_of_boxes(counts)])
+        together.logits = logits
+        together.labels = classes.argmax(dim=1)
+        together.bboxes = boxes_of_class(boxes, together.labels)
+        return split_instances(together, counts)
 
     def loss(
         self,

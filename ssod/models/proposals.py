@@ -127,8 +127,9 @@ def as_objects(samples: list[DetDataSample]) -> list[DetDataSample]:
     objects = []
     for sample in samples:
         objects.append(DetDataSample(metainfo=sample.metainfo))
-        objects[-1].gt_instances = sample.gt_instances[:]
-        objects[-1].gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
+        boxes = dict(sample.gt_instances.items())
+        labels = torch.zeros_like(boxes['labels'])
+        objects[-1].gt_instances = InstanceData(**{**boxes, 'labels': labels})
         if 'ignored_instances' in sample:
             objects[-1].ignored_instances = sample.ignored_instances
     return objects

@@ -6,6 +6,7 @@ of its maps, and a region stands for the cell with its centre and size.
 """
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -27,6 +28,7 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ssod.instances import images_of_boxes, split_instances
 from ssod.models.cell_grid import CellGrid, points_inside, square_sides
 from ssod.models.features import Features, flat, one_pass
 from ssod.models.proposals import give_proposals, keeping_region_predictions
@@ -315,22 +317,27 @@ def boxes_of_class(boxes: Tensor, labels: Tensor) -> Tensor:
 
 
 def project_regions(
-    regions: InstanceData, matrix: Tensor, img_shape: tuple[int, int]
-) -> InstanceData:
-    """One image's regions and the teacher's boxes for them, in another view.
+    regions: Sequence[InstanceData], matrices: Tensor, img_shapes: Sequence[tuple[int, int]]
+) -> list[InstanceData]:
+    """The regions of some images and the teacher's boxes for them, in other views.
 
     Regions with too little inside the view are left out (:data:`LEAST_VISIBLE`).
 
     Args:
-        regions: With ``priors`` (N, 4), the teacher's ``bboxes`` (N, 4), and in ``visible`` (N,)
-            the share of each prior that is inside its own view.
-        matrix: (3, 3) homography between the views.
-        img_shape: Height and width of the other view.
+        regions: For each image, with ``priors`` (N, 4), the teacher's ``bboxes`` (N, 4), and in
+            ``visible`` (N,) the share of each prior that is inside its own view.
+        matrices: (B, 3, 3) homographies between the views.
+        img_shapes: Height and width of each of the other views.
     """
-    boxes = project_boxes(torch.cat([regions.priors, regions.bboxes]), matrix)
-    priors, bboxes = torch.split(boxes, [len(regions)] * 2)
-    visible = share_inside(priors, img_shape) >= LEAST_VISIBLE * regions.visible
-    rows = visible.nonzero()[:, 0]
-    moved = regions[rows]
+    counts = [len(of_image) for of_image in regions]
+    images = images_of_boxes(counts)
+    together = InstanceData.cat(list(regions))
+    shapes = torch.tensor([shape[:2] for shape in img_shapes])[images]
+    boxes = torch.cat([together.priors, together.bboxes])
+    boxes = project_boxes(boxes, matrices[images].repeat(2, 1, 1))
+    priors, bboxes = boxes.chunk(2)
+    visible = (share_inside(priors, shapes) >= LEAST_VISIBLE * together.visible).cpu()
+    rows = visible.nonzero()[:, 0].to(boxes.device, non_blocking=True)
+    moved = together[rows]
     moved.priors, moved.bboxes = priors[rows], bboxes[rows]
-    return moved
+    return split_instances(moved, images[visible].bincount(minlength=len(counts)).tolist())

@@ -235,7 +235,7 @@ class SemiSupervisedDetector(BaseDetector):
         """L_pseudo without λ: the student's own loss with pseudo-boxes as labels.
 
         If a selector gave the boxes ``weights``, they are weighted by these. A recipe with its own
-        loss overrides this; ``strong`` holds what :meth:`set_soft_target` put there. For the
+        loss overrides this; ``strong`` holds what :meth:`set_soft_targets` put there. For the
         arguments see :meth:`student_loss`.
         """
         with weighted_boxes(self.student, strong):
@@ -274,7 +274,7 @@ class SemiSupervisedDetector(BaseDetector):
         """What the teacher passes on about each weak view besides its boxes.
 
         By default these are the regions of the consistency loss, if there is one. A recipe
-        overrides this together with :meth:`set_soft_target`, and may add to ``predictions`` what
+        overrides this together with :meth:`set_soft_targets`, and may add to ``predictions`` what
         its selector needs.
 
         Args:
@@ -291,15 +291,19 @@ class SemiSupervisedDetector(BaseDetector):
         verify = partial(self.verifier, inputs) if self.verifier else None
         return list(self.consistency.regions(self.teacher, features, samples, verify))
 
-    def set_soft_target(self, target: Any, strong: DetDataSample, matrix: Tensor) -> None:
-        """Put a soft target into the strong view's sample, where the losses find it.
+    def set_soft_targets(
+        self, targets: list[Any], strong: list[DetDataSample], matrices: Tensor
+    ) -> None:
+        """Put soft targets into the strong views' samples, where the losses find them.
 
         Args:
-            target: Of one image, see :meth:`soft_targets`.
-            strong: The strong view's sample; it is changed.
-            matrix: (3, 3) homography from the weak to the strong view.
+            targets: One for each image, see :meth:`soft_targets`.
+            strong: The strong views' samples; they are changed.
+            matrices: (B, 3, 3) homographies from the weak to the strong views.
         """
-        strong.regions = project_regions(target, matrix, strong.img_shape)
+        regions = project_regions(targets, matrices, [sample.img_shape for sample in strong])
+        for sample, of_image in zip(strong, regions, strict=True):
+            sample.regions = of_image
 
     @property
     def predict_on(self) -> str:

@@ -140,20 +140,22 @@ class DenseTeacher(SemiSupervisedDetector):
         shapes = [sample.img_shape[:2] for sample in samples]
         return predictions, list(zip(shapes, _cells(head, maps, shapes), strict=True))
 
-    def set_soft_target(self, target: Any, strong: DetDataSample, matrix: Tensor) -> None:
-        """Put the cells of the weak view into the sample of the strong view; see the base class.
+    def set_soft_targets(
+        self, targets: list[Any], strong: list[DetDataSample], matrices: Tensor
+    ) -> None:
+        """Put the cells of the weak views into the samples of the strong views; see the base class.
 
         Raises:
-            ValueError: If the views differ in size or show different places.
+            ValueError: If the two views of an image differ in size or show different places.
         """
-        shape, strong.cells = target
-        if tuple(strong.img_shape[:2]) != tuple(shape) or not torch.allclose(
-            matrix, torch.eye(3), atol=1e-4
-        ):
-            raise ValueError(
-                f'DenseTeacher: the views of {strong.get("img_path")} show different places; put '
-                f'transforms that resize, flip or move the image into TwoViews.common'
-            )
+        in_place = ((matrices - torch.eye(3)).abs() <= 1e-4).all(dim=2).all(dim=1).tolist()
+        for sample, (shape, cells), is_in_place in zip(strong, targets, in_place, strict=True):
+            if not is_in_place or tuple(sample.img_shape[:2]) != tuple(shape):
+                raise ValueError(
+                    f'DenseTeacher: the views of {sample.get("img_path")} show different places; '
+                    f'put transforms that resize, flip or move the image into TwoViews.common'
+                )
+            sample.cells = cells
 
     def pseudo_loss(
         self, features: Features, inputs: Tensor, strong: list[DetDataSample]

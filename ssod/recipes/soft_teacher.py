@@ -17,6 +17,7 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssod.instances import images_of_boxes
 from ssod.losses.named import Losses
 from ssod.models.box_jitter import BoxJitter
 from ssod.models.features import Features
@@ -132,12 +133,15 @@ class SoftTeacherDetector(SemiSupervisedDetector):
             for index, sample in enumerate(samples)
         ]
 
-    def set_soft_target(self, target: Any, strong: DetDataSample, matrix: Tensor) -> None:
+    def set_soft_targets(
+        self, targets: list[Any], strong: list[DetDataSample], matrices: Tensor
+    ) -> None:
         """See the base."""
-        features, index, img_shape, regions = target
-        strong.weak_view = WeakView(features, index, img_shape, from_strong=matrix.inverse())
-        if regions is not None:
-            super().set_soft_target(regions, strong, matrix)
+        for sample, target, matrix in zip(strong, targets, matrices.inverse(), strict=True):
+            features, index, img_shape, _ = target
+            sample.weak_view = WeakView(features, index, img_shape, from_strong=matrix)
+        if self.consistency is not None:
+            super().set_soft_targets([regions for *_, regions in targets], strong, matrices)
 
     def pseudo_loss(
         self, features: Features, inputs: Tensor, strong: list[DetDataSample]
@@ -193,13 +197,15 @@ class SoftTeacherDetector(SemiSupervisedDetector):
     @torch.no_grad()
     def _background(self, sampled: list[SamplingResult], strong: list[DetDataSample]) -> Tensor:
         """The teacher's probability that regions of the strong views are background, (N,)."""
-        rois = []
         # Taken out of the samples, which live until the backward pass is done.
         views = [sample.pop('weak_view') for sample in strong]
-        for result, view in zip(sampled, views, strict=True):
-            boxes = project_boxes(result.priors, view.from_strong, view.img_shape)
-            rois.append(torch.cat([boxes.new_full((len(boxes), 1), view.index), boxes], dim=1))
-        found = self.teacher.roi_head._bbox_forward(views[0].features, torch.cat(rois))
+        images = images_of_boxes([len(result.priors) for result in sampled])
+        matrices = torch.stack([view.from_strong for view in views])[images]
+        shapes = torch.tensor([view.img_shape[:2] for view in views])[images]
+        boxes = project_boxes(torch.cat([r.priors for r in sampled]), matrices, shapes)
+        indices = torch.tensor([view.index for view in views], dtype=boxes.dtype)[images]
+        rois = torch.cat([indices.to(boxes.device, non_blocking=True)[:, None], boxes], dim=1)
+        found = self.teacher.roi_head._bbox_forward(views[0].features, rois)
         return found['cls_score'].float().softmax(dim=1)[:, -1]
 
 

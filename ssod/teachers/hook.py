@@ -136,14 +136,14 @@ class TeacherHook(Hook, metaclass=ABCMeta):
     ) -> None:
         """Give the strong views their pseudo-boxes and the teacher's soft targets."""
         samples = strong['data_samples']
-        matrices = [view_to_view(*pair) for pair in zip(weak['data_samples'], samples, strict=True)]
+        matrices = view_to_view(weak['data_samples'], samples)
         chosen = [self.selector(of_image, model.step) for of_image in predictions]
         shapes = [sample.img_shape for sample in samples]
         projected = project_instances(chosen, matrices, shapes, self.min_size)
-        for i, sample in enumerate(samples):
-            sample.gt_instances = projected[i]
-            if soft_targets is not None:
-                model.set_soft_target(soft_targets[i], sample, matrices[i])
+        for sample, pseudo_boxes in zip(samples, projected, strict=True):
+            sample.gt_instances = pseudo_boxes
+        if soft_targets is not None:
+            model.set_soft_targets(soft_targets, samples, matrices)
 
     def after_train_iter(
         self,

@@ -223,8 +223,8 @@ def test_what_a_step_consists_of(bench, monkeypatch, quick):
     assert asked.pop(('ssod/pseudo_labels/selectors.py', 'counts')) == 3
     assert asked.pop(('ssod/models/batched_rpn_head.py', 'counts'), 0) <= 3 + 2
     assert asked.pop(('ssod/models/batched_bbox_head.py', 'counts')) == 1
-    # Of boxes in the strong view; then on the CPU, for each image.
-    assert asked.pop(('ssod/projection.py', 'counts')) == 1 + 3
+    # Of boxes in the strong views, for all images at once; then, on the CPU, whose they are.
+    assert asked.pop(('ssod/projection.py', 'counts')) == 1 + 1
     # Of an image's two draws the seeds, which are on the CPU.
     assert asked.pop(('ssod/models/quick_matching.py', 'reads'), 0) == (2 * 4 if quick else 0)
     # The watch reads losses after mmengine has; operators on a CPU choose by the regions' sizes.

@@ -76,7 +76,7 @@ def test_two_views():
     assert sorted(weak.metainfo_keys()) == sorted(strong.metainfo_keys()) == sorted(META_KEYS)
     # The patch at the right of the weak view is the one at the left of the strong view.
     found = torch.tensor([[30.0, 0.0, 40.0, 20.0]])
-    x1, y1, x2, y2 = project_boxes(found, view_to_view(weak, strong))[0].int().tolist()
+    x1, y1, x2, y2 = project_boxes(found, view_to_view([weak], [strong])[0])[0].int().tolist()
     assert [x1, y1, x2, y2] == [0, 0, 20, 40]
     assert (sample['inputs']['weak'][:, :, 30:] == 255).all()
     assert (sample['inputs']['strong'][:, y1:y2, x1 : x2 - 1] == 255).all()

@@ -98,7 +98,7 @@ def test_the_verifier_is_heard_on_each_images_own_regions(detector):
 
     def verify(priors):
         asked.extend(p.tolist() for p in priors)
-        return [torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.1, 0.9]]).log()]
+        return torch.tensor([[0.9, 0.1], [0.1, 0.9]]).log()
 
     consistency = Consistency(detector)
     consistency.head = head(True, propose=lambda *_: (regions, [said, said]))

@@ -111,8 +111,9 @@ def test_the_consistency_loss(regions, monkeypatch):
         strong = views([0, 0], ranks, first=2)
         weak = views([0, 0], ranks, first=2)
         _, soft_targets = model.teach(weak)
-        for rank, target, seen in zip(ranks, soft_targets, strong['data_samples'], strict=True):
-            model.set_soft_target(target[: regions[rank]], seen, torch.eye(3))
+        targets = [t[: regions[rank]] for rank, t in zip(ranks, soft_targets, strict=True)]
+        same = torch.eye(3).expand(len(ranks), 3, 3)
+        model.set_soft_targets(targets, strong['data_samples'], same)
         return gradients(model, batch(views([1, 1], ranks, first=0), strong), 'consistency')
 
     assert_close(mean_of_ranks(step, monkeypatch), step([0, 1]))

@@ -231,7 +231,7 @@ def test_a_mirrored_view_has_the_mirrored_priors(name):
     regions.bboxes = regions.priors
     regions.visible = share_inside(regions.priors, (SIZE, SIZE))
     flip = torch.tensor([[-1.0, 0, SIZE], [0, 1, 0], [0, 0, 1]])
-    moved = project_regions(regions, flip, (SIZE, SIZE))
+    moved = carried(regions, flip)
     found = grid.index(moved, DenseRegions.SIDE)
     before, after = (centres(grid.priors[i]) for i in (index, found))
     # One at the very edge would be beyond the other edge.
@@ -239,6 +239,11 @@ def test_a_mirrored_view_has_the_mirrored_priors(name):
     assert inside.float().mean() > 0.5
     mirrored = torch.stack([SIZE - before[:, 0], before[:, 1]], dim=1)
     torch.testing.assert_close(after[inside], mirrored[inside], rtol=0, atol=1e-3)
+
+
+def carried(regions, matrix, shape=(SIZE, SIZE)):
+    """The regions of one image in another view of that shape."""
+    return project_regions([regions], matrix[None], [shape])[0]
 
 
 def centres(priors):
@@ -257,17 +262,17 @@ def test_a_flipped_view_has_the_mirrored_cell():
     # Of the first a little more than a half in x, and a bit more in y; the second is in whole in x.
     assert regions.visible.tolist() == [36 * 52 / 64**2, 52 / 64]
     flip = torch.tensor([[-1.0, 0, SIZE], [0, 1, 0], [0, 0, 1]])
-    moved = project_regions(regions, flip, (SIZE, SIZE))
+    moved = carried(regions, flip)
     # What the one view shows of them, the other does.
     assert grid.index(moved, DenseRegions.SIDE).tolist() == [2 * 16 + 15, 2 * 16 + 10]
     # A view that begins at x = 20: 16 of the 36 columns of the first are left, less than half.
     cut = torch.tensor([[1.0, 0, -20], [0, 1, 0], [0, 0, 1]])
-    assert project_regions(regions, cut, (SIZE, SIZE)).priors.tolist() == [
+    assert carried(regions, cut).priors.tolist() == [
         [5.5 * 8 - 52, 2.5 * 8 - 32, 5.5 * 8 + 12, 2.5 * 8 + 32]
     ]
     # Half the size: the cell of the same content, on the same level, for a half is nearer to 1
     # than to nothing; twice the size is one level up (16 × 16 cells come first).
-    double = project_regions(regions, torch.diag(torch.tensor([2.0, 2.0, 1.0])), (256, 256))
+    double = carried(regions, torch.diag(torch.tensor([2.0, 2.0, 1.0])), (256, 256))
     assert grid.index(double, DenseRegions.SIDE).tolist() == [256 + 2 * 8, 256 + 2 * 8 + 5]
 
 
@@ -277,7 +282,7 @@ def test_no_cell_is_left_out_of_the_view_that_it_is_of(name):
     model = detector(name)
     with torch.no_grad():
         regions = Consistency(model, num_regions=10**6).regions(model, features(model), samples())
-    same = project_regions(regions[0], torch.eye(3), (SIZE, SIZE))
+    same = carried(regions[0], torch.eye(3))
     assert len(same) == len(regions[0])
     assert len(region_head(model).comparable(same, (SIZE, SIZE))) == len(same)
 
@@ -313,7 +318,7 @@ def test_padding_has_no_regions(name):
     assert (centres >= 0).all()
     assert (centres < torch.tensor([40.0, 24.0])).all()
     flip = torch.tensor([[-1.0, 0, 40], [0, 1, 0], [0, 0, 1]])
-    mirrored = project_regions(regions, flip, (24, 40))
+    mirrored = carried(regions, flip, (24, 40))
     compared = region_head(model).comparable(mirrored, (24, 40))
     centres = (compared.priors[:, :2] + compared.priors[:, 2:]) / 2
     assert len(centres) > 0
@@ -340,10 +345,10 @@ def test_no_regions_at_all():
     with torch.no_grad():
         regions = consistency.regions(model, x, samples())
     outside = torch.tensor([[1.0, 0, 10 * SIZE], [0, 1, 0], [0, 0, 1]])
-    gone = [project_regions(r, outside, (SIZE, SIZE)) for r in regions]
+    gone = [carried(r, outside) for r in regions]
     assert len(gone[0]) == 0
     # Nor is there anything to carry where nothing was proposed.
-    none = [project_regions(r[:0], torch.eye(3), (SIZE, SIZE)) for r in regions]
+    none = [carried(r[:0], torch.eye(3)) for r in regions]
     for left in (gone, none):
         losses = consistency.loss(model, x, asked(samples(), left))
         assert {k: v.item() for k, v in losses.items()} == {'loss_cls': 0, 'loss_bbox': 0}

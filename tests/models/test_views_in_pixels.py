@@ -81,7 +81,7 @@ def test_regions_come_into_the_strong_view():
     strong = DetDataSample(metainfo=dict(img_shape=(64, 160)))
     # Twice as wide, three pixels further right, and five higher.
     matrix = torch.tensor([[2.0, 0.0, 3.0], [0.0, 1.0, -5.0], [0.0, 0.0, 1.0]])
-    model.set_soft_target(copy.deepcopy(regions), strong, matrix)
+    model.set_soft_targets([copy.deepcopy(regions)], [strong], matrix[None])
     # Of the second one a sixth is left.
     assert strong.regions.priors.tolist() == [[11, 3, 43, 19]]
     assert strong.regions.bboxes.tolist() == [[13, 3, 45, 23]]

@@ -186,7 +186,7 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn_in_the_region(mo
     model.teacher.load_state_dict(model.student.state_dict())
     _, soft_targets = model.teach(branch((96, 96)))
     strong = branch((96, 96))
-    model.set_soft_target(soft_targets[0], strong['data_samples'][0], torch.eye(3))
+    model.set_soft_targets(soft_targets, strong['data_samples'], torch.eye(3)[None])
     # As in training, where the labelled image is larger and all are padded to it.
     inputs, _ = model.data_preprocessor.stack(branch((96, 96)))
     features = model.student.extract_feat(inputs)
@@ -209,7 +209,7 @@ def test_the_weights():
     model = built(class_weight=1.0)
     _, soft_targets = model.teach(branch((64, 64)))
     strong = branch((64, 64))
-    model.set_soft_target(soft_targets[0], strong['data_samples'][0], torch.eye(3))
+    model.set_soft_targets(soft_targets, strong['data_samples'], torch.eye(3)[None])
     features = model.student.extract_feat(torch.randn(1, 3, 64, 64))
     other = built(class_weight=4.0, box_weight=2.0, quality_weight=3.0)
     plain, losses = (m.pseudo_loss(features, None, strong['data_samples']) for m in (model, other))
@@ -230,7 +230,7 @@ def test_the_weights():
 def test_views_of_different_places_are_refused(model, matrix, shape):
     _, soft_targets = model.teach(branch((64, 64)))
     with pytest.raises(ValueError, match=r'the views of a\.png show .* TwoViews\.common'):
-        model.set_soft_target(soft_targets[0], view(shape, img_path='a.png'), matrix)
+        model.set_soft_targets(soft_targets, [view(shape, img_path='a.png')], matrix[None])
 
 
 def test_what_cannot_work_is_refused():

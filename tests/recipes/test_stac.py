@@ -52,7 +52,7 @@ def test_the_student_learns_the_stored_labels(stac_cfg):
     assert len(lessons.seen) == 6
     box = torch.tensor([[30.0, 30, 60, 50]])
     for sample in lessons.seen:
-        matrix = view_to_view(type(sample)(), sample)
+        matrix = view_to_view([type(sample)()], [sample])[0]
         wanted = project_boxes(box, matrix, sample.img_shape)
         torch.testing.assert_close(sample.gt_instances.bboxes, wanted)
         assert sample.gt_instances.labels.tolist() == [3]

@@ -47,7 +47,7 @@ def taught(soft_targets=None):
         for b in FOUND
     ]
     model = SimpleNamespace(
-        step=0, set_soft_target=partial(SemiSupervisedDetector.set_soft_target, None)
+        step=0, set_soft_targets=partial(SemiSupervisedDetector.set_soft_targets, None)
     )
     strong = branch(STRONG)
     hook.set_pseudo_labels(model, branch(WEAK), strong, found, soft_targets)

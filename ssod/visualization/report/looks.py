@@ -155,8 +155,8 @@ class Checkpoint:
         numbered = found[:]
         numbered.numbers = torch.arange(len(found))
         chosen = selector(numbered, self.model.step)
-        matrix = view_to_view(weak.sample, strong.sample)
-        (carried,) = project_instances([chosen], [matrix], [strong.sample.img_shape], self.min_size)
+        matrices = view_to_view([weak.sample], [strong.sample])
+        (carried,) = project_instances([chosen], matrices, [strong.sample.img_shape], self.min_size)
         kept = torch.zeros(len(found), dtype=torch.bool)
         kept[chosen.numbers] = True
         return Lesson(

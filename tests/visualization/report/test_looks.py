@@ -36,7 +36,7 @@ def test_the_selector_chooses_and_the_boxes_are_carried_over(trained):
         assert lesson.found.scores[lesson.chosen].sort(descending=True).values.tolist() == (
             best.tolist()
         )
-        matrix = view_to_view(lesson.weak.sample, lesson.strong.sample)
+        matrix = view_to_view([lesson.weak.sample], [lesson.strong.sample])[0]
         shape = lesson.strong.sample.img_shape
         assert lesson.strong.image.shape == (*shape, 3)
         carried = project_boxes(lesson.found.bboxes[lesson.chosen], matrix, shape)

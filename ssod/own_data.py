@@ -11,11 +11,12 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ssod.checks.coco import refuse_wrong_coco
-from ssod.checks.coco_fields import refuse_wrong_fields
+from ssod.checks.coco import check_coco
+from ssod.checks.coco_fields import check_fields
+from ssod.checks.findings import refuse_errors
 from ssod.config_parts import dicts_in, innermost, require_parts, set_number_of_classes
 from ssod.data.coco_json import is_ignored, read_coco, write_beside
-from ssod.data.convert import convert_for_run, convert_split, is_coco, split_of, with_classes
+from ssod.data.convert import convert_for_run, is_coco, split_of, with_classes
 from ssod.data.data_sets import DataSet
 from ssod.data.folder import look_into, named_by
 from ssod.data.splits import draw_labeled, part_coco
@@ -154,8 +155,8 @@ def in_coco(data: OwnData, work_dir: Path) -> OwnData:
         classes, place = class_names(data.labeled), work_dir / 'val_labels'
         if is_coco(data.val):
             return replace(data, val=with_classes(data.val, classes, place))
-        file, images = convert_split(data.val, place, 'val', classes)
-        data = replace(data, val=file, val_images=images)
+        val = split_of(convert_for_run(data.val, place, classes), 'val', data.val)
+        data = replace(data, val=val.file, val_images=val.images)
     return data
 
 
@@ -240,7 +241,7 @@ def part_validation(labeled: Path, out_dir: Path) -> tuple[Path, Path]:
             f'original labels, or also --val {val_file}, or another --work-dir'
         )
     content = read_coco(labeled)
-    refuse_wrong_coco(content, str(labeled), 'labeled')
+    refuse_errors(check_coco(content, str(labeled), 'labeled'))
     if len(content['images']) < LEAST:
         raise ValueError(
             f'{labeled}: {len(content["images"])} labelled images are too few to set aside some '
@@ -286,7 +287,8 @@ def class_names(ann_file: Path) -> tuple[str, ...]:
         ValueError: If it is not a COCO JSON, has no categories, or has one without a name.
     """
     categories = read_coco(ann_file)['categories']
-    refuse_wrong_fields({'images': [], 'annotations': [], 'categories': categories}, ann_file)
+    content = {'images': [], 'annotations': [], 'categories': categories}
+    refuse_errors(check_fields(content, str(ann_file), 'labeled'))
     names = tuple(category['name'] for category in categories)
     if not names:
         raise ValueError(f'{ann_file}: categories is empty; list the classes to learn')

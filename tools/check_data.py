@@ -28,7 +28,6 @@ from ssod.arguments import (
 )
 from ssod.checks.before_run import report_on_all
 from ssod.checks.findings import Finding
-from ssod.checks.hidden_truth import check_hidden_truth
 from ssod.checks.images import Look, check_looks, look_at_all
 from ssod.checks.leaks import check_shared
 from ssod.checks.reports import ImageEntry, Report
@@ -38,6 +37,7 @@ from ssod.data.data_sets import Part
 from ssod.errors import errors_in_one_line
 from ssod.own_data import as_given
 from ssod.progress import progress_bar
+from ssod.pseudo_labels.hidden_truth import check_hidden_truth
 
 PARTS: tuple[Part, ...] = ('train', 'val', 'test')
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ssod.checks.boxes import check_boxes
 from ssod.checks.coco_fields import check_fields, entry_name, shown
-from ssod.checks.findings import Finding, Severity, first_of, refuse_errors
+from ssod.checks.findings import Finding, Severity, first_of
 from ssod.data.coco_json import is_ignored
 from ssod.data.data_sets import Role
 from ssod.data.load_image import MAX_PIXELS, MAX_RATIO
@@ -53,15 +53,6 @@ def check_coco(content: Any, file: str, role: Role) -> list[Finding]:
         remedy = 'remove them so that no labels can leak (tools/split_coco.py does)'
         findings.append(Finding('warning', file, what, remedy))
     return findings
-
-
-def refuse_wrong_coco(content: Any, file: str, role: Role) -> None:
-    """Refuse a COCO JSON in which :func:`check_coco` finds an error.
-
-    Raises:
-        ValueError: Names the first one.
-    """
-    refuse_errors(check_coco(content, file, role))
 
 
 def check_for_pycocotools(annotations: Entries, file: str) -> list[Finding]:

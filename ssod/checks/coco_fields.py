@@ -3,10 +3,9 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from ssod.checks.findings import Finding, first_of, refuse_errors
+from ssod.checks.findings import Finding, first_of
 from ssod.data.coco_json import PARTS
 from ssod.data.data_sets import Role
 
@@ -98,15 +97,6 @@ def check_fields(content: Any, file: str, role: Role) -> list[Finding]:
         else:
             findings += _check_entries(content[part], part, file)
     return findings
-
-
-def refuse_wrong_fields(content: Any, file: Path) -> None:
-    """Refuse the COCO JSON of labelled images whose entries lack fields, before it is split.
-
-    Raises:
-        ValueError: If there is an error; the first one.
-    """
-    refuse_errors(check_fields(content, str(file), 'labeled'))
 
 
 def entry_name(entries: Sequence[Any], part: str, place: int) -> str:

@@ -278,28 +278,3 @@ def split_of(written: Mapping[str, Converted], split: str, path: str | Path) -> 
     if len(written) == 1:
         return next(iter(written.values()))
     raise ValueError(f'{path} has no split {split!r}, only {", ".join(written)}; add it')
-
-
-def convert_split(
-    path: str | Path,
-    work_dir: str | Path,
-    split: str = 'train',
-    classes: Sequence[str] | None = None,
-) -> tuple[Path, Path]:
-    """Convert labels in Pascal VOC or YOLO format to COCO JSON.
-
-    Args:
-        path: See :func:`read_labels`.
-        work_dir: Where the JSON goes.
-        split: Which images; all of them if the data set is not split.
-        classes: As for :func:`convert_for_run`.
-
-    Returns:
-        The JSON, and the folder of its images.
-
-    Raises:
-        FileNotFoundError: As for :func:`convert`.
-        ValueError: As for :func:`convert_for_run` and :func:`split_of`.
-    """
-    chosen = split_of(convert_for_run(path, work_dir, classes), split, path)
-    return chosen.file, chosen.images

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ssod.checks.coco_fields import refuse_wrong_fields
+from ssod.checks.coco_fields import check_fields
+from ssod.checks.findings import refuse_errors
 from ssod.data.coco_json import in_order, no_garbage_collection, read_coco, write_json
 from ssod.progress import progress_bar
 
@@ -105,7 +106,7 @@ def write_split(
     """
     ann_file, out_dir = Path(ann_file), Path(out_dir)
     coco = read_coco(ann_file)
-    refuse_wrong_fields(coco, ann_file)
+    refuse_errors(check_fields(coco, str(ann_file), 'labeled'))
     out_dir.mkdir(parents=True, exist_ok=True)
     written = []
     draws = [(percent, fold) for percent in percents for fold in folds]

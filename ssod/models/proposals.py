@@ -16,25 +16,6 @@ from torch import Tensor
 from ssod.models.features import Features, features_of
 
 
-def proposal_loss_and_proposals(
-    detector: BaseDetector, features: Features, samples: list[DetDataSample]
-) -> tuple[dict[str, Any], list[InstanceData]]:
-    """The proposal part of the detector's own loss, and the proposals that train its regions.
-
-    Args:
-        detector: A two-stage detector.
-        features: Of the images.
-        samples: With the boxes to learn as ``gt_instances``; they are not changed.
-
-    Returns:
-        The losses, and each image's proposals.
-    """
-    losses, proposals = detector.rpn_head.loss_and_predict(
-        features, as_objects(samples), proposal_cfg=proposal_settings(detector)
-    )
-    return with_names_of_proposals(losses), proposals
-
-
 def proposal_settings(detector: BaseDetector) -> Any:
     """The settings by which a two-stage detector selects proposals to train its regions."""
     return detector.train_cfg.get('rpn_proposal', detector.test_cfg.rpn)

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from ssod.checks.coco import refuse_wrong_coco
-from ssod.checks.findings import some
+from ssod.checks.coco import check_coco
+from ssod.checks.findings import Finding, finding_of, refuse_errors, some
+from ssod.checks.reports import Report
 from ssod.data.coco_json import is_ignored, read_coco
 from ssod.projection import file_to_view, project_boxes
 from ssod.pseudo_labels.names import name_of
@@ -34,7 +36,7 @@ class HiddenTruth:
     def __init__(self, ann_file: str | Path, classes: Sequence[str]) -> None:
         self._ann_file = ann_file
         content = read_coco(ann_file)
-        refuse_wrong_coco(content, str(ann_file), 'labeled')
+        refuse_errors(check_coco(content, str(ann_file), 'labeled'))
         names = {c['id']: c['name'] for c in content['categories']}
         self._labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
         self._ids = {PurePath(i['file_name']).as_posix(): i['id'] for i in content['images']}
@@ -98,3 +100,23 @@ class HiddenTruth:
         visible = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
         true = InstanceData(bboxes=boxes, labels=labels)
         return true[visible & ~ignored], true[visible & ignored]
+
+
+def check_hidden_truth(cfg: Config, reports: Sequence[Report]) -> list[Finding]:
+    """Check the hidden truth of the unlabelled images, if the config has one.
+
+    Args:
+        cfg: The config.
+        reports: Reports on its data.
+    """
+    quality = (cfg.get('default_hooks') or {}).get('quality') or {}
+    file = quality.get('ann_file')
+    unlabeled = [report for report in reports if report.data_set.role == 'unlabeled']
+    if not file or not unlabeled or any(r.data_set.kind == 'other' for r in unlabeled):
+        return []
+    try:
+        truth = HiddenTruth(file, unlabeled[0].data_set.classes or ())
+        truth.check(image.path for report in unlabeled for image in report.images)
+    except (OSError, ValueError) as error:
+        return [finding_of(error, file)]
+    return []

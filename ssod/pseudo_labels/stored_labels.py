@@ -12,7 +12,8 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from ssod.checks.coco import refuse_wrong_coco
+from ssod.checks.coco import check_coco
+from ssod.checks.findings import refuse_errors
 from ssod.data.coco_json import is_text, read_coco
 from ssod.data.load_image import printable
 from ssod.projection import file_to_view, project_boxes
@@ -37,7 +38,7 @@ class StoredLabels:
         content = read_coco(path)
         images = content['images']
         if images:
-            refuse_wrong_coco(content, str(path), 'labeled')
+            refuse_errors(check_coco(content, str(path), 'labeled'))
         label_of = _label_of_category(content['categories'], classes, path)
         _check_names(images, path)
         numbers = {image['id']: number for number, image in enumerate(images)}

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import HOOKS, MODELS
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox_flip
+from mmdet.structures.bbox import bbox_flip, bbox_overlaps
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -83,11 +83,8 @@ def erase(lesson: Lesson, patches: Sequence[Sequence[int]], colour: Tensor, most
         image[:, y1:y2, x1:x2] = colour
     boxes = lesson.instances.bboxes
     holes = torch.tensor(patches, dtype=torch.float32).reshape(-1, 4)
-    low = boxes[:, None, :2].maximum(holes[:, :2])
-    high = boxes[:, None, 2:].minimum(holes[:, 2:])
-    hidden = (high - low).clamp(min=0).prod(dim=2).sum(dim=1)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
-    return lesson._replace(image=image, instances=lesson.instances[hidden < most * area])
+    hidden = bbox_overlaps(boxes, holes, mode='iof').sum(dim=1)
+    return lesson._replace(image=image, instances=lesson.instances[hidden < most])
 
 
 def mix(

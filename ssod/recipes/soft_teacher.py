@@ -21,7 +21,12 @@ from ssod.instances import images_of_boxes
 from ssod.losses.named import Losses
 from ssod.models.box_jitter import BoxJitter
 from ssod.models.features import Features
-from ssod.models.proposals import draw_regions, proposal_loss_and_proposals
+from ssod.models.proposals import (
+    as_objects,
+    draw_regions,
+    proposal_settings,
+    with_names_of_proposals,
+)
 from ssod.models.region_sampling import sampling_by_image
 from ssod.models.regions import two_stage_regions
 from ssod.models.semi_supervised_detector import SemiSupervisedDetector
@@ -153,10 +158,13 @@ class SoftTeacherDetector(SemiSupervisedDetector):
             for s in strong
         ]
         with sampling_by_image(self._samplers, strong):
-            losses, proposals = proposal_loss_and_proposals(self.student, features, certain)
+            losses, proposals = self.student.rpn_head.loss_and_predict(
+                features, as_objects(certain), proposal_cfg=proposal_settings(self.student)
+            )
             of_classes = draw_regions(self.student, features, proposals, certain)
             of_boxes = draw_regions(self.student, features, proposals, placed)
-        return losses | self._region_loss(features, of_classes, of_boxes, strong)
+        of_regions = self._region_loss(features, of_classes, of_boxes, strong)
+        return with_names_of_proposals(losses) | of_regions
 
     def _region_loss(
         self,

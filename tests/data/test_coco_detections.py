@@ -5,7 +5,8 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from ssod.checks.coco import refuse_wrong_coco
+from ssod.checks.coco import check_coco
+from ssod.checks.findings import refuse_errors
 from ssod.data.coco_detections import coco_of_detections, entry_of
 
 CLASSES = ['cat', 'dog']
@@ -52,4 +53,4 @@ def test_every_box_that_is_written_can_be_read(box, expected):
     content = coco_of_detections([entry_of(found, 'a.png', 0.5)], CLASSES, {})
     annotation, _ = content['annotations']
     assert (annotation['bbox'], annotation['area']) == expected
-    refuse_wrong_coco(content, 'labels.json', 'labeled')
+    refuse_errors(check_coco(content, 'labels.json', 'labeled'))

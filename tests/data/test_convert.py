@@ -8,7 +8,14 @@ from mmdet.datasets import CocoDataset
 from PIL import Image
 
 from ssod.checks.coco import check_coco
-from ssod.data.convert import convert, convert_split, is_coco, read_labels, with_classes
+from ssod.data.convert import (
+    convert,
+    convert_for_run,
+    is_coco,
+    read_labels,
+    split_of,
+    with_classes,
+)
 
 
 def picture(path):
@@ -95,8 +102,14 @@ def test_all_splits(yolo, tmp_path):
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['train.json', 'val.json']
 
 
+def converted(path, out_dir, split='train', classes=None):
+    """The JSON of one split, and the folder of its images."""
+    chosen = split_of(convert_for_run(path, out_dir, classes), split, path)
+    return chosen.file, chosen.images
+
+
 def test_mmdet_reads_it(voc, tmp_path):
-    file, images = convert_split(voc, tmp_path)
+    file, images = converted(voc, tmp_path)
     data = CocoDataset(
         ann_file=str(file),
         data_prefix=dict(img=f'{images}/'),
@@ -113,7 +126,7 @@ def test_mmdet_reads_it(voc, tmp_path):
 
 def test_our_own_checks_find_nothing(voc, yolo, tmp_path):
     for number, source in enumerate((voc, yolo)):
-        file, _ = convert_split(source, tmp_path / str(number))
+        file, _ = converted(source, tmp_path / str(number))
         content = json.loads(file.read_text())
         assert check_coco(content, str(file), 'labeled') == []
 
@@ -129,7 +142,7 @@ def test_our_own_checks_find_nothing(voc, yolo, tmp_path):
     ],
 )
 def test_the_classes_of_other_data(yolo, tmp_path, classes, categories):
-    file, _ = convert_split(yolo, tmp_path / 'out', 'val', classes)
+    file, _ = converted(yolo, tmp_path / 'out', 'val', classes)
     content = json.loads(file.read_text())
     names = {category['id']: category['name'] for category in content['categories']}
     assert list(names.values()) == categories
@@ -138,7 +151,7 @@ def test_the_classes_of_other_data(yolo, tmp_path, classes, categories):
 
 def test_a_class_that_other_data_call_otherwise(yolo, tmp_path):
     with pytest.raises(ValueError, match=r"yolo has the class 'cat', but .* only Cat, dog; "):
-        convert_split(yolo, tmp_path / 'out', 'val', ['Cat', 'dog'])
+        converted(yolo, tmp_path / 'out', 'val', ['Cat', 'dog'])
     assert not (tmp_path / 'out').exists()
 
 
@@ -262,24 +275,24 @@ def test_other_yaml_files_beside_that_of_yolo(yolo):
 
 def test_for_a_run(yolo, voc, tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    file, images = convert_split(yolo / 'data.yaml', tmp_path / 'run', 'val')
+    file, images = converted(yolo / 'data.yaml', tmp_path / 'run', 'val')
     assert (file, images) == (tmp_path / 'run/val.json', yolo / 'images/val')
     # A data set that is not split is both.
     for split in ('train', 'val'):
-        file, images = convert_split(voc, tmp_path / 'other', split)
+        file, images = converted(voc, tmp_path / 'other', split)
         assert (file.name, images) == ('train.json', voc / 'JPEGImages')
     with pytest.raises(ValueError, match="yolo has no split 'test', only train, val; add it"):
-        convert_split(yolo, tmp_path / 'run', 'test')
+        converted(yolo, tmp_path / 'run', 'test')
     # What changed since is converted anew.
     (yolo / 'labels/val/c.txt').write_text('')
-    file, _ = convert_split(yolo, tmp_path / 'run', 'val')
+    file, _ = converted(yolo, tmp_path / 'run', 'val')
     assert json.loads(file.read_text())['annotations'] == []
 
 
 def test_it_is_told_in_one_line(voc, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr('ssod.data.convert.print_log', lambda text, *_: told.append(text))
-    convert_split(voc, tmp_path)
+    converted(voc, tmp_path)
     assert told == [
         f'{voc} converted to COCO JSON in {tmp_path}: train: 1 images, 2 boxes, 1 classes; '
         f'difficult objects, ignored: 1'

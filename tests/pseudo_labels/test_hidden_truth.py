@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 
-from ssod.pseudo_labels.hidden_truth import HiddenTruth
+from ssod.pseudo_labels.hidden_truth import HiddenTruth, check_hidden_truth
 
 CLASSES = ('cat', 'dog')
 
@@ -68,3 +70,40 @@ def test_an_image_without_boxes_is_not_an_unknown_one(truth_file):
     true, ignored = truth.in_view(view('2.png'))
     assert true.bboxes.shape == ignored.bboxes.shape == (0, 4)
     assert truth.in_view(view('3.png')) is None
+
+
+def told_before_a_run(file, kind='coco'):
+    """What is told of the truth of two unlabelled images."""
+    hooks = {} if file is None else dict(quality=dict(ann_file=str(file)))
+    images = [SimpleNamespace(path=f'data/{number}.png') for number in (1, 2)]
+    data_set = SimpleNamespace(role='unlabeled', kind=kind, classes=CLASSES)
+    reports = [SimpleNamespace(data_set=data_set, images=images)]
+    return check_hidden_truth(Config(dict(default_hooks=hooks)), reports)
+
+
+def test_what_is_told_before_a_run(truth_file, tmp_path):
+    assert told_before_a_run(None) == told_before_a_run(truth_file) == []
+    (finding,) = told_before_a_run(tmp_path / 'none.json')
+    assert (finding.severity, finding.file) == ('error', str(tmp_path / 'none.json'))
+    assert 'does not exist' in finding.what
+    # Images of another kind of data set may have any names.
+    assert told_before_a_run(tmp_path / 'none.json', kind='other') == []
+
+
+@pytest.mark.parametrize(
+    ('change', 'told'),
+    [
+        (lambda content: content.pop('annotations'), "it has no list 'annotations'"),
+        (
+            lambda content: [i.update(file_name=f'other_{i["id"]}.jpg') for i in content['images']],
+            'has none of the unlabelled images',
+        ),
+    ],
+)
+def test_what_is_wrong_with_it(truth_file, change, told):
+    content = json.loads(Path(truth_file).read_text())
+    change(content)
+    Path(truth_file).write_text(json.dumps(content))
+    (finding,) = told_before_a_run(truth_file)
+    assert finding.severity == 'error'
+    assert told in finding.what

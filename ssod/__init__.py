@@ -4,8 +4,6 @@ Importing the package registers everything that its configs name. What the tools
 available as functions, see :mod:`ssod.api`.
 """
 
-from typing import TYPE_CHECKING, Any
-
 # First: mmdet needs operators that mmcv may have been installed without.
 from ssod import ops  # isort: skip
 from ssod import upstream  # isort: skip # noqa: F401
@@ -23,16 +21,16 @@ from ssod import (
     teachers,
 )
 
-if TYPE_CHECKING:
-    from ssod.api import (
-        OwnData,
-        export_onnx,
-        predict,
-        pseudo_label,
-        publish,
-        sweep_thresholds,
-        train,
-    )
+# Last: these need the whole package.
+from ssod.api import (  # isort: skip
+    OwnData,
+    export_onnx,
+    predict,
+    pseudo_label,
+    publish,
+    sweep_thresholds,
+    train,
+)
 
 __version__ = '0.1.0'
 __all__ = [
@@ -56,27 +54,3 @@ __all__ = [
     'teachers',
     'train',
 ]
-
-_VERBS = (
-    'OwnData',
-    'export_onnx',
-    'predict',
-    'pseudo_label',
-    'publish',
-    'sweep_thresholds',
-    'train',
-)
-
-
-def __dir__() -> list[str]:
-    """All names, including the functions that are not imported yet."""
-    return sorted({*globals(), *__all__})
-
-
-def __getattr__(name: str) -> Any:
-    """Import a function when it is first used, because it may need the whole package."""
-    if name not in _VERBS:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from ssod import api
-
-    return getattr(api, name)

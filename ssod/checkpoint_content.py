@@ -4,9 +4,11 @@ Checkpoints come from our runs, from mmdet 3 and 2, and from other programs, so 
 alone, and their ``meta`` may be anything.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 
@@ -27,6 +29,21 @@ def models_in(weights: Mapping[str, Tensor]) -> list[str]:
     """Which of ``'student'`` and ``'teacher'`` weights are of; none for a plain detector's."""
     names = ('student', 'teacher')
     return [name for name in names if any(key.startswith(f'{name}.') for key in weights)]
+
+
+def digest_of(weights: Mapping[str, Any]) -> str:
+    """The SHA-256 of weights with their names, whatever their order and device.
+
+    Args:
+        weights: A model's state; whatever is no tensor does not count.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        if torch.is_tensor(value):
+            digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
+            flat = value.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def classes_of(meta: Any) -> tuple[str, ...] | None:

@@ -15,11 +15,11 @@ from ssod.checks.coco import check_coco
 from ssod.checks.coco_fields import check_fields
 from ssod.checks.findings import refuse_errors
 from ssod.config_parts import dicts_in, innermost, require_parts, set_number_of_classes
-from ssod.data.coco_json import is_ignored, read_coco, write_beside
+from ssod.data.coco_json import is_ignored, part_coco, read_coco, write_beside
 from ssod.data.convert import convert_for_run, is_coco, split_of, with_classes
 from ssod.data.data_sets import DataSet
 from ssod.data.folder import look_into, named_by
-from ssod.data.splits import draw_labeled, part_coco
+from ssod.data.splits import draw_labeled
 
 VAL_SHARE = 0.2
 """Share of the labelled images set aside for validation if there are no validation images."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssod.checkpoint_content import classes_of, models_in, palette_of, weights_of
+from ssod.checkpoint_content import classes_of, digest_of, models_in, palette_of, weights_of
 
 ONE, TWO = torch.tensor(1), torch.tensor(2)
 
@@ -69,3 +69,17 @@ def test_the_colours():
     assert palette_of({'PALETTE': [(1, 2, 3)]}) == [(1, 2, 3)]
     assert palette_of({'dataset_meta': {'palette': 'random'}}) == 'random'
     assert palette_of('by hand') is None
+
+
+def test_the_digest_of_weights():
+    one, count = torch.ones(2, 3), torch.tensor(4)
+    first = digest_of({'a': one, 'b': count})
+    # Neither their order nor the layout of their memory counts, nor what is no tensor.
+    assert digest_of({'b': count, 'a': torch.ones(3, 2).T, 'c': None}) == first
+    others = [
+        {'a': one, 'c': count},
+        {'a': one, 'b': count + 1},
+        {'a': one.bfloat16(), 'b': count},
+        {'a': one.reshape(3, 2), 'b': count},
+    ]
+    assert len({first, *map(digest_of, others)}) == 5

@@ -4,7 +4,7 @@ import contextlib
 import gc
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from ssod.files import other_content, write_whole
 
 PARTS = ('images', 'annotations', 'categories')
 """The lists of a COCO JSON."""
+Coco = dict[str, Any]
+"""Content of a COCO JSON."""
 
 
-def read_coco(path: str | Path, parts: tuple[str, ...] = PARTS) -> dict[str, Any]:
+def read_coco(path: str | Path, parts: tuple[str, ...] = PARTS) -> Coco:
     """Read a COCO JSON file.
 
     Args:
@@ -47,6 +49,34 @@ def read_coco(path: str | Path, parts: tuple[str, ...] = PARTS) -> dict[str, Any
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
             raise ValueError(f'{path} is not a COCO JSON: it has no list {part!r}')
     return content
+
+
+def part_coco(coco: Coco, labeled: Set[int | str]) -> tuple[Coco, Coco, Coco]:
+    """Part a data set into a labelled and an unlabelled one.
+
+    Args:
+        coco: Content of a COCO JSON; not modified.
+        labeled: Ids of the labelled images.
+
+    Returns:
+        The labelled part; the unlabelled part: the other images without annotations; and the hidden
+        truth: the unlabelled part with its boxes but without masks, which only diagnosis may read.
+    """
+    shown = [i for i in coco['images'] if i['id'] in labeled]
+    hidden = [i for i in coco['images'] if i['id'] not in labeled]
+    annotations = [a for a in coco['annotations'] if a['image_id'] in labeled]
+    truth = [
+        {key: value for key, value in annotation.items() if key != 'segmentation'}
+        for annotation in coco['annotations']
+        if annotation['image_id'] not in labeled
+    ]
+    # Only what is known to be free of labels goes into the unlabelled part.
+    unlabeled: Coco = {key: coco[key] for key in ('info', 'licenses', 'categories') if key in coco}
+    return (
+        {**coco, 'images': shown, 'annotations': annotations},
+        {**unlabeled, 'images': hidden, 'annotations': []},
+        {**unlabeled, 'images': hidden, 'annotations': truth},
+    )
 
 
 def is_ignored(annotation: Mapping[str, Any]) -> bool:

@@ -18,12 +18,9 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssod.data.coco_json import write_json
+from ssod.data.coco_json import PARTS, Coco, part_coco, write_json
 from ssod.data.scenes import DigitsScenes, Pixels, compose, load_glyphs
 from ssod.strict import check_keys
-
-Objects = tuple[list[dict[str, Any]], list[dict[str, Any]]]
-"""COCO's ``images`` and ``annotations``."""
 
 FORMAT_VERSION = 2
 """Raised whenever the same settings would give different files."""
@@ -125,8 +122,8 @@ def _write_part(
     glyphs: list[Pixels],
     labels: NDArray[np.int64],
     scenes: DigitsScenes,
-) -> Objects:
-    """Write the images of one part."""
+) -> Coco:
+    """Write the images of one part, and return its COCO JSON."""
     folder.mkdir(parents=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -150,32 +147,21 @@ def _write_part(
                     'iscrowd': 0,
                 }
             )
-    return images, annotations
+    categories = [{'id': digit + 1, 'name': str(digit)} for digit in range(10)]
+    return {'images': images, 'annotations': annotations, 'categories': categories}
 
 
 def _write_annotations(
     folder: Path,
-    coco: dict[str, Objects],
+    coco: dict[str, Coco],
     scenes: DigitsScenes,
 ) -> None:
-    images, annotations = coco['train']
     chosen = np.random.default_rng([scenes.seed, 3]).permutation(scenes.train_images)
     labeled = {int(i) + 1 for i in chosen[: scenes.num_labeled]}
-    with_labels = [i for i in images if i['id'] in labeled]
-    without = [i for i in images if i['id'] not in labeled]
-    shown = [a for a in annotations if a['image_id'] in labeled]
-    hidden = [a for a in annotations if a['image_id'] not in labeled]
-    files = {
-        'labeled': (with_labels, shown),
-        'unlabeled': (without, []),
-        'unlabeled_truth': (without, hidden),
-        'train': coco['train'],
-        'val': coco['val'],
-    }
-    categories = [{'id': digit + 1, 'name': str(digit)} for digit in range(10)]
-    for name, (some, of_them) in files.items():
-        content = {'images': some, 'annotations': of_them, 'categories': categories}
-        write_json(folder / f'{name}.json', content)
+    names = ('labeled', 'unlabeled', 'unlabeled_truth')
+    parted = dict(zip(names, part_coco(coco['train'], labeled), strict=True))
+    for name, content in {**parted, **coco}.items():
+        write_json(folder / f'{name}.json', {part: content[part] for part in PARTS})
 
 
 @DATASETS.register_module()

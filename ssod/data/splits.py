@@ -1,17 +1,20 @@
 """Splits a COCO JSON into a labelled and an unlabelled part."""
 
-from collections.abc import Set
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ssod.checks.coco_fields import check_fields
 from ssod.checks.findings import refuse_errors
-from ssod.data.coco_json import in_order, no_garbage_collection, read_coco, write_json
+from ssod.data.coco_json import (
+    Coco,
+    in_order,
+    no_garbage_collection,
+    part_coco,
+    read_coco,
+    write_json,
+)
 from ssod.progress import progress_bar
-
-Coco = dict[str, Any]
 
 
 def draw_labeled(image_ids: list[int | str], percent: float, fold: int) -> set[int | str]:
@@ -53,25 +56,6 @@ def split_coco(coco: Coco, percent: float, fold: int) -> tuple[Coco, Coco, Coco]
         truth: the unlabelled part with its boxes but without masks, which only diagnosis may read.
     """
     return part_coco(coco, draw_labeled([image['id'] for image in coco['images']], percent, fold))
-
-
-def part_coco(coco: Coco, labeled: Set[int | str]) -> tuple[Coco, Coco, Coco]:
-    """The parts that :func:`split_coco` returns, for the labelled image ids ``labeled``."""
-    shown = [i for i in coco['images'] if i['id'] in labeled]
-    hidden = [i for i in coco['images'] if i['id'] not in labeled]
-    annotations = [a for a in coco['annotations'] if a['image_id'] in labeled]
-    truth = [
-        {key: value for key, value in annotation.items() if key != 'segmentation'}
-        for annotation in coco['annotations']
-        if annotation['image_id'] not in labeled
-    ]
-    # Only what is known to be free of labels goes into the unlabelled part.
-    unlabeled: Coco = {key: coco[key] for key in ('info', 'licenses', 'categories') if key in coco}
-    return (
-        {**coco, 'images': shown, 'annotations': annotations},
-        {**unlabeled, 'images': hidden, 'annotations': []},
-        {**unlabeled, 'images': hidden, 'annotations': truth},
-    )
 
 
 def write_split(

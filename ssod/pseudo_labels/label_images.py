@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
 from rich.console import Console
 
+from ssod.checkpoint_content import digest_of
 from ssod.data.coco_detections import Entry, coco_of_detections, entry_of
 from ssod.data.coco_json import is_text, write_json
 from ssod.data.data_sets import data_sets_of
@@ -55,7 +56,7 @@ def label_images(
         **info,
         'places': images.places,
         'config': _digest_of_config([cfg.model, steps]),
-        'weights': _digest_of_weights(model),
+        'weights': digest_of(model.state_dict()),
     }
     begun = path.with_name(f'.{path.name}.begun')
     begun.parent.mkdir(parents=True, exist_ok=True)
@@ -99,17 +100,6 @@ def _digest_of_config(parts: Sequence[Any]) -> str:
     """A digest of everything in the config that affects the predictions."""
     text = json.dumps(parts, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest_of_weights(model: BaseModel) -> str:
-    """A digest of a model's weights, whatever the name of their checkpoint."""
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        if torch.is_tensor(value):
-            flat = value.detach().cpu().reshape(-1).view(torch.uint8)
-            digest.update(flat.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _read_begun(path: Path, header: Entry) -> list[Entry]:

@@ -1,6 +1,5 @@
 """Runs of a study: trained in separate processes, scored, and recorded."""
 
-import hashlib
 import itertools
 import json
 import logging
@@ -14,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-import torch
 from mmengine.logging import print_log
 
+from ssod.checkpoint_content import digest_of
 from ssod.checkpoints import latest_checkpoint, load_checkpoint
 from ssod.files import write_whole
 from ssod.runs import build_runner
@@ -227,12 +226,7 @@ def weights_digest(checkpoint: Path) -> str:
     """
     if not checkpoint.exists():
         return ''
-    digest = hashlib.sha256()
-    weights = load_checkpoint(str(checkpoint), 'cpu')['state_dict']
-    for name, tensor in sorted(weights.items()):
-        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:8]
+    return digest_of(load_checkpoint(str(checkpoint), 'cpu')['state_dict'])[:8]
 
 
 def _begun_with(composer: Composer, run: Run) -> str:

@@ -7,17 +7,14 @@ images that are scored once, at the end. Images are listed by their ``file_name`
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ssod.data.coco_json import read_coco, write_json
+from ssod.data.coco_json import Coco, part_coco, read_coco, write_json
 from ssod.files import write_whole
 
 HELD_OUT = 1 / 3
 """Share of the validation images that is held out."""
-
-Coco = dict[str, Any]
 
 
 def drawn(images: Sequence[Coco], seed: int, count: int) -> list[str]:
@@ -117,15 +114,8 @@ def _parted(coco: Coco, wanted: Sequence[str], names: Path, file: Path) -> tuple
     if missing:
         raise ValueError(f'{names} names {missing[0]}, but {file} has no such image')
     chosen = {ids[name] for name in wanted}
-    return _part(coco, chosen, True), _part(coco, chosen, False)
-
-
-def _part(coco: Coco, chosen: set[int], inside: bool) -> Coco:
-    return {
-        'images': [i for i in coco['images'] if (i['id'] in chosen) is inside],
-        'annotations': [a for a in coco['annotations'] if (a['image_id'] in chosen) is inside],
-        'categories': coco['categories'],
-    }
+    others = set(ids.values()) - chosen
+    return part_coco(coco, chosen)[0], part_coco(coco, others)[0]
 
 
 def _write(path: Path, names: Sequence[str]) -> None:

@@ -259,16 +259,11 @@ def test_the_digest_of_weights(tmp_path):
         torch.save({'state_dict': weights, 'meta': meta}, tmp_path / 'x.pth')
         return weights_digest(tmp_path / 'x.pth')
 
-    one, count = torch.ones(2, 3), torch.tensor(4)
-    first = digest(a=one, b=count)
-    assert digest({'time': 5}, b=count, a=one.clone()) == first
-    others = [
-        digest(a=one, c=count),
-        digest(a=one, b=count + 1),
-        digest(a=one.bfloat16(), b=count),
-        digest(a=one.reshape(3, 2), b=count),
-    ]
-    assert len({first, *others}) == 5
+    first = digest(a=torch.ones(2, 3))
+    assert len(first) == 8
+    # When they were saved does not count.
+    assert digest({'time': 5}, a=torch.ones(2, 3)) == first
+    assert digest(a=torch.zeros(2, 3)) != first
     assert weights_digest(tmp_path / 'none.pth') == ''
 
 

@@ -21,8 +21,9 @@ from ssod.models.semi_supervised_detector import unwrap
 from ssod.seeds import seed_iteration
 from ssod.strict import check_ranges, strict_settings
 from ssod.teachers.hook import TeacherHook
-from ssod.visualization.curves import BURN_IN, MAP, STARTED_AT, plot_curves
+from ssod.visualization.curves import plot_curves
 from ssod.visualization.detections import draw_detections
+from ssod.visualization.scalars import BURN_IN, MAP, STARTED_AT
 
 MAP50 = 'coco/bbox_mAP_50'
 

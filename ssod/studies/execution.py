@@ -22,7 +22,7 @@ from ssod.runs import build_runner
 from ssod.studies.compose import Composer
 from ssod.studies.plan import START, Run
 from ssod.studies.results import Result, Results
-from ssod.visualization.curves import MAP, read_scalars
+from ssod.visualization.scalars import MAP, read_scalars
 
 LOG = 'train.log'
 """What a training printed."""

@@ -11,7 +11,8 @@ from PIL import Image
 
 from ssod.evaluation import summary
 from ssod.visualization import detections
-from ssod.visualization.curves import plot_curves, read_scalars
+from ssod.visualization.curves import plot_curves
+from ssod.visualization.scalars import read_scalars
 
 from .conftest import LAST, Detector, Teaching, run
 

@@ -16,7 +16,6 @@ import ssod
 from ssod.data.data_sets import spread
 from ssod.pseudo_labels.verdicts import Kind
 from ssod.teachers.advice import remedy
-from ssod.visualization.curves import alarm_spans, curve_of
 from ssod.visualization.report import figures, pictures
 from ssod.visualization.report.classes import ClassRow, LessonCounts
 from ssod.visualization.report.images import labels_of
@@ -25,6 +24,7 @@ from ssod.visualization.report.pictures import Picture
 from ssod.visualization.report.rendering import Missing, attempt, check_page, write_page
 from ssod.visualization.report.state import Run, read_run, said_alarms, score_of, start_of
 from ssod.visualization.report.svg import Chart
+from ssod.visualization.scalars import alarm_spans, curve_of, scores_of
 
 SAMPLE = 64
 """How many unlabelled and how many validation images are predicted on."""
@@ -217,7 +217,7 @@ def _validations(run: Run) -> list[Mapping[str, Any]]:
     rows: dict[int, dict[str, float]] = {}
     for who in ('teacher', 'student'):
         for name, key in (('mAP', 'bbox_mAP'), ('mAP50', 'bbox_mAP_50')):
-            for step, score in figures.in_points(curve_of(run.records, [f'{who}/coco/{key}'])):
+            for step, score in scores_of(run.records, f'{who}/coco/{key}'):
                 rows.setdefault(int(step), {'step': step})[f'{who}_{name}'] = score
     return [rows[step] for step in sorted(rows)]
 

@@ -15,13 +15,14 @@ from mmengine.config import Config
 from ssod.checkpoints import latest_checkpoint
 from ssod.config_parts import use_own_folder
 from ssod.teachers.hook import TeacherHook
-from ssod.visualization.curves import (
+from ssod.visualization.scalars import (
     MAP,
     Record,
     curve_of,
     last_start,
     read_file,
     read_scalars,
+    scores_of,
     teacher_begin,
 )
 
@@ -32,7 +33,7 @@ class Run:
 
     Attributes:
         work_dir: The folder.
-        records: See :func:`~ssod.visualization.curves.read_scalars`.
+        records: See :func:`~ssod.visualization.scalars.read_scalars`.
         summary: Content of ``summary.json`` if the run has ended; else empty.
         config: The file with its whole config; ``None`` if there is none.
         cfg: The config; empty if there is none or it cannot be read.
@@ -142,15 +143,14 @@ def score_of(records: Sequence[Record], name: str) -> Score | None:
     """The scores of a model.
 
     Args:
-        records: See :func:`~ssod.visualization.curves.read_scalars`.
+        records: See :func:`~ssod.visualization.scalars.read_scalars`.
         name: ``'teacher'``, ``'student'``, or ``''`` for validations that name neither.
 
     Returns:
         Its scores; ``None`` before the first validation.
     """
     key = f'{name}/{MAP}' if name else MAP
-    # COCO's score for a set without any true box is -1.
-    scores = [(step, 100 * score) for step, score in curve_of(records, [key]) if score >= 0]
+    scores = scores_of(records, key)
     if not scores:
         return None
     at, best = max(scores, key=lambda pair: pair[1])
@@ -163,7 +163,7 @@ def start_of(run: Run) -> float | None:
     if isinstance(measured, int | float):
         return float(measured)
     begin = teacher_begin(run.records)
-    return None if begin is None else 100 * begin[1]
+    return None if begin is None else begin[1]
 
 
 def teacher_settings(cfg: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -5,8 +5,9 @@ import re
 import matplotlib
 import pytest
 
-from ssod.visualization.report.figures import charts_of, in_points, ramps_of
-from ssod.visualization.report.svg import COLOURS, Line, bar_chart, line_chart
+from ssod.visualization.panels import COLOURS, Line, Panel
+from ssod.visualization.report.figures import charts_of, ramps_of
+from ssod.visualization.report.svg import bar_chart, line_chart
 
 CFG = {'train_cfg': {'max_iters': 100}, 'model': {'pseudo_weight': 2.0, 'consistency': None}}
 
@@ -21,12 +22,12 @@ def names(chart):
 
 def test_no_line_and_lines_without_points_say_what_is_missing():
     for lines in ([], [Line('a', [], 'teacher')]):
-        chart = line_chart('Title', 'unit', lines, 'Nothing yet.')
+        chart = line_chart(Panel('Title', 'unit', lines, 'Nothing yet.'))
         assert (chart.svg, chart.missing) == ('', 'Nothing yet.')
 
 
 def test_a_line_is_drawn_in_the_pages_colour():
-    chart = line_chart('Title', 'unit', [Line('a', [(0, 1), (50, 0.126)], 'student')], '')
+    chart = line_chart(Panel('Title', 'unit', [Line('a', [(0, 1), (50, 0.126)], 'student')], ''))
     assert names(chart) == {'a': '0.126'}
     assert 'var(--student)' in chart.svg
     assert 'var(--teacher)' not in chart.svg
@@ -36,7 +37,7 @@ def test_a_line_is_drawn_in_the_pages_colour():
 
 
 def test_a_chart_is_only_an_element():
-    chart = line_chart('A & "b"', 'unit', [Line('a', [(1, 1)], 'teacher')], '')
+    chart = line_chart(Panel('A & "b"', 'unit', [Line('a', [(1, 1)], 'teacher')], ''))
     assert chart.svg.startswith('<svg viewBox=')
     assert 'aria-label="A &amp; &#34;b&#34;"' in chart.svg
     assert '<style' not in chart.svg and '<metadata' not in chart.svg
@@ -45,19 +46,21 @@ def test_a_chart_is_only_an_element():
 
 def test_ids_of_two_charts_are_their_own():
     line = Line('a', [(1, 1), (2, 3)], 'teacher')
-    ids = [set(re.findall(r' id="([^"]*)"', line_chart(t, '', [line], '').svg)) for t in 'ab']
+    ids = [
+        set(re.findall(r' id="([^"]*)"', line_chart(Panel(t, '', [line], '')).svg)) for t in 'ab'
+    ]
     assert ids[0] and not ids[0] & ids[1]
 
 
 def test_spans_are_shaded():
     line = Line('a', [(1, 1), (9, 3)], 'teacher')
-    assert 'var(--alarm)' not in line_chart('t', '', [line], '').svg
-    assert 'var(--alarm)' in line_chart('t', '', [line], '', spans=[(2, 4)]).svg
+    assert 'var(--alarm)' not in line_chart(Panel('t', '', [line], '')).svg
+    assert 'var(--alarm)' in line_chart(Panel('t', '', [line], ''), spans=[(2, 4)]).svg
 
 
 def test_matplotlib_is_left_as_it_was():
     before = dict(matplotlib.rcParams)
-    line_chart('t', '', [Line('a', [(1, 1)], 'teacher')], '')
+    line_chart(Panel('t', '', [Line('a', [(1, 1)], 'teacher')], ''))
     assert dict(matplotlib.rcParams) == before
 
 
@@ -66,18 +69,6 @@ def test_bars_are_counted_in_the_legend():
         't', '', [0, 0.5, 1], [('right', [1_000, 2], 'teacher'), ('wrong', [0, 3], 'student')], 0.7
     )
     assert names(chart) == {'right': '1,002', 'wrong': '3', 'threshold': '0.7'}
-
-
-@pytest.mark.parametrize(
-    ('series', 'expected'),
-    [
-        ([], []),
-        ([(5, 0.25)], [(5, 25.0)]),
-        ([(5, -1.0), (6, 0.0)], [(6, 0.0)]),  # COCO's -1 is no score, 0 is one
-    ],
-)
-def test_in_points(series, expected):
-    assert in_points(series) == expected
 
 
 def test_nothing_logged_is_four_sentences():

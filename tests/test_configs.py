@@ -230,12 +230,21 @@ def test_a_misspelt_setting_is_refused(registry, part, key, message):
 
 @pytest.mark.parametrize('name', ['denseteacher_fcos', 'unbiasedteacher_fasterrcnn'])
 def test_three_patches_at_most(name):
-    """As in the code of both, which hides three patches, each with a probability of its own."""
+    """As in the code of both: each with its own probability, and 5 or 2 to 20 % of the image."""
     sources = load(f'{name}_coco10pct.py').train_dataloader.dataset.datasets
-    (settings,) = (s for s in sources[-1].pipeline[1].strong if s.type == 'RandomErasing')
-    erasing = TRANSFORMS.build(settings)
+    strong = sources[-1].pipeline[1].strong
+    patches = [
+        s for s in strong if s.type == 'RandomApply' and s.transforms[0].type == 'RandomErasing'
+    ]
+    assert [patch.prob for patch in patches] == [0.7, 0.5, 0.3]
     np.random.seed(0)
-    assert {len(erasing._get_patches((90, 120))) for _ in range(200)} == {0, 1, 2, 3}
+    for patch, least in zip(patches, (0.05, 0.02, 0.02), strict=True):
+        erasing = TRANSFORMS.build(patch.transforms[0])
+        drawn = [erasing._get_patches((900, 1200)) for _ in range(300)]
+        assert {len(boxes) for boxes in drawn} == {1}
+        shares = [(x2 - x1) * (y2 - y1) / (900 * 1200) for ((x1, y1, x2, y2),) in drawn]
+        assert least * 0.9 < min(shares) < least * 1.5
+        assert 0.15 < max(shares) < 0.21
 
 
 def test_unbiased_teachers_views_share_their_geometry():

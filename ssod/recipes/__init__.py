@@ -9,14 +9,13 @@ from ssod.recipes.dense_teacher import DenseTeacher
 from ssod.recipes.mixpl import MixPL, MixPLHook
 from ssod.recipes.soft_teacher import SoftTeacherDetector
 from ssod.recipes.stac import OfflineTeacherHook
-from ssod.recipes.unbiased_teacher import GaussianBlur, SoftmaxFocalLoss
+from ssod.recipes.unbiased_teacher import SoftmaxFocalLoss
 
 __all__ = [
     'AdaptiveAssigner',
     'ConsistentTeacher',
     'DenseTeacher',
     'FAM3DHead',
-    'GaussianBlur',
     'MixPL',
     'MixPLHook',
     'OfflineTeacherHook',

@@ -1,17 +1,11 @@
 """Unbiased Teacher (Liu et al., Unbiased Teacher for Semi-Supervised Object Detection, ICLR 2021).
 
 Most of it is settings: burn-in, a slow teacher, a fixed threshold, no regression to pseudo-boxes.
-This module has the rest: the focal loss of a softmax, against class imbalance, and the blur of its
-strong view.
+This module has the rest: the focal loss of a softmax, against class imbalance.
 """
 
-from typing import Any
-
-import cv2
-import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
-from mmdet.registry import MODELS, TRANSFORMS
+from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,33 +65,3 @@ class SoftmaxFocalLoss(nn.Module):
         if reduction_override == 'sum':
             return losses.sum()
         return losses.sum() / max(avg_factor if avg_factor is not None else len(losses), 1e-6)
-
-
-@TRANSFORMS.register_module()
-@strict_settings
-class GaussianBlur(BaseTransform):
-    """Blurs images at random (appendix of the paper, after SimCLR).
-
-    Args:
-        prob: Probability, in [0, 1].
-        sigma: Least and greatest standard deviation of the kernel in pixels, above 0.
-
-    Raises:
-        ValueError: If a setting is out of its range.
-    """
-
-    def __init__(self, prob: float = 0.5, sigma: tuple[float, float] = (0.1, 2.0)) -> None:
-        check_ranges(
-            'GaussianBlur',
-            ('prob', prob, 0 <= prob <= 1, 'in [0, 1]'),
-            ('sigma', sigma, 0 < sigma[0] <= sigma[1], 'two numbers, 0 < a <= b'),
-        )
-        self.prob = prob
-        self.sigma = sigma
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Blur ``img`` (H, W, 3); its data type does not change."""
-        if np.random.rand() < self.prob:
-            sigma = np.random.uniform(*self.sigma)
-            results['img'] = cv2.GaussianBlur(results['img'], (0, 0), sigma)
-        return results

@@ -1,4 +1,4 @@
-"""Unbiased Teacher's focal loss and blur, and what its configs say."""
+"""Unbiased Teacher's focal loss, and what its configs say."""
 
 import math
 
@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch.nn import functional as F
 
-from ssod.recipes.unbiased_teacher import GaussianBlur, SoftmaxFocalLoss
+from ssod.recipes.unbiased_teacher import SoftmaxFocalLoss
 
 
 def logits(*probabilities):
@@ -61,35 +61,6 @@ def test_no_region():
 def test_a_negative_gamma_is_refused():
     with pytest.raises(ValueError, match='gamma is -1, but must be at least 0'):
         SoftmaxFocalLoss(gamma=-1)
-
-
-def dot():
-    image = np.zeros((21, 21, 3), np.uint8)
-    image[10, 10] = 255
-    return {'img': image}
-
-
-def test_blur():
-    np.random.seed(0)
-    blurred = GaussianBlur(prob=1.0, sigma=(1.0, 1.0))(dot())['img']
-    # The middle of a Gaussian of deviation 1 in two dimensions: 255 / 2π.
-    assert blurred[10, 10, 0] == pytest.approx(255 / (2 * math.pi), abs=2)
-    assert blurred.dtype == np.uint8
-    assert (GaussianBlur(prob=0.0)(dot())['img'] == dot()['img']).all()
-
-
-@pytest.mark.parametrize(
-    ('setting', 'message'),
-    [
-        (dict(prob=2), 'prob is 2'),
-        (dict(sigma=(0.0, 1.0)), r'sigma is \(0.0, 1.0\)'),
-        (dict(sigma=(2.0, 1.0)), 'sigma'),
-        (dict(sigmas=(2.0, 1.0)), "'sigma'"),
-    ],
-)
-def test_impossible_blurs_are_refused(setting, message):
-    with pytest.raises(ValueError, match=message):
-        GaussianBlur(**setting)
 
 
 def test_boxes_are_not_learnt_from_pseudo_labels(digits_cfg):

@@ -6,14 +6,18 @@ common = [
     dict(type='RandomChoiceResize', scales=sizes, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
 ]
-# Jitter of brightness, contrast and saturation, grey, blur, and patches.
+factors = [dict(type=t, min_mag=0.6, max_mag=1.4) for t in ('Brightness', 'Contrast', 'Color')]
+small = dict(type='RandomErasing', n_patches=1, ratio=(0.14, 0.45), squared=False)
+large = dict(small, ratio=(0.22, 0.45))
+patches = [
+    dict(type='RandomApply', transforms=[patch], prob=prob)
+    for patch, prob in ((large, 0.7), (small, 0.5), (small, 0.3))
+]
 strong = [
-    dict(type='Brightness', prob=0.8, min_mag=0.6, max_mag=1.4),
-    dict(type='Contrast', prob=0.8, min_mag=0.6, max_mag=1.4),
-    dict(type='Color', prob=0.8, min_mag=0.6, max_mag=1.4),
+    dict(type='RandomApply', transforms=factors, prob=0.8),
     dict(type='Color', prob=0.2, min_mag=0.0, max_mag=0.0),
-    dict(type='Sharpness', prob=0.5, min_mag=0.0, max_mag=1.0),
-    dict(type='RandomErasing', n_patches=(0, 3), ratio=(0.1, 0.4), img_border_value=114),
+    dict(type='GaussianBlur', prob=0.5, sigma=(0.1, 2.0)),
+    *patches,
 ]
 
 labeled = _base_.labeled
@@ -21,8 +25,5 @@ labeled = _base_.labeled
 labeled.pipeline[2].transforms = [*common, dict(type='RandomApply', transforms=strong, prob=0.5)]
 unlabeled = _base_.unlabeled
 unlabeled.pipeline[1] = dict(type='TwoViews', common=common, weak=[], strong=strong)
-train_dataloader = dict(
-    batch_size=6,
-    sampler=dict(source_ratio=[2, 1]),
-    dataset=dict(datasets=[labeled, unlabeled]),
-)
+sources = dict(datasets=[labeled, unlabeled])
+train_dataloader = dict(batch_size=6, sampler=dict(source_ratio=[2, 1]), dataset=sources)

@@ -8,7 +8,7 @@ strong = [
     dict(type='RandomGrayscale', prob=0.2, keep_channels=True),
     dict(type='RandomApply', transforms=[jitter], prob=0.8),
     dict(type='GaussianBlur', prob=0.5, sigma=(0.1, 2.0)),
-    dict(type='RandomErasing', n_patches=(0, 3), ratio=(0.15, 0.45)),
+    *_base_.patches,
 ]
 labeled, unlabeled = _base_.labeled, _base_.unlabeled
 view = dict(type='LabeledView', transforms=common)

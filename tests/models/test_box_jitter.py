@@ -34,6 +34,7 @@ def test_relative_spread(boxes, spread):
     assert relative_spread(torch.tensor(boxes)).tolist() == pytest.approx(spread)
 
 
+@pytest.mark.filterwarnings('error')
 def test_no_boxes_no_spread():
     assert relative_spread(torch.zeros(10, 0, 4)).shape == (0,)
 

@@ -28,7 +28,8 @@ def read_config(path: str | Path, hint: str) -> Config:
             YAML, raises an error, or imports a module that cannot be imported.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'config {path} does not exist; {hint}')
+        told = 'is a folder' if Path(path).is_dir() else 'does not exist'
+        raise FileNotFoundError(f'config {path} {told}; {hint}')
     if Path(path).suffix not in CONFIGS:
         raise ValueError(
             f'config {path} is not a config by its name, which must end with one of '

@@ -3,6 +3,7 @@
 import difflib
 import errno
 import inspect
+import logging
 import os
 import re
 import sys
@@ -20,25 +21,30 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 @contextmanager
-def errors_in_one_line() -> Iterator[None]:
+def errors_in_one_line(go_on: str = '') -> Iterator[None]:
     """Print errors that a user can fix as ``error: ...`` on stderr and exit with code 1.
 
     These are a ``ValueError`` or ``OSError`` that this package raises, also in a data worker, any
     ``OSError`` that names a file, an unknown name or setting in a config, and a data worker that
     was killed. An interruption (Ctrl-C) exits with code 130. Everything else is a bug and keeps its
-    traceback; with ``SSOD_TRACEBACK=1`` in the environment, so do all errors.
+    traceback; with ``SSOD_TRACEBACK=1`` in the environment, so do all errors. A log that cannot be
+    written is not an error, and printed nowhere.
+
+    Args:
+        go_on: How to go on after an interruption, for the user.
 
     Raises:
         SystemExit: With code 1 or 130, instead of such an error.
     """
+    # Else each line that a full disk keeps out of a log is printed with a traceback.
+    logging.raiseExceptions = os.environ.get('SSOD_TRACEBACK') == '1'
     try:
         yield
     except BaseException as error:
         if os.environ.get('SSOD_TRACEBACK') == '1':
             raise
         if _is_interruption(error):
-            told = 'interrupted; saved files are kept, and a training continues with --resume'
-            print(told, file=sys.stderr)
+            print(f'interrupted; {go_on}' if go_on else 'interrupted', file=sys.stderr)
             sys.exit(130)
         line = _line(error) if isinstance(error, _TOLD) else None
         if line is None:
@@ -59,6 +65,9 @@ REMEDIES = {
     errno.EDQUOT: 'free some space',
 }
 """What to do about the system's errors."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of writing, which do not name the file."""
 
 _TOLD = (ValueError, OSError, TypeError, KeyError, RuntimeError)
 
@@ -83,6 +92,8 @@ def _line(error: Exception) -> str | None:
     if isinstance(error, ValueError | OSError):
         if isinstance(error, OSError) and error.filename is not None:
             return _line_of_the_system(error)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return f'a file cannot be written: {error.strerror}; {REMEDIES[error.errno]}'
         files = [frame.f_code.co_filename for frame in frames]
         if _is_ours(files):
             return str(error)

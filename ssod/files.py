@@ -5,7 +5,7 @@ import fcntl
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 UNFINISHED = '.unfinished'
@@ -45,7 +45,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # It is missing, or the file system is read-only.
+            aside.unlink()
 
 
 def remove_unfinished(directory: str | Path) -> None:

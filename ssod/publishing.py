@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ssod.checkpoint_content import models_in, weights_of
 from ssod.checkpoints import load_checkpoint
-from ssod.config_parts import dicts_in
+from ssod.config_parts import dicts_in, require_parts
 from ssod.files import other_content, write_whole
 from ssod.models.mmdet_backbones import as_mmdet_backbone
 from ssod.plain_detector import (
@@ -96,6 +96,7 @@ def publish(
     files = (place / f'{Path(cfg.filename).stem}.py', place / f'{Path(cfg.filename).stem}.pth')
     _check_run_stays(files, (cfg.filename, checkpoint))
     init_default_scope('mmdet')
+    require_parts(cfg, str(cfg.filename), ('model',))
     if 'detector' not in cfg.model:
         raise ValueError(
             f'{cfg.filename}: {cfg.model.get("type")} is a plain detector already; use a config '

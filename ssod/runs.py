@@ -362,14 +362,25 @@ class _Runner(Runner):
             auto_scale_lr = {**auto_scale_lr, 'base_batch_size': meant}
         super().scale_lr(optim_wrapper, auto_scale_lr)
 
+    def _init_model_weights(self) -> None:
+        """Initialize the model, unless a checkpoint has all of it."""
+        if not self._resume:
+            super()._init_model_weights()
+
     def load_or_resume(self) -> None:
         """Load weights; if they fit, a training writes its config.
 
         Raises:
-            ValueError: If processes would begin at different iterations or learn differently.
+            ValueError: If the checkpoint is beyond the run's end, or processes would begin at
+                different iterations or learn differently.
         """
         super().load_or_resume()
         if self.trains:
+            if self.iter > self.max_iters:
+                raise ValueError(
+                    f'checkpoint {self._load_from} is at iteration {self.iter}, but the run ends '
+                    f'at {self.max_iters}; raise the iterations or epochs of train_cfg'
+                )
             check_ranks_agree(self.cfg, self.iter)
             super().dump_config()
 

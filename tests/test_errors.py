@@ -1,5 +1,8 @@
 """Which errors are told in one line, and which keep their traceback."""
 
+import errno
+import io
+import logging
 import os
 import signal
 from pathlib import Path
@@ -119,6 +122,19 @@ def test_the_environment_asks_for_tracebacks(monkeypatch):
         build_schedule({'type': 'no'})
 
 
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_that_others_code_meets(capsys, code):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(code, os.strerror(code))
+
+    with pytest.raises(SystemExit), errors_in_one_line():
+        logging.StreamHandler(Full()).emit(logging.makeLogRecord({'msg': 'a line of a log'}))
+        Full().write('a config')
+    told = capsys.readouterr().err
+    assert told == f'error: a file cannot be written: {os.strerror(code)}; free some space\n'
+
+
 def interrupt():
     raise KeyboardInterrupt
 
@@ -133,11 +149,11 @@ def break_by_an_interruption():
 
 @pytest.mark.parametrize('interruption', [interrupt, break_by_an_interruption])
 def test_an_interruption_is_one_line(capsys, monkeypatch, interruption):
-    with pytest.raises(SystemExit) as left, errors_in_one_line():
-        interruption()
-    assert left.value.code == 130
-    told = capsys.readouterr().err
-    assert told == 'interrupted; saved files are kept, and a training continues with --resume\n'
+    for go_on, told in (('', 'interrupted\n'), ('go on', 'interrupted; go on\n')):
+        with pytest.raises(SystemExit) as left, errors_in_one_line(go_on):
+            interruption()
+        assert left.value.code == 130
+        assert capsys.readouterr().err == told
     monkeypatch.setenv('SSOD_TRACEBACK', '1')
     with pytest.raises((KeyboardInterrupt, SyntaxError)), errors_in_one_line():
         interruption()

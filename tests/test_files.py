@@ -5,6 +5,7 @@ import fcntl
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,18 @@ def test_a_file_is_written_and_replaced(tmp_path):
     write_whole(path, b'two')
     assert path.read_bytes() == b'two'
     assert os.listdir(tmp_path) == ['x.json']
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr('builtins.open', refuse)
+    # So does a read-only file system, even for what is not there.
+    monkeypatch.setattr(Path, 'unlink', refuse)
+    with pytest.raises(OSError, match='Read-only') as told:
+        write_whole(tmp_path / 'x.json', b'new')
+    assert told.value.filename == str(tmp_path / 'x.json')
 
 
 @pytest.mark.parametrize('step', ['fsync', 'replace'])

@@ -331,6 +331,8 @@ def test_what_is_plain_already_is_refused(run):
         publish(plain, written.checkpoint)
     with pytest.raises(ValueError, match=r'digits10pct\.pth is of a plain detector already'):
         publish(cfg, written.checkpoint)
+    with pytest.raises(ValueError, match=r'x\.py: has no model; give the complete config'):
+        publish(Config({'x': 1}, 'x = 1', 'x.py'), checkpoint)
 
 
 def test_what_does_not_go_together_is_refused(run):

@@ -14,6 +14,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from ssod.checkpoints import load_checkpoint
+from ssod.runs import build_runner, set_resume
 
 TRAINING = Path(__file__).parent / 'training.py'
 ITERS = 8
@@ -155,3 +156,29 @@ def test_resuming_late_loads_nothing_of_what_was(digits_cfg, monkeypatch):
     # The batch of iteration 100,000 as the sampler alone would draw it.
     sampler = runner.train_dataloader.sampler
     assert loaded == [sampler._draw(4 * late + i) for i in range(4)]
+
+
+def test_resuming_needs_no_weights_to_start_from(cfg):
+    cfg.train_cfg.max_iters = 2
+    build_runner(cfg).train()
+    gone = str(Path(cfg.work_dir, 'moved.pth'))
+    cfg.model.detector.backbone.init_cfg = dict(type='Pretrained', checkpoint=gone)
+    cfg.train_cfg.max_iters = 3
+    with pytest.raises(FileNotFoundError, match=f'weights {gone}'):
+        build_runner(cfg).train()
+    set_resume(cfg, 'auto')
+    build_runner(cfg).train()
+    assert Path(cfg.work_dir, 'iter_3.pth').exists()
+
+
+def test_a_run_that_ends_before_its_checkpoint_is_refused(cfg):
+    cfg.train_cfg.max_iters = 3
+    build_runner(cfg).train()
+    (saved,) = Path(cfg.work_dir).glob('*.py')
+    before = saved.read_text()
+    cfg.train_cfg.max_iters = 2
+    set_resume(cfg, 'auto')
+    told = r'iter_3\.pth is at iteration 3, but the run ends at 2; raise the iterations'
+    with pytest.raises(ValueError, match=told):
+        build_runner(cfg).train()
+    assert saved.read_text() == before

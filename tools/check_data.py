@@ -32,6 +32,7 @@ from ssod.checks.images import Look, check_looks, look_at_all
 from ssod.checks.leaks import check_shared
 from ssod.checks.reports import ImageEntry, Report
 from ssod.checks.settings import check_settings_of
+from ssod.config_parts import require_parts
 from ssod.data.broken_images import BrokenImagesHook
 from ssod.data.data_sets import Part
 from ssod.errors import errors_in_one_line
@@ -87,6 +88,7 @@ def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[F
 def main() -> None:
     args = parse_args()
     with errors_in_one_line(), config_to_look_at(args) as (cfg, made):
+        require_parts(cfg, args.config, ('train_dataloader',))
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         check_settings_of(cfg)
         findings, reports = report_on_all(cfg, PARTS)

@@ -58,7 +58,7 @@ def main() -> None:
     rows = {(row['recipe'], row['seed']): row for row in before_now}
     for seed in args.seeds:
         for recipe in recipes:
-            with errors_in_one_line():
+            with errors_in_one_line('the same command continues'):
                 rows[recipe, seed] = comparison.row(recipe, seed)
             found = list(rows.values())
             told = table(found)

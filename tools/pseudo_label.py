@@ -61,7 +61,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     given = dict(model=args.model, options=args.cfg_options)
-    with errors_in_one_line():
+    with errors_in_one_line('the same command continues'):
         if args.sweep:
             rows = api.sweep_thresholds(args.config, args.checkpoint, **given)
             print(f'{sweep_table(rows)}\n\n{selector_of(rows)}')

@@ -92,7 +92,7 @@ def main() -> None:
     args = parse_args()
     # Like Ctrl-C, it must end the trainings too.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    with errors_in_one_line():
+    with errors_in_one_line('the same command continues'):
         study = read_study(args.study)
         work_dir = args.work_dir or Path('work_dirs') / args.study.stem
         composer = Composer(study, args.data_root, work_dir, args.cfg_options)

@@ -54,7 +54,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    with errors_in_one_line():
+    with errors_in_one_line('--resume continues from the last checkpoint'):
         cfg = runs.load_config(
             args.config,
             args.work_dir,

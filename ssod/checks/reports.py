@@ -116,8 +116,8 @@ def _check_there(images: Sequence[ImageEntry], file: str, data_set: DataSet) -> 
         remedy = 'add the images, or remove their entries'
     else:
         remedy = (
-            f'correct the image folder (--images, --val-images, --unlabeled-images; data_root and '
-            f'data_prefix of {data_set.where}), or add the images'
+            f'correct the image folder (data_root and data_prefix of {data_set.where}; with your '
+            f'own data --images, --val-images or --unlabeled-images), or add the images'
         )
     return first_of(severity, file, faults, remedy)
 

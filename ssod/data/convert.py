@@ -228,7 +228,8 @@ def with_classes(file: Path, classes: Sequence[str], out_dir: Path) -> Path:
 
     Returns:
         ``file`` if it needs no change; or if nobody can tell what to change, because it lacks
-        classes and has others, or is wrong or missing: the data checks report that. Else a changed
+        classes and has others, or it or the classes are wrong, or it is missing: the data checks
+        report that. Else a changed
         copy.
     """
     try:
@@ -240,6 +241,7 @@ def with_classes(file: Path, classes: Sequence[str], out_dir: Path) -> Path:
     missing = [name for name in classes if name not in known]
     in_order = [name for name in known if name not in others] == list(classes)
     is_wrong = None in known or len(known) < len(content['categories']) or not known
+    is_wrong |= len(set(classes)) < len(classes)
     if is_wrong or in_order or (missing and others):
         return file
     numbers = itertools.count(1)

@@ -1,5 +1,6 @@
 """Splits a COCO JSON into a labelled and an unlabelled part."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,13 @@ def draw_labeled(image_ids: list[int | str], percent: float, fold: int) -> set[i
     """
     if fold < 0:
         raise ValueError(f'fold={fold} must be at least 0')
+    if not math.isfinite(percent):
+        raise ValueError(f'percent={percent} must be a number above 0 and below 100')
     count = round(len(image_ids) * percent / 100)
     if not 0 < count < len(image_ids):
         raise ValueError(
             f'percent={percent:g} of {len(image_ids)} images labels {count}, but at least one must '
-            f'be labelled and one unlabelled'
+            f'be labelled and one unlabelled; give other percentages'
         )
     order = np.random.default_rng(fold).permutation(len(image_ids))
     ordered = in_order(image_ids)

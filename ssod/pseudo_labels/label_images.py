@@ -127,7 +127,7 @@ def _label(
     loader = images.loader(done, settings.batch_size, settings.num_workers)
     batch: Batch
     with progress_bar() as bar:
-        for batch in bar.track(loader, description='labelling images'):
+        for batch in bar.track(loader, description='labelling, in batches'):
             broken += batch.broken
             found = model.test_step(batch.data) if batch.names else []
             for name, sample in zip(batch.names, found, strict=True):

@@ -120,7 +120,7 @@ BAD_IMAGES = [
      ' entries'),
     (lambda w: w.sources[0].update(data_prefix=dict(img='pictures/')), 'json',
      'error: labeled.json: image pictures/0.png does not exist (and 2 more); correct the image '
-     'folder (--images, --val-images, --unlabeled-images; data_root and data_prefix of'),
+     'folder (data_root and data_prefix of'),
     # A link whose target was not copied along.
     (both(lambda w: (w.root / 'labeled/1.png').unlink(), link('labeled/1.png', 'gone.png')), 'json',
      'error: labeled.json: image labeled/1.png does not exist; add the images, or remove their'),

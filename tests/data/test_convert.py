@@ -214,6 +214,12 @@ def test_categories_that_stay_as_they_are(tmp_path, names):
     assert not (tmp_path / 'out').exists()
 
 
+def test_classes_that_are_wrong_themselves_change_nothing(tmp_path):
+    coco_of_names(tmp_path / 'mine.json', 'dog', 'cat')
+    file = with_classes(tmp_path / 'mine.json', ['cat', 'dog', 'cat'], tmp_path / 'out')
+    assert file == tmp_path / 'mine.json'
+
+
 def test_other_files_are_not_replaced(yolo, tmp_path):
     convert(yolo, tmp_path)
     old = (tmp_path / 'train.json').read_text()

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import runpy
 from pathlib import Path
 from unittest import mock
@@ -66,6 +67,12 @@ def test_number_drawn(count, percent, expected):
             draw_labeled(ids, percent, 1)
     else:
         assert len(draw_labeled(ids, percent, 1)) == expected
+
+
+@pytest.mark.parametrize('percent', [math.nan, math.inf])
+def test_what_is_no_percentage_is_refused(percent):
+    with pytest.raises(ValueError, match=f'percent={percent} must be a number above 0'):
+        draw_labeled([1, 2], percent, 1)
 
 
 def test_draws_depend_on_the_fold_alone():

@@ -203,6 +203,11 @@ def test_data_that_were_made(digits, tmp_path, monkeypatch, capsys):
     ('arguments', 'message'),
     [
         (['missing.py'], 'error: config missing.py does not exist; see configs/ for those that do'),
+        (['data'], 'error: config data is a folder; see configs/ for those that do'),
+        (
+            ['empty.py'],
+            'error: empty.py: has no train_dataloader; give the complete config of a training',
+        ),
         (
             [CONFIG, '--workers', '0'],
             "error: argument --workers: '0' is not an integer of at least 1",
@@ -214,6 +219,7 @@ def test_data_that_were_made(digits, tmp_path, monkeypatch, capsys):
     ],
 )
 def test_a_mistake_is_told_in_one_line(arguments, message, data, monkeypatch, capsys):
+    Path('empty.py').write_text('x = 1\n')
     code, lines, err = check(monkeypatch, capsys, *arguments)
     assert code in (1, 2)
     assert lines == []

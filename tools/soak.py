@@ -1,8 +1,9 @@
 """Train many steps at a small size, and watch memory, file handles and logs.
 
 Prints resident memory and open files of the main process and the data worker, and the size of the
-logs; exits with code 1 if memory or open files grew after the first fifth. The scenes are small,
-but every part runs: burn-in, pseudo-boxes, validation, checkpoints, logs.
+logs; exits with code 1 if memory grew by more than 28 MB after the first fifth, or the number of
+open files at all. The scenes are small, but every part runs: burn-in, pseudo-boxes, validation,
+checkpoints, logs.
 """
 
 import argparse

@@ -29,8 +29,8 @@ ENOUGH_BOXES = 20_000
 STRENGTH = 0.01
 """C of the logistic regression, the inverse of its regularization."""
 SURENESS = 20
-"""A teacher that gives its likeliest class 0.99 counts four times as much as the verifier, one that
-gives it 0.9 a seventh as much."""
+"""A teacher that gives its likeliest class 0.99 counts four and a half times as much as the
+verifier, one that gives it 0.9 a seventh as much."""
 UNSEEN = -20.0
 """Logit of a class without labelled boxes."""
 

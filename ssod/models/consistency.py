@@ -86,8 +86,8 @@ class Consistency:
 
         Returns:
             For each image ``priors`` (N, 4) and the share of each that is inside the view,
-            ``visible`` (N,), ``logits`` (N, K), and ``bboxes`` (N, 4) and ``labels`` (N,) of the
-            best class.
+            ``visible`` (N,), ``logits`` (N, K) or with a softmax (N, K + 1), and ``bboxes`` (N, 4)
+            and ``labels`` (N,) of the best class.
         """
         regions, predictions = self.head.propose(teacher, features, samples, self.num_regions)
         logits, boxes = (torch.cat(of_images) for of_images in zip(*predictions, strict=True))

@@ -47,7 +47,7 @@ def keeping_region_predictions(
     Args:
         detector: A two-stage detector, which predicts inside this context. Only a Faster R-CNN's
             outputs are kept.
-        samples: Their ``proposals`` get ``logits`` (N, K) and ``deltas`` (N, D).
+        samples: Their ``proposals`` get the head's ``logits`` (N, K + 1) and ``deltas`` (N, D).
     """
     head: Any = detector.roi_head
     if type(head) is not StandardRoIHead:

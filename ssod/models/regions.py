@@ -36,7 +36,8 @@ from ssod.models.two_heads import TwoHeadBBoxHead
 from ssod.projection import project_boxes, share_inside
 
 RegionPredictions = list[tuple[Tensor, Tensor]]
-"""For each image: logits (N, K), and boxes (N, C, 4), where C is 1 if no class has its own box."""
+"""For each image: logits (N, K), with a softmax (N, K + 1), with two heads (N, 2 (K + 1)); and
+boxes (N, C, 4), where C is 1 if no class has its own box."""
 
 LEAST_VISIBLE = 0.5
 """Least share of a region's part in the weak view that must lie inside the strong view; with less,
@@ -210,7 +211,7 @@ def _region_predictions(
     Args:
         coder: The head's.
         priors: The regions, (N, 4).
-        logits: (N, K).
+        logits: As in :data:`RegionPredictions`.
         deltas: (N, 4 C), where C is 1 if no class has its own box.
         counts: Regions of each image.
     """

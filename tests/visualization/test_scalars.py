@@ -2,31 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ssod.visualization.scalars import curve_of, read_scalars, scores_of, teacher_begin
 
-Record = dict[str, Any]
-
-
-def log(work_dir: Path, timestamp: str, *records: Record, torn: str = '') -> None:
-    path = work_dir / timestamp / 'vis_data/scalars.json'
-    path.parent.mkdir(parents=True)
-    path.write_text(''.join(json.dumps(r) + '\n' for r in records) + torn)
-
-
-def train(step: int, **values: float) -> Record:
-    return {'loss': 1.0, 'iter': step, 'step': step, **values}
-
-
-def val(step: int, teacher: float, student: float) -> Record:
-    return {'teacher/coco/bbox_mAP': teacher, 'student/coco/bbox_mAP': student, 'step': step}
-
-
-def start(step: int, burn_in: int = 0) -> Record:
-    return {'started_at': step, 'burn_in': burn_in, 'step': step}
+from .logs import log, start, train, val
 
 
 def history(work_dir: Path) -> list[tuple[int, float]]:

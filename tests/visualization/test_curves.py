@@ -9,7 +9,7 @@ from PIL import Image
 from ssod.visualization.curves import plot_curves
 from ssod.visualization.panels import COLOURS
 
-from .logs import Record, log, start, train, val
+from .logs import Record, log, train, val
 
 
 def words(work_dir: Path, tmp_path: Path) -> str:

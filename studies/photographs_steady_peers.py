@@ -1,4 +1,4 @@
-# How far ahead of mmdet's own methods: both data sets, three sets of labelled images, also held out.
+# How far ahead of mmdet's own methods, on both data sets, and on the images held out?
 _base_ = './photographs_steady.py'
 data = dict(
     _delete_=True,

@@ -87,6 +87,11 @@ def value_at(cfg: Config, key: str) -> Any:
     return value
 
 
+def name_of(part: ConfigDict) -> str:
+    """The name of what a part of a config builds, without the registry's or the package's."""
+    return str(part['type']).rpartition('.')[2]
+
+
 def innermost(source: ConfigDict) -> ConfigDict:
     """The data set that holds the images, without any that wrap it."""
     while 'dataset' in source:

@@ -13,7 +13,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from numpy.typing import NDArray
 
-from ssod.plain_detector import Whose, load_detector, scored_loader
+from ssod.config_parts import name_of
+from ssod.plain_detector import Whose, load_detector, preparing_steps
 
 Pixels = NDArray[np.uint8]
 """An image, (height, width, 3), BGR."""
@@ -88,12 +89,9 @@ def predict_each(
 
 def _steps(cfg: Config) -> list[ConfigDict]:
     """The config's preparation of images for a test, after they are loaded."""
-    where, loader = scored_loader(cfg)
-    steps = loader.dataset.pipeline
-    names = [str(step['type']).rpartition('.')[2] for step in steps]
-    at = next((i for i, name in enumerate(names) if name.startswith('LoadImage')), None)
+    where, steps = preparing_steps(cfg)
+    at = next((i for i, step in enumerate(steps) if name_of(step).startswith('LoadImage')), None)
     if at is None:
-        raise ValueError(f'{cfg.filename}: {where}.dataset.pipeline has no LoadImageFromFile')
+        raise ValueError(f'{cfg.filename}: {where} has no LoadImageFromFile')
     first = ConfigDict(type='LoadImageFromNDArray', to_float32=steps[at].get('to_float32', False))
-    rest = zip(steps[at + 1 :], names[at + 1 :], strict=True)
-    return [first, *(step for step, name in rest if name != 'LoadAnnotations')]
+    return [first, *steps[at + 1 :]]

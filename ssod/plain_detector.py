@@ -17,7 +17,7 @@ from ssod.checkpoint_content import classes_of, models_in, palette_of, weights_o
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.checks.classes import check_head
 from ssod.checks.findings import refuse_errors, some
-from ssod.config_parts import dicts_in
+from ssod.config_parts import dicts_in, name_of
 from ssod.data.data_sets import DataSet
 from ssod.models.semi_supervised_detector import unwrap
 
@@ -186,6 +186,19 @@ def scored_loader(cfg: Config) -> tuple[str, ConfigDict]:
         f'{cfg.filename}: neither test_dataloader nor val_dataloader has a dataset with a '
         f'pipeline, which defines how images are prepared; add one'
     )
+
+
+def preparing_steps(cfg: Config) -> tuple[str, list[ConfigDict]]:
+    """The transforms that prepare images for predictions, and their key in the config.
+
+    They are those of :func:`scored_loader`, without the one that loads annotations.
+
+    Raises:
+        ValueError: As :func:`scored_loader`.
+    """
+    where, loader = scored_loader(cfg)
+    steps = [step for step in loader.dataset.pipeline if name_of(step) != 'LoadAnnotations']
+    return f'{where}.dataset.pipeline', steps
 
 
 def classes_and_palette(

@@ -9,10 +9,9 @@ import numpy as np
 from mmengine.config import Config, ConfigDict
 from numpy.typing import NDArray
 
+from ssod.config_parts import name_of
 from ssod.inference import Pixels
-from ssod.plain_detector import scored_loader
-
-_HARMLESS = ('LoadAnnotations', 'PackDetInputs')
+from ssod.plain_detector import preparing_steps
 
 
 @dataclass(frozen=True)
@@ -100,24 +99,24 @@ def preparation_of(
     """
     if size is not None and min(size) < 1:
         raise ValueError(f'size is {size}, but height and width must be at least 1')
-    where, loader = scored_loader(cfg)
-    steps = [(str(step['type']).rpartition('.')[2], step) for step in loader.dataset.pipeline]
+    where, steps = preparing_steps(cfg)
     resize = None
-    for name, step in steps:
+    for step in steps:
+        name = name_of(step)
         if name == 'Resize' and resize is None and step.get('scale'):
             resize = step
-        elif not name.startswith('LoadImage') and name not in _HARMLESS:
+        elif not name.startswith('LoadImage') and name != 'PackDetInputs':
             raise ValueError(
-                f'{cfg.filename}: {where}.dataset.pipeline has {name}, which cannot be exported; '
-                f'only one Resize with a scale can'
+                f'{cfg.filename}: {where} has {name}, which cannot be exported; only one Resize '
+                f'with a scale can'
             )
     if resize is None:
-        raise ValueError(f'{cfg.filename}: {where}.dataset.pipeline has no Resize with a scale')
+        raise ValueError(f'{cfg.filename}: {where} has no Resize with a scale')
     for key, known in (('interpolation', 'bilinear'), ('backend', 'cv2')):
         if resize.get(key, known) != known:
             raise ValueError(
-                f'{cfg.filename}: {where}.dataset.pipeline has a Resize with '
-                f'{key}={resize[key]!r}, which cannot be exported; only {known!r} can'
+                f'{cfg.filename}: {where} has a Resize with {key}={resize[key]!r}, which cannot '
+                f'be exported; only {known!r} can'
             )
     scale = resize.scale
     to_rgb = preprocessor.get('bgr_to_rgb', False) or preprocessor.get('rgb_to_bgr', False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from rich.console import Console
 
@@ -17,7 +17,7 @@ from ssod.data.coco_detections import Entry, coco_of_detections, entry_of
 from ssod.data.coco_json import is_text, write_json
 from ssod.data.data_sets import data_sets_of
 from ssod.files import write_whole
-from ssod.plain_detector import scored_loader
+from ssod.plain_detector import preparing_steps, scored_loader
 from ssod.progress import progress_bar
 from ssod.pseudo_labels.images_to_label import Batch, ImagesToLabel
 
@@ -27,12 +27,13 @@ def label_images(
 ) -> int:
     """Let a model label all unlabelled images of a config, once and without augmentation.
 
-    Images are prepared as for validation. Finished images are stored next to the file, and an
+    Images are prepared as for a test. Finished images are stored next to the file, and an
     interrupted call continues from there; a progress bar on stderr shows the time left. Images that
     cannot be read are skipped, and listed on stderr at the end.
 
     Args:
-        cfg: The config with the images, and how to prepare and batch them (``val_dataloader``).
+        cfg: The config with the images, and how to prepare and batch them
+            (:func:`~ssod.plain_detector.scored_loader`).
         model: The model that predicts, on the device to use.
         classes: Names of the model's labels.
         path: The COCO JSON to write, whole or not at all.
@@ -87,13 +88,8 @@ def _images_of(cfg: Config) -> tuple[ImagesToLabel, list[Any]]:
     unlabeled = [d for d in data_sets_of(cfg, ['train']) if d.role == 'unlabeled']
     if not unlabeled:
         raise ValueError(f'{cfg.filename}: train_dataloader has no unlabelled images (TwoViews)')
-    steps = [t for t in _loader(cfg).dataset.pipeline if t.type != 'LoadAnnotations']
+    steps = preparing_steps(cfg)[1]
     return ImagesToLabel(unlabeled, steps), steps
-
-
-def _loader(cfg: Config) -> ConfigDict:
-    """The validation loader, or else the test loader, which prepares images."""
-    return cfg.get('val_dataloader') or scored_loader(cfg)[1]
 
 
 def _digest_of_config(parts: Sequence[Any]) -> str:
@@ -123,7 +119,7 @@ def _label(
     """Label the remaining images one by one; reasons for unreadable ones go into ``broken``."""
     if done.issuperset(images.names):
         return
-    settings = _loader(cfg)
+    settings = scored_loader(cfg)[1]
     loader = images.loader(done, settings.batch_size, settings.num_workers)
     batch: Batch
     with progress_bar() as bar:

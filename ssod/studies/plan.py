@@ -158,7 +158,9 @@ def read_study(path: str | Path) -> Study:
     check_keys(str(path), content, ('data', 'methods', 'seeds', 'settings', START))
     for name in ('data', 'methods', 'seeds'):
         if not content.get(name):
-            raise ValueError(f'{path}: {name} is missing or empty; see ssod.studies.read_study')
+            raise ValueError(
+                f'{path}: {name} is missing or empty; see ssod.studies.plan.read_study'
+            )
     if START in content['methods']:
         raise ValueError(f'{path}: a method cannot be named {START!r}; choose another name')
     seeds = content['seeds']

@@ -66,7 +66,7 @@ def write_budget(
 
     Returns:
         Files of the labelled images, of the others without annotations, and of the others' hidden
-        truth.
+        truth; see :func:`~ssod.data.coco_json.part_coco`.
 
     Raises:
         ValueError: If the fold lists too few images, or one that ``train`` does not have.
@@ -79,10 +79,10 @@ def write_budget(
             f'{names} names {len(wanted)} images, but {percent:g} percent of {train} are {count}; '
             f'remove it to have it drawn again'
         )
-    labeled, others = _parted(coco, wanted[:count], names, train)
+    parts = part_coco(coco, _ids(coco, wanted[:count], names, train))
     out_dir.mkdir(parents=True, exist_ok=True)
     files = out_dir / 'labeled.json', out_dir / 'unlabeled.json', out_dir / 'truth.json'
-    for file, content in zip(files, (labeled, {**others, 'annotations': []}, others), strict=True):
+    for file, content in zip(files, parts, strict=True):
         write_json(file, content)
     return files
 
@@ -93,11 +93,13 @@ def write_validation(names: Path, val: Path, out_dir: Path) -> tuple[Path, Path]
     Raises:
         ValueError: If ``names`` has an image that ``val`` does not.
     """
-    aside, scored = _parted(read_coco(val), read_names(names), names, val)
+    coco = read_coco(val)
+    aside = _ids(coco, read_names(names), names, val)
+    scored = {image['id'] for image in coco['images']} - aside
     out_dir.mkdir(parents=True, exist_ok=True)
     files = out_dir / 'val.json', out_dir / 'held_out.json'
-    for file, content in zip(files, (scored, aside), strict=True):
-        write_json(file, content)
+    for file, ids in zip(files, (scored, aside), strict=True):
+        write_json(file, part_coco(coco, ids)[0])
     return files
 
 
@@ -107,15 +109,13 @@ def read_names(path: Path) -> list[str]:
     return [line for line in path.read_text(encoding='utf-8').split('\n') if line]
 
 
-def _parted(coco: Coco, wanted: Sequence[str], names: Path, file: Path) -> tuple[Coco, Coco]:
-    """The named images with their annotations, and the others with theirs."""
+def _ids(coco: Coco, wanted: Sequence[str], names: Path, file: Path) -> set[int | str]:
+    """Ids of the named images."""
     ids = {image['file_name']: image['id'] for image in coco['images']}
     missing = [name for name in wanted if name not in ids]
     if missing:
         raise ValueError(f'{names} names {missing[0]}, but {file} has no such image')
-    chosen = {ids[name] for name in wanted}
-    others = set(ids.values()) - chosen
-    return part_coco(coco, chosen)[0], part_coco(coco, others)[0]
+    return {ids[name] for name in wanted}
 
 
 def _write(path: Path, names: Sequence[str]) -> None:

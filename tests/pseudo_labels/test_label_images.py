@@ -50,7 +50,7 @@ class Predictor:
 
 @pytest.fixture
 def cfg(scored_cfg):
-    scored_cfg.val_dataloader.update(batch_size=4, num_workers=0)
+    scored_cfg.test_dataloader.update(batch_size=4, num_workers=0)
     return scored_cfg
 
 
@@ -170,7 +170,7 @@ def test_what_another_model_began_is_not_mixed_in(cfg, tmp_path, what):
     if what == 'model':
         cfg.model.detector.test_cfg.rcnn.score_thr = 0.4
     if what == 'pipeline':
-        cfg.val_dataloader.dataset.pipeline[1].scale = (64, 64)
+        cfg.test_dataloader.dataset.pipeline[1].scale = (64, 64)
     again = Predictor(weight=1.0 if what == 'weights' else 0.0)
     label(cfg, path, again)
     assert len(again.seen) == 18
@@ -185,7 +185,7 @@ def test_a_score_out_of_its_range_is_refused(cfg, tmp_path, min_score):
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_broken_images_are_passed_over_and_told(cfg, tmp_path, capfd, workers):
-    cfg.val_dataloader.num_workers = workers
+    cfg.test_dataloader.num_workers = workers
     path = tmp_path / 'labels.json'
     folder = photos(tmp_path / 'a', [f'{i}.png' for i in range(6)])
     # One beside others in its batch of four, and a batch of broken ones alone.
@@ -247,12 +247,19 @@ def test_a_name_that_json_cannot_hold_is_passed_over_and_told(cfg, tmp_path, cap
         labels.of(f'{folder}/caf\udce9.png')
 
 
-def test_without_validation_images_are_prepared_as_for_a_test(cfg, tmp_path):
+def test_without_a_test_images_are_prepared_as_for_validation(cfg, tmp_path):
     label(cfg, tmp_path / 'a.json', Predictor())
-    cfg.test_dataloader = cfg.val_dataloader
-    cfg.val_dataloader = None
+    cfg.val_dataloader = cfg.test_dataloader
+    cfg.test_dataloader = None
     label(cfg, tmp_path / 'b.json', Predictor())
     assert (tmp_path / 'a.json').read_text() == (tmp_path / 'b.json').read_text()
+
+
+def test_annotations_are_not_loaded(cfg, tmp_path):
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    pipeline.insert(1, dict(type='mmdet.LoadAnnotations', with_bbox=True))
+    use_folder(cfg, photos(tmp_path / 'a', ['0.png']))
+    assert label(cfg, tmp_path / 'labels.json', Predictor()) == 1
 
 
 def test_broken_images_alone_are_refused(cfg, tmp_path):

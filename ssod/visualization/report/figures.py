@@ -16,7 +16,7 @@ def charts_of(records: Sequence[Record], iteration: int, usual: float | None = N
     """The charts of what a run has logged.
 
     Args:
-        records: See :func:`~ssod.visualization.curves.read_scalars`.
+        records: See :func:`~ssod.visualization.scalars.read_scalars`.
         iteration: The run's last one.
         usual: Boxes in a labelled image, if that is known.
     """
@@ -28,7 +28,7 @@ def ramps_of(records: Sequence[Record], cfg: Mapping[str, Any] | None, burn_in: 
     """The charts of schedules: λ and α from the config, decay and learning rate as logged.
 
     Args:
-        records: See :func:`~ssod.visualization.curves.read_scalars`.
+        records: See :func:`~ssod.visualization.scalars.read_scalars`.
         cfg: The run's config, if there is one.
         burn_in: Iterations before the teacher begins.
     """

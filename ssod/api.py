@@ -10,11 +10,12 @@ from mmdet.models import BaseDetector
 from mmengine.config import Config
 
 from ssod import export, runs
+from ssod.checkpoint_content import Whose
 from ssod.checks.before_run import check_data_of
 from ssod.evaluation.summary import SummaryHook
 from ssod.files import check_new
 from ssod.own_data import OwnData, use_folder
-from ssod.plain_detector import Whose, load_detector
+from ssod.plain_detector import load_detector
 from ssod.prediction import Predictions
 from ssod.prediction import predict as predict_on_inputs
 from ssod.pseudo_labels.label_images import label_images

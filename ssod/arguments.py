@@ -9,9 +9,35 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
+from ssod.checkpoint_content import WHOSE
 from ssod.data.convert import is_coco
 from ssod.own_data import OwnData, errors_as_given
 from ssod.runs import load_config
+
+
+def tool_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows a tool's docstring with its examples as it is written."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_model(parser: argparse.ArgumentParser, told: str) -> None:
+    """Add ``--model``: the teacher or the student.
+
+    Args:
+        parser: The tool's.
+        told: The help text.
+    """
+    parser.add_argument('--model', choices=WHOSE, default='teacher', help=told)
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add ``--launcher``, and the rank that launchers pass on the command line."""
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
+    )
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, told: str = 'config overrides') -> None:

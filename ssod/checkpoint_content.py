@@ -6,10 +6,15 @@ alone, and their ``meta`` may be anything.
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+
+Whose = Literal['teacher', 'student']
+"""Which of the two detectors."""
+WHOSE: tuple[Whose, ...] = get_args(Whose)
+"""Both."""
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -25,10 +30,9 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def models_in(weights: Mapping[str, Tensor]) -> list[str]:
-    """Which of ``'student'`` and ``'teacher'`` weights are of; none for a plain detector's."""
-    names = ('student', 'teacher')
-    return [name for name in names if any(key.startswith(f'{name}.') for key in weights)]
+def models_in(weights: Mapping[str, Tensor]) -> list[Whose]:
+    """Which of teacher and student weights are of; none for a plain detector's."""
+    return [name for name in WHOSE if any(key.startswith(f'{name}.') for key in weights)]
 
 
 def digest_of(weights: Mapping[str, Any]) -> str:

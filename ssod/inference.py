@@ -13,8 +13,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from numpy.typing import NDArray
 
+from ssod.checkpoint_content import Whose
 from ssod.config_parts import name_of
-from ssod.plain_detector import Whose, load_detector, preparing_steps
+from ssod.plain_detector import load_detector, preparing_steps
 
 Pixels = NDArray[np.uint8]
 """An image, (height, width, 3), BGR."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mmdet.models import BaseDetector
 from mmdet.registry import MODELS
@@ -13,16 +13,13 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ssod.checkpoint_content import classes_of, models_in, palette_of, weights_of
+from ssod.checkpoint_content import Whose, classes_of, models_in, palette_of, weights_of
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.checks.classes import check_head
 from ssod.checks.findings import refuse_errors, some
 from ssod.config_parts import dicts_in, name_of
 from ssod.data.data_sets import DataSet
 from ssod.models.semi_supervised_detector import unwrap
-
-Whose = Literal['teacher', 'student']
-"""Which of the two detectors."""
 
 
 def detector_cfg(cfg: Config) -> ConfigDict:

@@ -14,17 +14,17 @@ from mmengine.config import Config
 from PIL import Image
 from rich.progress import Progress
 
+from ssod.checkpoint_content import Whose
 from ssod.data.coco_detections import Entry, coco_of_detections, entry_of
 from ssod.data.coco_json import is_text
 from ssod.data.folder import RealFolders
 from ssod.data.inputs import Inputs, find_inputs
 from ssod.data.load_image import BrokenImageError, LoadImage, printable
 from ssod.inference import Detector, Pixels
-from ssod.plain_detector import Whose
 from ssod.prediction_folder import PredictionFolder, picture_of_video
 from ssod.progress import progress_bar
 from ssod.visualization.detections import draw_boxes, found_boxes
-from ssod.visualization.videos import VideoFile, count_frames, is_named_for_opencv
+from ssod.visualization.videos import VideoFile, count_frames
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ def _tell(bar: Progress, line: str) -> None:
 
 def _names_of_pictures(found: Inputs, pictures: Path) -> list[str]:
     """Of all inputs; refuses names that would replace an input or each other, and bad ones."""
-    if found.videos and not is_named_for_opencv(pictures):
+    # With any other path, OpenCV ends the process.
+    if found.videos and not is_text(str(pictures)):
         raise ValueError(
             f'{printable(str(pictures))} is not UTF-8, so no video can be written there; pass '
             f'another --out'
@@ -186,7 +187,7 @@ class _Work:
             self._pass_over(why)
         told = {}
         for path in found.videos:
-            if is_named_for_opencv(path):
+            if is_text(str(path)):
                 told[path] = count_frames(path)
             else:
                 self._pass_over(

@@ -14,13 +14,12 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from ssod.checkpoint_content import models_in, weights_of
+from ssod.checkpoint_content import Whose, models_in, weights_of
 from ssod.checkpoints import load_checkpoint
 from ssod.config_parts import dicts_in, require_parts
 from ssod.files import other_content, write_whole
 from ssod.models.mmdet_backbones import as_mmdet_backbone
 from ssod.plain_detector import (
-    Whose,
     build_detector,
     classes_and_palette,
     detector_cfg,

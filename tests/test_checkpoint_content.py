@@ -25,7 +25,7 @@ def test_weights():
     ('names', 'expected'),
     [
         (['backbone.a', 'head.a'], []),
-        (['teacher.a', 'student.a', 'verifier.a'], ['student', 'teacher']),
+        (['teacher.a', 'student.a', 'verifier.a'], ['teacher', 'student']),
         (['student.a'], ['student']),
         (['teacher.a'], ['teacher']),
         # Parts that are only named alike.

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ssod.arguments import add_cfg_options, count, size
+from ssod.arguments import add_cfg_options, count, size, tool_parser
 from ssod.benchmarks.pictures import digits, pictures
 from ssod.benchmarks.report import machine, memory_table, phase_table, table
 from ssod.benchmarks.running import PARTS, Task
@@ -41,9 +41,7 @@ CONFIGS += [
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         'configs',
         nargs='*',

@@ -19,15 +19,14 @@ from ssod.arguments import (
     add_own_data,
     config_to_look_at,
     own_data,
+    tool_parser,
 )
 from ssod.errors import errors_in_one_line
 from ssod.visualization.report import write_views
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     add_detector(parser)
     add_own_data(parser)

@@ -25,6 +25,7 @@ from ssod.arguments import (
     config_to_look_at,
     count,
     own_data,
+    tool_parser,
 )
 from ssod.checks.before_run import report_on_all
 from ssod.checks.findings import Finding
@@ -44,9 +45,7 @@ PARTS: tuple[Part, ...] = ('train', 'val', 'test')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     add_detector(parser)
     add_own_data(parser)

@@ -10,11 +10,10 @@ Examples:
     python tools/compare.py --recipes all
 """
 
-import argparse
 import json
 from pathlib import Path
 
-from ssod.arguments import key_value
+from ssod.arguments import key_value, tool_parser
 from ssod.errors import errors_in_one_line
 from ssod.evaluation.comparison import SUFFIX, Comparison, Scores, options_of, table
 from ssod.files import write_whole
@@ -26,9 +25,7 @@ ANY = 'mt_any'
 def main() -> None:
     known = sorted(path.name.removesuffix(SUFFIX) for path in Path('configs').glob(f'*{SUFFIX}'))
     known = [name for name in known if not name.startswith('supervised_') and name != ANY]
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         '--recipes', nargs='+', default=['mt_fasterrcnn'], choices=[*known, 'all'], metavar='RECIPE'
     )

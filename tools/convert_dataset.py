@@ -9,14 +9,13 @@ Examples:
 
 import argparse
 
+from ssod.arguments import tool_parser
 from ssod.data.convert import convert
 from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         'labels', help='folder of a Pascal VOC data set, or the data.yaml of a YOLO one'
     )

@@ -10,14 +10,12 @@ Examples:
 import argparse
 
 from ssod import api
-from ssod.arguments import size
+from ssod.arguments import add_model, size, tool_parser
 from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file of a run, or of a plain mmdet detector')
     parser.add_argument('checkpoint', help='checkpoint for that config')
     parser.add_argument(
@@ -29,12 +27,7 @@ def parse_args() -> argparse.Namespace:
         metavar='WxH',
         help='fix the width and height of the input, if the runtime needs that; default: free',
     )
-    parser.add_argument(
-        '--model',
-        choices=['teacher', 'student'],
-        default='teacher',
-        help='whose detector to export',
-    )
+    add_model(parser, 'whose detector to export')
     parser.add_argument(
         '--images',
         nargs='+',

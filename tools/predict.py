@@ -9,13 +9,12 @@ Examples:
 import argparse
 
 from ssod import api
+from ssod.arguments import add_model, tool_parser
 from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file of a run, or of a plain mmdet detector')
     parser.add_argument('checkpoint', help='checkpoint for that config')
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, folder or video')
@@ -24,9 +23,7 @@ def parse_args() -> argparse.Namespace:
         help='folder for pictures/ and predictions.json; default: predictions/ next to the '
         'checkpoint',
     )
-    parser.add_argument(
-        '--model', choices=['teacher', 'student'], default='teacher', help='which model predicts'
-    )
+    add_model(parser, 'which model predicts')
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='lowest score of a box; default: %(default)s'
     )

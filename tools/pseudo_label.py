@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from ssod import api
-from ssod.arguments import add_cfg_options
+from ssod.arguments import add_cfg_options, add_model, tool_parser
 from ssod.data.coco_json import read_coco
 from ssod.errors import errors_in_one_line
 from ssod.pseudo_labels.sweep import selector_of, sweep_table
@@ -24,9 +24,7 @@ from ssod.recipes.stac import NAME
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of a run with the same detector')
     parser.add_argument(
@@ -36,9 +34,7 @@ def parse_args() -> argparse.Namespace:
         help="images, sub-folders included; default: the config's own",
     )
     parser.add_argument('--out', help=f'output file; default: work_dirs/<config name>/{NAME}')
-    parser.add_argument(
-        '--model', choices=['teacher', 'student'], default='teacher', help='which model predicts'
-    )
+    add_model(parser, 'which model predicts')
     parser.add_argument(
         '--score-thr', type=float, default=0.2, help='lowest score of a box; default: %(default)s'
     )

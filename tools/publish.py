@@ -11,24 +11,18 @@ Examples:
 import argparse
 
 from ssod import api
+from ssod.arguments import add_model, tool_parser
 from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file of the run')
     parser.add_argument('checkpoint', help='checkpoint of the run')
     parser.add_argument(
         '--out', help='folder for both files; default: published/ next to the checkpoint'
     )
-    parser.add_argument(
-        '--model',
-        choices=['teacher', 'student'],
-        default='teacher',
-        help='whose detector to publish',
-    )
+    add_model(parser, 'whose detector to publish')
     parser.add_argument('--overwrite', action='store_true', help='replace existing files')
     return parser.parse_args()
 

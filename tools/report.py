@@ -9,14 +9,13 @@ Examples:
 
 import argparse
 
+from ssod.arguments import tool_parser
 from ssod.errors import errors_in_one_line
 from ssod.visualization.report import write_report
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('work_dir', help="the run's folder")
     parser.add_argument('--out', metavar='FILE', help='default: report.html in that folder')
     return parser.parse_args()

@@ -6,7 +6,6 @@ open files at all. The scenes are small, but every part runs: burn-in, pseudo-bo
 checkpoints, logs.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -17,7 +16,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ssod.arguments import count
+from ssod.arguments import count, tool_parser
 from ssod.errors import errors_in_one_line
 from ssod.files import write_whole
 from ssod.runs import build_runner, load_config
@@ -96,9 +95,7 @@ def grown(rows: list[dict[str, float]]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('--iters', type=count, default=20_000, help='training steps')
     parser.add_argument('--work-dir', default='work_dirs/soak')
     args = parser.parse_args()

@@ -10,14 +10,13 @@ Examples:
 import argparse
 from pathlib import Path
 
+from ssod.arguments import tool_parser
 from ssod.data.splits import write_split, write_unlabeled
 from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         '--data-root', type=Path, default=Path('data/coco'), help='default: %(default)s'
     )

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from ssod.arguments import add_cfg_options, count
+from ssod.arguments import add_cfg_options, count, tool_parser
 from ssod.errors import errors_in_one_line
 from ssod.files import alone_in, write_whole
 from ssod.studies.compose import Composer
@@ -28,9 +28,7 @@ from ssod.studies.results import Results, lead_table, rows_of, table
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('study', type=Path, help='the study file')
     parser.add_argument(
         '--data-root',

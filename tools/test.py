@@ -9,28 +9,24 @@ import argparse
 import os
 
 from ssod import runs
-from ssod.arguments import add_cfg_options
+from ssod.arguments import add_cfg_options, add_launcher, tool_parser
+from ssod.checkpoint_content import WHOSE
 from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint of a run with that config')
     parser.add_argument(
         '--model',
         nargs='+',
-        choices=['teacher', 'student'],
+        choices=WHOSE,
         help='which to score; default: the teacher. Leave out for a plain detector',
     )
     parser.add_argument('--work-dir', help='where results go; default: work_dirs/<config name>')
     add_cfg_options(parser)
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
-    )
+    add_launcher(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args

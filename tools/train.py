@@ -14,14 +14,19 @@ import argparse
 import os
 
 from ssod import runs
-from ssod.arguments import add_cfg_options, add_detector, add_own_data, own_data
+from ssod.arguments import (
+    add_cfg_options,
+    add_detector,
+    add_launcher,
+    add_own_data,
+    own_data,
+    tool_parser,
+)
 from ssod.errors import errors_in_one_line
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     add_detector(parser)
     add_own_data(parser)
@@ -42,10 +47,7 @@ def parse_args() -> argparse.Namespace:
     for name in runs.BACKENDS:
         parser.add_argument(f'--{name}', action='store_true', help=f'also log to {name}')
     add_cfg_options(parser)
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='set by launchers'
-    )
+    add_launcher(parser)
     args = parser.parse_args()
     args.data = own_data(parser, args)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

@@ -10,9 +10,9 @@ from mmengine.dist import master_only
 from mmengine.hooks import LoggerHook
 from mmengine.runner import LogProcessor, Runner
 
+from ssod.checkpoint_content import WHOSE
 from ssod.strict import strict_settings
 
-MODELS = ('teacher', 'student')
 LOSSES = ('sup', 'pseudo', 'consistency')
 """Prefixes of the losses' names."""
 MEASURED = ('pseudo_precision', 'pseudo_recall')
@@ -104,7 +104,7 @@ def training_line(
         parts['rate'] = f'{1 / values["time"]:.3g}/s'
     if seconds_left is not None:
         parts['eta'] = str(datetime.timedelta(seconds=int(seconds_left)))
-    for model in MODELS:
+    for model in WHOSE:
         parts[f'{model}_mAP'] = _points(latest.get(f'val/{model}/coco/bbox_mAP'))
     boxes = values.get('pseudo_boxes')
     parts['pseudo_boxes'] = '-' if boxes is None else f'{boxes:.1f}'

@@ -12,7 +12,7 @@ from mmdet.registry import LOOPS
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.runner import Runner, TestLoop, ValLoop, autocast
+from mmengine.runner import Runner, TestLoop, ValLoop
 
 from ssod.config_parts import dicts_in
 from ssod.evaluation.fast_coco import ITEMS
@@ -52,7 +52,6 @@ class _ScoresModels:
     runner: Runner
     dataloader: Any
     evaluator: Any
-    fp16: bool
 
     def _set_models(self, models: Sequence[str], evaluator: Any) -> None:
         unknown = set(models) - {'teacher', 'student'}
@@ -79,7 +78,7 @@ class _ScoresModels:
         self.runner.call_hook(f'before_{self.part}_iter', batch_idx=idx, data_batch=data_batch)
         first = None
         for name, evaluator in self.evaluator.evaluators.items():
-            with unwrap(self.runner.model).predicting_on(name), autocast(enabled=self.fp16):
+            with unwrap(self.runner.model).predicting_on(name):
                 outputs = self.runner.model.val_step(data_batch)
             evaluator.process(data_samples=outputs, data_batch=data_batch)
             first = outputs if first is None else first
@@ -100,7 +99,6 @@ class SemiSupervisedValLoop(_ScoresModels, ValLoop):
         runner: The runner.
         dataloader: Validation data, or its config.
         evaluator: Config of the evaluator; each model gets its own.
-        fp16: Whether to predict in half precision.
         models: The models to score.
 
     Raises:
@@ -115,10 +113,9 @@ class SemiSupervisedValLoop(_ScoresModels, ValLoop):
         runner: Runner,
         dataloader: Any,
         evaluator: Any,
-        fp16: bool = False,
         models: Sequence[str] = ('teacher', 'student'),
     ) -> None:
-        super().__init__(runner, dataloader, Evaluator([]), fp16)
+        super().__init__(runner, dataloader, Evaluator([]))
         self._set_models(models, evaluator)
         _check_save_best(runner, models)
 
@@ -132,7 +129,6 @@ class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
         runner: The runner.
         dataloader: Test data, or its config.
         evaluator: Config of the evaluator; each model gets its own.
-        fp16: Whether to predict in half precision.
         models: The models to score.
 
     Raises:
@@ -146,10 +142,9 @@ class SemiSupervisedTestLoop(_ScoresModels, TestLoop):
         runner: Runner,
         dataloader: Any,
         evaluator: Any,
-        fp16: bool = False,
         models: Sequence[str] = ('teacher',),
     ) -> None:
-        super().__init__(runner, dataloader, Evaluator([]), fp16)
+        super().__init__(runner, dataloader, Evaluator([]))
         self._set_models(models, evaluator)
 
 

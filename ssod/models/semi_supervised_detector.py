@@ -14,6 +14,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssod.checkpoint_content import WHOSE
 from ssod.data.branches import Branch
 from ssod.losses.named import Losses, check_factors, named, with_factors
 from ssod.models.box_jitter import BoxJitter
@@ -313,7 +314,7 @@ class SemiSupervisedDetector(BaseDetector):
     @predict_on.setter
     def predict_on(self, name: str) -> None:
         """Choose which of the two predicts."""
-        if name not in ('teacher', 'student'):
+        if name not in WHOSE:
             raise ValueError(f"predict_on is {name!r}, but must be 'teacher' or 'student'")
         self._predict_on = name
 

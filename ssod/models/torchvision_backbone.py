@@ -1,6 +1,5 @@
 """Any torchvision classification network as a detector's backbone."""
 
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ssod.checkpoints import load_checkpoint
 from ssod.models.torchvision_maps import build_network, map_program, network_shapes
 from ssod.strict import strict_settings
 from ssod.weight_files import fetch_weights
@@ -163,12 +163,8 @@ def _prune(module: nn.Module, keep: frozenset[str], prefix: str = '') -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """A state dict from a file, with torchvision's current names."""
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f'{path} cannot be read as weights ({reason})') from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    state = load_checkpoint(str(path), 'cpu')
+    if not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f'{path} is not a state dict of a torchvision network')
     # DenseNet's files still have norm.1 where the modules are now called norm1.
     old = re.compile(r'(denselayer\d+\.(?:norm|conv))\.(\d)\.')

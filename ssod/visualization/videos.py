@@ -17,15 +17,6 @@ CLOCK = 500.0
 """From this rate on, a video states the resolution of its clock, not its frames per second."""
 
 
-def is_named_for_opencv(path: Path) -> bool:
-    """Whether a path is UTF-8: with any other, OpenCV ends the process."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def count_frames(path: Path) -> int:
     """How many frames a video claims to have; 0 if it does not say."""
     video = mmcv.VideoReader(str(path))

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -259,10 +258,8 @@ def test_dataset_refuses_unknown_settings(tmp_path):
     assert not (tmp_path / 'digits').exists()
 
 
-def test_default_root_is_the_projects():
-    with (
-        mock.patch('ssod.data.digits.make_digits') as make,
-        mock.patch('mmdet.datasets.CocoDataset.__init__', return_value=None),
-    ):
-        DigitsDataset()
-    assert Path(make.call_args.args[0]) == Path('data/digits')
+def test_default_root_is_the_projects(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prefix = dict(img='images/val/')
+    DigitsDataset(scenes=SETTINGS, ann_file='annotations/val.json', data_prefix=prefix, pipeline=[])
+    assert (tmp_path / 'data/digits/annotations/val.json').is_file()

@@ -9,7 +9,8 @@ from mmdet.registry import LOG_PROCESSORS
 from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
 
-from ssod.evaluation.log_lines import MODELS, scores_line, training_line
+from ssod.checkpoint_content import WHOSE
+from ssod.evaluation.log_lines import scores_line, training_line
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_the_lines_of_a_run(scored_cfg, capfd):
     assert '  alarms: none  loss: ' in third
     assert re.search(r'  teacher_mAP: \d+\.\d  student_mAP: \d+\.\d  ', third)
     value = r'\d+\.\d'
-    scores = [f'{who}_{name}: {value}' for who in MODELS for name in ('mAP', 'mAP50')]
+    scores = [f'{who}_{name}: {value}' for who in WHOSE for name in ('mAP', 'mAP50')]
     assert len(re.findall(r'Iter\(val\) \[1/1\]  ' + '  '.join(scores) + '\n', log)) == 2
     # COCO's tables do not say of whom they are.
     assert 'Average Precision' not in capfd.readouterr().out

@@ -78,10 +78,11 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (b'<html>404</html>', 'cannot be read as weights'),  # A download gone wrong.
-        (b'', 'cannot be read as weights'),
+        (b'<html>404</html>', 'is damaged'),  # A download gone wrong.
+        (b'', 'is damaged'),
+        (b'PK\x03\x04 and then something else', 'is damaged'),  # What begins like a checkpoint.
         ({'epoch': 3}, 'is not a state dict'),
-        ([1, 2], 'is not a state dict'),
+        ([1, 2], 'is not one, but a list'),
     ],
 )
 def test_files_without_weights_are_refused(tmp_path: Path, content: object, message: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 import ssod
+from ssod.checkpoint_content import WHOSE
 from ssod.data.data_sets import spread
 from ssod.pseudo_labels.verdicts import Kind
 from ssod.teachers.advice import remedy
@@ -215,7 +216,7 @@ def _validated(checkpoint: Checkpoint) -> Validated:
 def _validations(run: Run) -> list[Mapping[str, Any]]:
     """Validations with scores in points; one that a resumed run repeats counts once."""
     rows: dict[int, dict[str, float]] = {}
-    for who in ('teacher', 'student'):
+    for who in WHOSE:
         for name, key in (('mAP', 'bbox_mAP'), ('mAP50', 'bbox_mAP_50')):
             for step, score in scores_of(run.records, f'{who}/coco/{key}'):
                 rows.setdefault(int(step), {'step': step})[f'{who}_{name}'] = score

@@ -9,11 +9,9 @@ from ssod.visualization.panels import COLOURS, Line, Panel
 from ssod.visualization.report.figures import charts_of, ramps_of
 from ssod.visualization.report.svg import bar_chart, line_chart
 
+from ..logs import train
+
 CFG = {'train_cfg': {'max_iters': 100}, 'model': {'pseudo_weight': 2.0, 'consistency': None}}
-
-
-def train(step, **values):
-    return {'iter': step, 'step': step, **values}
 
 
 def names(chart):

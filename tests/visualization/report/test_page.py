@@ -8,19 +8,9 @@ import torch
 from ssod.visualization.report import write_report
 from ssod.visualization.report.rendering import Missing, attempt, duration
 
+from ..logs import log, train, val
 
-def log(work_dir, *records, torn='', start='20250101_000000'):
-    path = work_dir / start / 'vis_data/scalars.json'
-    path.parent.mkdir(parents=True)
-    path.write_text(''.join(json.dumps(record) + '\n' for record in records) + torn)
-
-
-def train(step, **values):
-    return {'loss': 1.0, 'time': 0.5, 'iter': step, 'step': step, **values}
-
-
-def val(step, teacher, student):
-    return {'teacher/coco/bbox_mAP': teacher, 'student/coco/bbox_mAP': student, 'step': step}
+START = '20250101_000000'
 
 
 @pytest.fixture
@@ -64,11 +54,12 @@ def test_scalars_alone_are_drawn(page, tmp_path):
     # 20 iterations of 0.5 s are logged; the start weights have 12.5 points, the teacher gains 30.1.
     log(
         tmp_path / 'run',
+        START,
         train(5, sup_loss=0.75, lr=0.01, decay=0.0),
         val(5, 0.125, 0.125),
         train(10, sup_loss=0.5, pseudo_loss=0.25, pseudo_boxes=1.5, decay=0.99),
         val(10, 0.5, 0.3),
-        train(20, sup_loss=0.4, pseudo_loss=0.2, pseudo_boxes=2.25, decay=0.99, lr=0.02),
+        train(20, time=0.5, sup_loss=0.4, pseudo_loss=0.2, pseudo_boxes=2.25, decay=0.99, lr=0.02),
         val(20, 0.426, 0.4),
     )
     read = page(tmp_path / 'run')
@@ -92,7 +83,7 @@ def test_scalars_alone_are_drawn(page, tmp_path):
 
 
 def test_a_run_going_on_tells_the_time_left(page, tmp_path):
-    log(tmp_path / 'run', train(1_000, time=0.1), train(2_000, time=0.5))
+    log(tmp_path / 'run', START, train(1_000, time=0.1), train(2_000, time=0.5))
     (tmp_path / 'run/config.py').write_text('train_cfg = dict(max_iters=8_000)\n')
     read = page(tmp_path / 'run')
     # 1000 iterations of 0.1 s and 1000 of 0.5 s are done, 6000 of 0.5 s are left.
@@ -103,7 +94,7 @@ def test_a_run_going_on_tells_the_time_left(page, tmp_path):
 
 
 def test_a_torn_line_is_left_out(page, tmp_path):
-    log(tmp_path / 'run', train(50), torn='{"loss": 0.3, "st')
+    log(tmp_path / 'run', START, train(50), torn='{"loss": 0.3, "st')
     assert 'iteration 50' in page(tmp_path / 'run').text
 
 
@@ -111,7 +102,7 @@ def test_a_torn_line_is_left_out(page, tmp_path):
 def test_alarms_come_with_their_advice(page, tmp_path, with_log):
     run = tmp_path / 'run'
     on, off = {'alarm/gap': 1.0}, {'alarm/gap': 0.0}
-    log(run, train(100), train(200, **on), train(300, **off), train(400, **on), train(500))
+    log(run, START, train(100), train(200, **on), train(300, **off), train(400, **on), train(500))
     if with_log:
         head = '2025/01/01 00:00:00 - mmengine - '
         text = (
@@ -132,12 +123,12 @@ def test_alarms_come_with_their_advice(page, tmp_path, with_log):
 
 def test_records_of_another_version_leave_the_page(page, tmp_path):
     odd = {'alarm/forgotten': 1.0, 'teacher/coco/bbox_mAP': None, 'student/coco/bbox_mAP': 'x'}
-    log(tmp_path / 'run', train(50, **odd), train(100))
+    log(tmp_path / 'run', START, train(50, **odd), train(100))
     assert 'forgotten iterations 50' in page(tmp_path / 'run').text
 
 
 def test_a_config_that_cannot_be_read_is_named(page, tmp_path):
-    log(tmp_path / 'run', train(50))
+    log(tmp_path / 'run', START, train(50))
     (tmp_path / 'run/config.py').write_text('this is no config\n')
     assert 'Left out. config.py cannot be read: ' in page(tmp_path / 'run').text
 
@@ -198,7 +189,7 @@ def test_a_copied_run_shows_what_it_has(page, trained, tmp_path):
 
 
 def test_the_page_is_the_folders_own_by_default(tmp_path):
-    log(tmp_path, train(50))
+    log(tmp_path, START, train(50))
     assert write_report(tmp_path) == tmp_path / 'report.html'
 
 

@@ -2,11 +2,13 @@
 
 import errno
 import fcntl
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 UNFINISHED = '.unfinished'
 """In the name of a file that is not complete yet."""
@@ -47,6 +49,16 @@ def write_whole(path: str | Path, content: bytes) -> None:
     finally:
         with suppress(OSError):  # It is missing, or the file system is read-only.
             aside.unlink()
+
+
+def write_indented(path: str | Path, content: Any) -> None:
+    """Write JSON that people read too; see :func:`write_whole`.
+
+    Args:
+        path: The file; its directory must exist.
+        content: Anything :func:`json.dumps` takes.
+    """
+    write_whole(path, (json.dumps(content, indent=2) + '\n').encode())
 
 
 def remove_unfinished(directory: str | Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ssod.files import alone_in, check_new, remove_unfinished, write_whole
+from ssod.files import alone_in, check_new, remove_unfinished, write_indented, write_whole
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -103,6 +103,11 @@ def test_what_is_there_is_not_written_over(tmp_path):
 def test_a_missing_directory_is_named(tmp_path):
     with pytest.raises(OSError, match='No such file or directory'):
         write_whole(tmp_path / 'none' / 'x.json', b'')
+
+
+def test_json_for_people(tmp_path):
+    write_indented(tmp_path / 'x.json', {'a': [1]})
+    assert (tmp_path / 'x.json').read_text() == '{\n  "a": [\n    1\n  ]\n}\n'
 
 
 def test_two_that_write_the_same_file_at_once(tmp_path):

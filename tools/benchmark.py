@@ -15,7 +15,6 @@ Examples:
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from ssod.benchmarks.running import PARTS, Task
 from ssod.benchmarks.steps import Bench
 from ssod.benchmarks.views import check_configs, find_views
 from ssod.errors import errors_in_one_line
-from ssod.files import write_whole
+from ssod.files import write_indented
 
 LEAST = 32
 """Least pixels of a picture's shorter side; views of smaller ones may be empty."""
@@ -98,7 +97,7 @@ def write(path: Path, about: dict[str, Any], measured: dict[str, Any]) -> None:
     """Write what has been measured so far."""
     seconds = {part: values for part, values in measured.items() if part != 'memory'}
     content = {'machine': about, 'seconds': seconds, 'bytes': measured.get('memory', {})}
-    write_whole(path, (json.dumps(content, indent=2) + '\n').encode())
+    write_indented(path, content)
 
 
 if __name__ == '__main__':

@@ -13,9 +13,7 @@ Examples:
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ssod.arguments import (
@@ -28,17 +26,13 @@ from ssod.arguments import (
     tool_parser,
 )
 from ssod.checks.before_run import report_on_all
-from ssod.checks.findings import Finding
-from ssod.checks.images import Look, check_looks, look_at_all
-from ssod.checks.leaks import check_shared
-from ssod.checks.reports import ImageEntry, Report
+from ssod.checks.findings import errors_of
+from ssod.checks.images import check_images
 from ssod.checks.settings import check_settings_of
 from ssod.config_parts import require_parts
-from ssod.data.broken_images import BrokenImagesHook
 from ssod.data.data_sets import Part
 from ssod.errors import errors_in_one_line
 from ssod.own_data import as_given
-from ssod.progress import progress_bar
 from ssod.pseudo_labels.hidden_truth import check_hidden_truth
 
 PARTS: tuple[Part, ...] = ('train', 'val', 'test')
@@ -61,29 +55,6 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def look_at_images(reports: Sequence[Report], workers: int) -> dict[ImageEntry, Look]:
-    """Open each image of all data sets once, with a progress bar on stderr."""
-    images = list(dict.fromkeys(image for report in reports for image in report.images))
-    with progress_bar() as bar:
-        looks = bar.track(look_at_all(images, workers), len(images), description='opening images')
-        return {look.image: look for look in looks}
-
-
-def check_images(reports: Sequence[Report], cfg: Config, workers: int) -> list[Finding]:
-    """What is wrong with the images, and which of them are in several data sets."""
-    looks = look_at_images(reports, workers)
-    settings = dict((cfg.get('default_hooks') or {}).get('broken_images') or {})
-    for of_every_hook in ('type', 'priority'):
-        settings.pop(of_every_hook, None)
-    max_share = BrokenImagesHook(**settings).max_share
-    findings = []
-    for report in reports:
-        of_them = [looks[image] for image in report.images]
-        findings += check_looks(report, of_them, max_share)
-    digests = {image.path: look.digest for image, look in looks.items() if look.digest}
-    return findings + check_shared(reports, digests)
-
-
 def main() -> None:
     args = parse_args()
     with errors_in_one_line(), config_to_look_at(args) as (cfg, made):
@@ -92,13 +63,13 @@ def main() -> None:
         check_settings_of(cfg)
         findings, reports = report_on_all(cfg, PARTS)
         findings += check_hidden_truth(cfg, reports)
-        findings += check_images(reports, cfg, args.workers)
+        findings += check_images(cfg, reports, args.workers)
     for finding in findings:
         print(as_given(f'{finding.severity}: {finding}', args.data, made))
     for report in reports:
         if report.data_set.kind == 'other':
             print(f'not checked: {report.data_set.where}, a custom data set or made on first use')
-    errors = sum(finding.severity == 'error' for finding in findings)
+    errors = len(errors_of(findings))
     images = sum(len(report.images) for report in reports)
     print(
         f'errors: {errors}, warnings: {len(findings) - errors}, data sets: {len(reports)}, '

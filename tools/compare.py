@@ -16,7 +16,7 @@ from pathlib import Path
 from ssod.arguments import key_value, tool_parser
 from ssod.errors import errors_in_one_line
 from ssod.evaluation.comparison import SUFFIX, Comparison, Scores, options_of, table
-from ssod.files import write_whole
+from ssod.files import write_indented, write_whole
 
 # Not a recipe, but the config for tools/train.py --detector.
 ANY = 'mt_any'
@@ -60,7 +60,7 @@ def main() -> None:
             found = list(rows.values())
             told = table(found)
             print(told, flush=True)
-            write_whole(file, (json.dumps(found, indent=2) + '\n').encode())
+            write_indented(file, found)
             write_whole(args.work_dir / 'compare.md', (told + '\n').encode())
 
 

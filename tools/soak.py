@@ -6,7 +6,6 @@ open files at all. The scenes are small, but every part runs: burn-in, pseudo-bo
 checkpoints, logs.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from mmengine.runner import Runner
 
 from ssod.arguments import count, tool_parser
 from ssod.errors import errors_in_one_line
-from ssod.files import write_whole
+from ssod.files import write_indented
 from ssod.runs import build_runner, load_config
 
 CONFIG = 'configs/mt_fasterrcnn_digits10pct.py'
@@ -104,7 +103,7 @@ def main() -> None:
         runner = build_runner(small_config(args.iters, args.work_dir))
         runner.register_hook(meter)
         runner.train()
-    write_whole(Path(args.work_dir, 'soak.json'), json.dumps(meter.rows, indent=2).encode())
+    write_indented(Path(args.work_dir, 'soak.json'), meter.rows)
     names = grown(meter.rows)
     if names:
         print(f'grew after the first fifth: {", ".join(names)}')

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ssod.benchmarks.stepping import Trainer
 from ssod.benchmarks.timing import synchronize
+from ssod.replaced import replaced
 from ssod.teachers.hook import TeacherHook
 
 PHASES = (
@@ -70,8 +71,7 @@ class _Watch:
         synchronize()
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
-    @contextmanager
-    def timing(self, owner: Any, method: str, name: str) -> Iterator[None]:
+    def timing(self, owner: Any, method: str, name: str) -> AbstractContextManager[None]:
         """Count the time of a method's calls inside this context."""
         original: Callable[..., Any] = getattr(owner, method)
 
@@ -86,8 +86,4 @@ class _Watch:
             finally:
                 self._inside = False
 
-        object.__setattr__(owner, method, timed)
-        try:
-            yield
-        finally:
-            object.__delattr__(owner, method)
+        return replaced(owner, method, timed)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
 
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
@@ -11,16 +10,13 @@ from mmengine.logging import print_log
 from ssod.checks.classes import check_head
 from ssod.checks.descriptions import check_exists
 from ssod.checks.evaluators import check_evaluators
-from ssod.checks.findings import Finding, some
+from ssod.checks.findings import Finding, errors_of, some
 from ssod.checks.leaks import check_shared
 from ssod.checks.reports import Report, report_on
-from ssod.data.data_sets import DataSet, Part, data_sets_of
+from ssod.data.data_sets import SCORED, DataSet, Part, data_sets_of
 
 SHOWN = 2
 """Errors that the message shows; ``tools/check_data.py`` shows all."""
-
-SCORED: tuple[Literal['val', 'test'], ...] = ('val', 'test')
-"""Roles of the data that detections are scored on."""
 
 
 def check_data_of(cfg: Config, parts: Sequence[Part] = ('train', 'val')) -> None:
@@ -77,7 +73,7 @@ def _problem(cfg: Config, parts: Sequence[Part]) -> Exception | None:
     for finding in findings:
         if finding.severity == 'warning':
             print_log(str(finding), 'current', logging.WARNING)
-    errors = [str(finding) for finding in findings if finding.severity == 'error']
+    errors = [str(error) for error in errors_of(findings)]
     if not errors:
         return None
     rest = f' | {len(errors) - SHOWN} more errors' if len(errors) > SHOWN else ''

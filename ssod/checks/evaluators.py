@@ -11,7 +11,7 @@ from mmdet.registry import METRICS
 from ssod.checks.classes import check_classes
 from ssod.checks.coco import check_coco, check_for_pycocotools
 from ssod.checks.coco_fields import shown
-from ssod.checks.findings import Finding, finding_of
+from ssod.checks.findings import Finding, errors_of, finding_of
 from ssod.checks.reports import Report
 from ssod.data.coco_json import read_coco
 from ssod.data.data_sets import Role
@@ -59,7 +59,7 @@ def _check_file(file: str, role: Role, report: Report, pycocotools: bool) -> lis
     except (OSError, ValueError) as error:
         return [finding_of(error, name)]
     findings = [] if own else _check_other_content(content, name, role, report)
-    if pycocotools and not any(finding.severity == 'error' for finding in findings):
+    if pycocotools and not errors_of(findings):
         findings += check_for_pycocotools(content['annotations'], name)
     return findings
 
@@ -67,7 +67,7 @@ def _check_file(file: str, role: Role, report: Report, pycocotools: bool) -> lis
 def _check_other_content(content: Any, name: str, role: Role, report: Report) -> list[Finding]:
     """Check that another file than the data set's own has its images and its classes."""
     findings = check_coco(content, name, role)
-    if any(finding.severity == 'error' for finding in findings):
+    if errors_of(findings):
         return findings
     findings += check_classes(content, report.data_set.classes or (), name, role)
     missing = list(set(report.ids) - {image['id'] for image in content['images']})

@@ -55,15 +55,19 @@ def finding_of(problem: Exception | str, file: str, severity: Severity = 'error'
     return Finding(severity, file, what, remedy or 'check the file')
 
 
+def errors_of(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings that are errors."""
+    return [finding for finding in findings if finding.severity == 'error']
+
+
 def refuse_errors(findings: Iterable[Finding]) -> None:
     """Refuse if there is an error.
 
     Raises:
         ValueError: Names the first one.
     """
-    for finding in findings:
-        if finding.severity == 'error':
-            raise ValueError(str(finding))
+    for error in errors_of(findings):
+        raise ValueError(str(error))
 
 
 def some(names: Sequence[str], limit: int = 5) -> str:

@@ -10,11 +10,15 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
+from mmengine.config import Config
 from PIL import Image
 
 from ssod.checks.findings import Finding, Severity, finding_of, first_of
+from ssod.checks.leaks import check_shared
 from ssod.checks.reports import ImageEntry, Report
+from ssod.data.broken_images import BrokenImagesHook
 from ssod.data.load_image import BrokenImageError, LoadImage, orientation, printable
+from ssod.progress import progress_bar
 
 CHUNK = 16
 """Images that a process is given at a time."""
@@ -47,6 +51,35 @@ class Look(NamedTuple):
     problem: str | None
     remarks: tuple[str, ...] = ()
     digest: bytes = b''
+
+
+def check_images(cfg: Config, reports: Sequence[Report], workers: int) -> list[Finding]:
+    """Open every image of some data sets once, with a progress bar on stderr.
+
+    Args:
+        cfg: Their config, which may say how many images may be broken.
+        reports: The data sets.
+        workers: Number of processes, at least 1.
+
+    Returns:
+        What is wrong with the images, and which of them are in several data sets.
+
+    Raises:
+        ValueError: If a process died, as when memory runs out.
+    """
+    images = list(dict.fromkeys(image for report in reports for image in report.images))
+    with progress_bar() as bar:
+        opened = bar.track(look_at_all(images, workers), len(images), description='opening images')
+        looks = {look.image: look for look in opened}
+    settings = dict((cfg.get('default_hooks') or {}).get('broken_images') or {})
+    for of_every_hook in ('type', 'priority'):
+        settings.pop(of_every_hook, None)
+    max_share = BrokenImagesHook(**settings).max_share
+    findings = []
+    for report in reports:
+        findings += check_looks(report, [looks[image] for image in report.images], max_share)
+    digests = {image.path: look.digest for image, look in looks.items() if look.digest}
+    return findings + check_shared(reports, digests)
 
 
 def look_at_all(images: Sequence[ImageEntry], workers: int) -> Iterator[Look]:

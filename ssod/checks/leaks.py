@@ -5,11 +5,9 @@ from itertools import combinations
 
 from ssod.checks.findings import Finding
 from ssod.checks.reports import Report
-from ssod.data.data_sets import Role
+from ssod.data.data_sets import SCORED, Role
 from ssod.data.folder import RealFolders
 from ssod.data.load_image import printable
-
-_SCORED = ('val', 'test')
 
 
 def check_shared(
@@ -51,7 +49,7 @@ def _say(one: Report, other: Report, paths: Sequence[str], how: str, remedy: str
 
 def _remedy(one: Role, other: Role) -> str | None:
     """What to do about images in two data sets of these roles; ``None`` if it is fine."""
-    if other in _SCORED and one not in _SCORED:
+    if other in SCORED and one not in SCORED:
         return f'a leak: {other} scores will be too high; remove them from the training data'
     if {one, other} == {'labeled', 'unlabeled'}:
         return 'remove them from the unlabelled images, unless you mean to use them twice'

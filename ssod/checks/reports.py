@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ssod.checks.classes import check_classes
 from ssod.checks.coco import check_coco
 from ssod.checks.descriptions import check_description, check_exists
-from ssod.checks.findings import Finding, Severity, finding_of, first_of
+from ssod.checks.findings import Finding, Severity, errors_of, finding_of, first_of
 from ssod.data.coco_json import no_garbage_collection, read_coco
 from ssod.data.data_sets import DataSet
 from ssod.data.folder import EXTENSIONS, look_into
@@ -56,7 +56,7 @@ def report_on(data_set: DataSet) -> Report:
     except (OSError, ValueError) as error:
         return Report(data_set, [finding_of(error, file)])
     findings = check_coco(content, file, data_set.role)
-    if any(finding.severity == 'error' for finding in findings):
+    if errors_of(findings):
         return Report(data_set, findings)
     findings += check_classes(content, data_set.classes or (), file, data_set.role)
     images = [

@@ -18,6 +18,8 @@ from ssod.data.folder import UnlabeledFolder
 Part = Literal['train', 'val', 'test']
 Role = Literal['labeled', 'unlabeled', 'val', 'test']
 """What a data set is used for."""
+SCORED: tuple[Literal['val', 'test'], ...] = ('val', 'test')
+"""The roles of data sets on which models are scored."""
 Kind = Literal['coco', 'folder', 'other']
 
 

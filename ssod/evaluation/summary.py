@@ -1,6 +1,5 @@
 """The end of a run: its scores in a file and a table, and its pictures."""
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from ssod.data.data_sets import spread
 from ssod.data.load_image import read_rgb
 from ssod.data.truth import truth_of
-from ssod.files import write_whole
+from ssod.files import write_indented
 from ssod.inference import predict_each
 from ssod.models.semi_supervised_detector import unwrap
 from ssod.seeds import seed_iteration
@@ -150,7 +149,7 @@ class SummaryHook(Hook):
             'begun': runner.timestamp,
         }
         work_dir = Path(runner.work_dir)
-        write_whole(work_dir / 'summary.json', (json.dumps(summary, indent=2) + '\n').encode())
+        write_indented(work_dir / 'summary.json', summary)
         runner.logger.info(f'Summary, also in {work_dir / "summary.json"}:\n{_table(scores)}')
         plot_curves(work_dir, work_dir / 'curves.png')
         if validates:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ssod.models.batched_rpn_head import BatchedRPNHead
 from ssod.models.regions import judges_boxes
+from ssod.replaced import replaced
 
 WEIGHTS = 'weights'
 """Name of the field of pseudo-boxes, (N,), above 0."""
@@ -48,7 +49,7 @@ def weighted_boxes(detector: BaseDetector, samples: Sequence[DetDataSample]) -> 
         if boxes and all(WEIGHTS in instances for instances in boxes):
             weights = [instances.weights for instances in boxes]
             for head in _heads(detector):
-                stack.enter_context(_weighing(head, weights))
+                stack.enter_context(replaced(head, *_weighing(head, weights)))
         yield
 
 
@@ -81,19 +82,11 @@ def _heads(detector: BaseDetector) -> list[nn.Module]:
     return of_regions if isinstance(dense, BatchedRPNHead) else [*of_regions, dense]
 
 
-@contextmanager
-def _weighing(head: Any, weights: list[Tensor]) -> Iterator[None]:
+def _weighing(head: Any, weights: list[Tensor]) -> tuple[str, Callable[..., Any]]:
+    """The head's method that computes targets, and one that weights them."""
     if isinstance(head, BBoxHead):
-        name = 'get_targets'
-        weighing = _of_regions(head.get_targets, weights)
-    else:
-        name = '_get_targets_single'
-        weighing = _of_anchors(head._get_targets_single, head, weights)
-    setattr(head, name, weighing)
-    try:
-        yield
-    finally:
-        delattr(head, name)
+        return 'get_targets', _of_regions(head.get_targets, weights)
+    return '_get_targets_single', _of_anchors(head._get_targets_single, head, weights)
 
 
 def _of_regions(get_targets: Callable[..., Any], weights: list[Tensor]) -> Callable[..., Any]:

@@ -8,6 +8,8 @@ import torch
 from mmdet.models import BaseDetector
 from torch import Tensor, nn
 
+from ssod.replaced import replaced
+
 Features = Sequence[Tensor]
 """One map (B, C, H, W) for each level."""
 
@@ -19,11 +21,8 @@ def given_features(detector: BaseDetector, features: Features) -> Iterator[None]
     Every mmdet detector gets its features from its ``extract_feat``; inside this context that
     returns ``features``, so the heads run on what was computed before.
     """
-    detector.extract_feat = lambda batch_inputs: features
-    try:
+    with replaced(detector, 'extract_feat', lambda batch_inputs: features):
         yield
-    finally:
-        del detector.extract_feat
 
 
 @contextmanager
@@ -34,7 +33,7 @@ def one_pass(head: nn.Module, features: Features) -> Iterator[None]:
         head: A dense head.
         features: The features to run on once; on any others the head runs as usual.
     """
-    forward, own = head.forward, vars(head).get('forward')
+    forward = head.forward
     said: list[Any] = []
 
     def once(maps: Features, *others: Any) -> Any:
@@ -45,14 +44,8 @@ def one_pass(head: nn.Module, features: Features) -> Iterator[None]:
             said.append(forward(maps))
         return said[0]
 
-    head.forward = once
-    try:
+    with replaced(head, 'forward', once):
         yield
-    finally:
-        del head.forward
-        if own is not None:
-            # mmengine's activation checkpointing puts one there.
-            head.forward = own
 
 
 def flat(maps: Features, channels: int) -> Tensor:

@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.models.features import Features, features_of
+from ssod.replaced import replaced
 
 
 def proposal_settings(detector: BaseDetector) -> Any:
@@ -66,11 +67,8 @@ def keeping_region_predictions(
             sample.proposals.logits, sample.proposals.deltas = prediction
         return said
 
-    head._bbox_forward = noted
-    try:
+    with replaced(head, '_bbox_forward', noted):
         yield
-    finally:
-        del head._bbox_forward
 
 
 def draw_regions(

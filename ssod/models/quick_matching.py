@@ -13,6 +13,8 @@ from mmdet.structures.bbox import BaseBoxes
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ssod.models.task_modules import task_modules_of
+
 QUICK_ON = {'cuda'}
 """Kinds of devices that use the quick way; on a CPU mmdet's own is as fast."""
 
@@ -128,9 +130,7 @@ def quicken_matching(model: nn.Module) -> None:
     Args:
         model: Its assigners and samplers of exactly mmdet's classes change their class.
     """
-    for module in model.modules():
-        for value in vars(module).values():
-            for part in value if isinstance(value, list) else [value]:
-                quick = QUICK.get(type(part))
-                if quick is not None:
-                    part.__class__ = quick
+    for part in task_modules_of(model):
+        quick = QUICK.get(type(part))
+        if quick is not None:
+            part.__class__ = quick

@@ -1,6 +1,6 @@
 """Random choice of the regions a detector trains on, independent for each image."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,16 +11,17 @@ from mmdet.models.task_modules.samplers import BaseSampler, PseudoSampler
 from mmdet.structures import DetDataSample
 
 from ssod.data.sampler import DRAW
+from ssod.models.task_modules import task_modules_of
+from ssod.replaced import replaced
 
 
 def region_samplers(detector: BaseDetector) -> list[BaseSampler]:
     """The random samplers of a detector's heads, one for each stage."""
-    found: dict[int, BaseSampler] = {}
-    for module in detector.modules():
-        for value in vars(module).values():
-            for sampler in value if isinstance(value, list) else [value]:
-                if isinstance(sampler, BaseSampler) and not isinstance(sampler, PseudoSampler):
-                    found[id(sampler)] = sampler
+    found = {
+        id(part): part
+        for part in task_modules_of(detector)
+        if isinstance(part, BaseSampler) and not isinstance(part, PseudoSampler)
+    }
     return list(found.values())
 
 
@@ -44,14 +45,14 @@ def sampling_by_image(
     with ExitStack() as stack:
         if draws and None not in draws:
             for stage, sampler in enumerate(samplers):
-                stack.enter_context(_seeded(sampler, [(*draw, stage) for draw in draws]))
+                seeded = _seeded(sampler.sample, [(*draw, stage) for draw in draws])
+                stack.enter_context(replaced(sampler, 'sample', seeded))
         yield
 
 
-@contextmanager
-def _seeded(sampler: BaseSampler, keys: list[tuple[int, ...]]) -> Iterator[None]:
+def _seeded(sample: Callable[..., Any], keys: list[tuple[int, ...]]) -> Callable[..., Any]:
     """Seed a sampler's calls with one key after the other, over and over."""
-    sample, calls = sampler.sample, 0
+    calls = 0
 
     def seeded_sample(*args: Any, **kwargs: Any) -> Any:
         """Sample in the next image, then restore the generator."""
@@ -66,8 +67,4 @@ def _seeded(sampler: BaseSampler, keys: list[tuple[int, ...]]) -> Iterator[None]
         finally:
             torch.default_generator.set_state(before)
 
-    sampler.sample = seeded_sample
-    try:
-        yield
-    finally:
-        del sampler.sample
+    return seeded_sample

@@ -1,6 +1,5 @@
 """The record of batches whose losses were not finite."""
 
-import json
 import math
 from collections import deque
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.dist import all_gather_object, get_rank, is_main_process
 
-from ssod.files import write_whole
+from ssod.files import write_indented
 
 FILE = 'non_finite.json'
 """Name of the record in the work_dir."""
@@ -73,7 +72,7 @@ class NonFiniteRecord:
         self._batches = [b for b in self._batches if b['iteration'] > iteration - self.window]
         if is_main_process():
             record = {'skipped_steps': self.total, 'batches': self._batches}
-            write_whole(self.path, (json.dumps(record, indent=2) + '\n').encode())
+            write_indented(self.path, record)
 
     def seen(self) -> str:
         """The last skipped step, in words."""

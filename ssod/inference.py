@@ -5,20 +5,16 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
-from numpy.typing import NDArray
 
 from ssod.checkpoint_content import Whose
 from ssod.config_parts import name_of
+from ssod.data.load_image import Pixels
 from ssod.plain_detector import load_detector, preparing_steps
-
-Pixels = NDArray[np.uint8]
-"""An image, (height, width, 3), BGR."""
 
 
 class Detector:

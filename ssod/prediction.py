@@ -19,8 +19,8 @@ from ssod.data.coco_detections import Entry, coco_of_detections, entry_of
 from ssod.data.coco_json import is_text
 from ssod.data.folder import RealFolders
 from ssod.data.inputs import Inputs, find_inputs
-from ssod.data.load_image import BrokenImageError, LoadImage, printable
-from ssod.inference import Detector, Pixels
+from ssod.data.load_image import BrokenImageError, LoadImage, Pixels, printable
+from ssod.inference import Detector
 from ssod.prediction_folder import PredictionFolder, picture_of_video
 from ssod.progress import progress_bar
 from ssod.visualization.detections import draw_boxes, found_boxes

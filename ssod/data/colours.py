@@ -14,13 +14,13 @@ import mmcv
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from ssod.data.load_image import Pixels
 
 _SMOOTH = np.array([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]) / 13
 _ALL_VALUES = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3)
 
 
-def by_value(image: Image, change: Callable[[Image], Any]) -> Image:
+def by_value(image: Pixels, change: Callable[[Pixels], Any]) -> Pixels:
     """Apply a change that treats equal values alike in all channels.
 
     Args:
@@ -31,13 +31,13 @@ def by_value(image: Image, change: Callable[[Image], Any]) -> Image:
     return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
-def adjust_contrast(image: Image, factor: float) -> Image:
+def adjust_contrast(image: Pixels, factor: float) -> Pixels:
     """Like ``mmcv.adjust_contrast``: away from the mean grey; 1 leaves the image as it is."""
     grey: Any = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     mean = round(int(grey.sum(dtype=np.int64)) / grey.size)
     middle = np.full((1, 256, 3), mean, np.float32)
 
-    def change(values: Image) -> Any:
+    def change(values: Pixels) -> Any:
         """Mix values with the mean grey."""
         mixed = cv2.addWeighted(values.astype(np.float32), factor, middle, 1 - factor, 0)
         return np.clip(mixed, 0, 255).astype(np.uint8)
@@ -45,35 +45,35 @@ def adjust_contrast(image: Image, factor: float) -> Image:
     return by_value(image, change)
 
 
-def adjust_color(image: Image, factor: float) -> Image:
+def adjust_color(image: Pixels, factor: float) -> Pixels:
     """Like ``mmcv.adjust_color``: away from grey; 1 leaves the image as it is."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     return np.asarray(cv2.addWeighted(image, factor, grey, 1 - factor, 0), np.uint8)
 
 
-def adjust_sharpness(image: Image, factor: float) -> Image:
+def adjust_sharpness(image: Pixels, factor: float) -> Pixels:
     """Like ``mmcv.adjust_sharpness``: away from a smoothed image; 1 leaves it as it is."""
     smooth = cv2.filter2D(image, -1, _SMOOTH)
     mixed: Any = cv2.addWeighted(image, factor, smooth, 1 - factor, 0, dtype=cv2.CV_32F)
     return np.asarray(np.clip(mixed, 0, 255, out=mixed).astype(np.uint8))
 
 
-def auto_contrast(image: Image) -> Image:
+def auto_contrast(image: Pixels) -> Pixels:
     """Like ``mmcv.auto_contrast``: stretch each channel to the full range of values."""
     return _by_channel(image, _stretched)
 
 
-def equalize(image: Image) -> Image:
+def equalize(image: Pixels) -> Pixels:
     """Like ``mmcv.imequalize``: make the values of each channel about equally frequent."""
     return _by_channel(image, _equalized)
 
 
-def adjust_brightness(image: Image, factor: float) -> Image:
+def adjust_brightness(image: Pixels, factor: float) -> Pixels:
     """Like ``mmcv.adjust_brightness``: 0 is black, 1 leaves the image as it is."""
     return by_value(image, lambda values: mmcv.adjust_brightness(values, factor))
 
 
-def _by_channel(image: Image, table: Callable[[NDArray[np.int64]], Image | None]) -> Image:
+def _by_channel(image: Pixels, table: Callable[[NDArray[np.int64]], Pixels | None]) -> Pixels:
     """Look channels up in tables made from their histograms; ``None`` keeps a channel."""
     channels = list(cv2.split(image))
     for number, channel in enumerate(channels):
@@ -84,7 +84,7 @@ def _by_channel(image: Image, table: Callable[[NDArray[np.int64]], Image | None]
     return np.asarray(cv2.merge(channels), np.uint8)
 
 
-def _stretched(counts: NDArray[np.int64]) -> Image | None:
+def _stretched(counts: NDArray[np.int64]) -> Pixels | None:
     found = np.nonzero(counts)[0]
     low, high = found[0], found[-1]
     if low >= high:
@@ -93,7 +93,7 @@ def _stretched(counts: NDArray[np.int64]) -> Image | None:
     return np.clip(np.arange(256) * scale - low * scale, 0, 255).astype(np.uint8)
 
 
-def _equalized(counts: NDArray[np.int64]) -> Image | None:
+def _equalized(counts: NDArray[np.int64]) -> Pixels | None:
     step = (counts.sum() - counts[counts > 0][-1]) // 255
     if not step:
         return None

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssod.data.coco_json import PARTS, Coco, part_coco, write_json
-from ssod.data.scenes import DigitsScenes, Pixels, compose, load_glyphs
+from ssod.data.load_image import Pixels
+from ssod.data.scenes import DigitsScenes, compose, load_glyphs
 from ssod.strict import check_keys
 
 FORMAT_VERSION = 2

@@ -13,6 +13,9 @@ from PIL import Image
 
 from ssod.strict import strict_settings
 
+Pixels = NDArray[np.uint8]
+"""An image, (height, width, 3) or (height, width); if in colour, BGR where nothing else is said."""
+
 MAX_PIXELS = 89_478_485
 """Pixels of the largest image that is decoded, as in Pillow: a quarter of a GiB in memory. A file
 of a few kilobytes may claim to hold many more."""
@@ -114,7 +117,7 @@ class LoadImage(BaseTransform):
         return content
 
 
-def read_rgb(path: str, backend_args: dict[str, Any] | None = None) -> NDArray[np.uint8]:
+def read_rgb(path: str, backend_args: dict[str, Any] | None = None) -> Pixels:
     """The pixels (H, W, 3) of an image file, as :class:`LoadImage` loads it, but RGB.
 
     Args:
@@ -128,7 +131,7 @@ def read_rgb(path: str, backend_args: dict[str, Any] | None = None) -> NDArray[n
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def decode_image(content: bytes, path: str) -> NDArray[np.uint8]:
+def decode_image(content: bytes, path: str) -> Pixels:
     """Decode the content of an image file.
 
     Args:
@@ -239,9 +242,7 @@ def _end_of_jpeg_header(content: bytes) -> int:
     return len(content)
 
 
-def _check_size(
-    image: NDArray[np.uint8], expected: tuple[int, int], content: bytes, path: str
-) -> None:
+def _check_size(image: Pixels, expected: tuple[int, int], content: bytes, path: str) -> None:
     """Refuse an image whose size differs from its annotations.
 
     Args:

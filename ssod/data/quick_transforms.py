@@ -19,8 +19,9 @@ from mmdet.datasets import transforms as mmdets
 from numpy.typing import NDArray
 
 from ssod.data import colours
-from ssod.data.colours import Image, by_value
+from ssod.data.colours import by_value
 from ssod.data.exact_geometry import EXACT
+from ssod.data.load_image import Pixels
 from ssod.data.packing import NoBoxes
 
 Results = dict[str, Any]
@@ -126,15 +127,15 @@ class QuickErasing(mmdets.RandomErasing):
             super()._transform_bboxes(results, patches)
 
 
-def _solarize(image: Image, mag: float) -> Image:
+def _solarize(image: Pixels, mag: float) -> Pixels:
     return by_value(image, lambda values: mmcv.solarize(values, mag))
 
 
-def _posterize(image: Image, mag: float) -> Image:
+def _posterize(image: Pixels, mag: float) -> Pixels:
     return by_value(image, lambda values: mmcv.posterize(values, math.ceil(mag)))
 
 
-COLOURS: dict[type, Callable[[Image, float], Image]] = {
+COLOURS: dict[type, Callable[[Pixels, float], Pixels]] = {
     mmdets.Color: colours.adjust_color,
     mmdets.Brightness: colours.adjust_brightness,
     mmdets.Contrast: colours.adjust_contrast,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-Pixels = NDArray[np.uint8]
+from ssod.data.load_image import Pixels
+
 Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in whole pixels, the last two exclusive."""
 

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 import ssod
 from ssod.checkpoint_content import Whose
 from ssod.data.inputs import as_list
-from ssod.data.load_image import LoadImage
+from ssod.data.load_image import LoadImage, Pixels
 from ssod.export.graph import SCORE_THR, TraceableDetector, last_test_cfg
 from ssod.export.limits import why_not
 from ssod.export.preparation import Preparation, preparation_of
 from ssod.export.verification import Comparison, by_mmdet, by_onnx, compare
 from ssod.files import check_new, write_whole
-from ssod.inference import Pixels
 from ssod.plain_detector import detector_cfg, load_detector
 
 NEEDED = ('onnx', 'onnxscript', 'onnxruntime')

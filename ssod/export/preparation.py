@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from numpy.typing import NDArray
 
 from ssod.config_parts import name_of
-from ssod.inference import Pixels
+from ssod.data.load_image import Pixels
 from ssod.plain_detector import preparing_steps
 
 

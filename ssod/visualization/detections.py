@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
-import numpy as np
-import numpy.typing as npt
 from matplotlib.ft2font import FT2Font
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
 from PIL import Image, ImageDraw, ImageFont
 
+from ssod.data.load_image import Pixels
 from ssod.files import write_whole
 
 # Okabe and Ito's sky blue and orange: colour-blind readers can tell them apart, and they are bright
@@ -36,7 +35,7 @@ Label = tuple[Rectangle, str, tuple[int, int, int]]
 
 
 def draw_detections(
-    images: Sequence[npt.NDArray[np.uint8]],
+    images: Sequence[Pixels],
     samples: Sequence[DetDataSample],
     classes: Sequence[str],
     path: str | os.PathLike[str],
@@ -90,7 +89,7 @@ def draw_detections(
 
 def _tile(
     number: int,
-    image: npt.NDArray[np.uint8],
+    image: Pixels,
     sample: DetDataSample,
     classes: Sequence[str],
     score_thr: float,
@@ -127,9 +126,7 @@ class Boxes(NamedTuple):
     texts: Sequence[str] = ()
 
 
-def draw_boxes(
-    image: npt.NDArray[np.uint8], kinds: Sequence[Boxes], own_size: bool = False
-) -> Image.Image:
+def draw_boxes(image: Pixels, kinds: Sequence[Boxes], own_size: bool = False) -> Image.Image:
     """Draw an image with boxes.
 
     Args:

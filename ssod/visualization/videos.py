@@ -5,9 +5,8 @@ from types import TracebackType
 
 import cv2
 import mmcv
-import numpy as np
-from numpy.typing import NDArray
 
+from ssod.data.load_image import Pixels
 from ssod.files import unfinished
 
 FRAMES_PER_SECOND = 25.0
@@ -47,7 +46,7 @@ class VideoFile:
         self._aside = unfinished(path, '.mp4')
         self._writer: cv2.VideoWriter | None = None
 
-    def write(self, frame: NDArray[np.uint8]) -> None:
+    def write(self, frame: Pixels) -> None:
         """Add a frame, (height, width, 3), BGR, as large as the first one.
 
         Raises:

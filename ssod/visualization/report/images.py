@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -18,13 +16,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssod.data.data_sets import DataSet, Role, data_sets_of, spread
-from ssod.data.load_image import BrokenImageError
+from ssod.data.load_image import BrokenImageError, Pixels
 from ssod.progress import with_progress
 from ssod.pseudo_labels.hidden_truth import HiddenTruth
 from ssod.seeds import seed_all
 from ssod.teachers.box_counts import BoxCounts, count_labels
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

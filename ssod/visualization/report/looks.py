@@ -13,7 +13,7 @@ from ssod.checkpoint_content import classes_of, weights_of
 from ssod.checkpoints import load_checkpoint, load_weights
 from ssod.data.branches import Branch
 from ssod.data.data_sets import spread
-from ssod.data.load_image import read_rgb
+from ssod.data.load_image import Pixels, read_rgb
 from ssod.data.truth import truth_of
 from ssod.inference import predict_each
 from ssod.progress import with_progress
@@ -28,7 +28,7 @@ from ssod.pseudo_labels.stored_labels import StoredLabels
 from ssod.pseudo_labels.verdicts import Verdict, judge
 from ssod.recipes.stac import NAME, OfflineTeacherHook
 from ssod.visualization.detections import drawable
-from ssod.visualization.report.images import Pixels, View, the_data, views_of
+from ssod.visualization.report.images import View, the_data, views_of
 from ssod.visualization.report.state import Run, is_hook, teacher_settings
 
 
@@ -76,7 +76,7 @@ class Scored:
         return read_rgb(self.path, self.backend_args)
 
 
-class Checkpoint:
+class TrainedModel:
     """A run's newest checkpoint, ready to predict; on the GPU if there is one.
 
     Args:

@@ -20,7 +20,7 @@ from ssod.teachers.advice import remedy
 from ssod.visualization.report import figures, pictures
 from ssod.visualization.report.classes import ClassRow, LessonCounts
 from ssod.visualization.report.images import labels_of
-from ssod.visualization.report.looks import Checkpoint
+from ssod.visualization.report.looks import TrainedModel
 from ssod.visualization.report.pictures import Picture
 from ssod.visualization.report.rendering import Missing, attempt, check_page, write_page
 from ssod.visualization.report.state import Run, read_run, said_alarms, score_of, start_of
@@ -134,7 +134,7 @@ def _content(run: Run) -> dict[str, Any]:
     """Everything the page shows."""
     init_default_scope(run.cfg.get('default_scope') or 'mmdet')
     labels = attempt(lambda: _with_config(run, labels_of))
-    checkpoint = attempt(lambda: Checkpoint(run))
+    checkpoint = attempt(lambda: TrainedModel(run))
     usual = None
     if not isinstance(labels, Missing) and labels[0].images:
         usual = labels[0].boxes / labels[0].images
@@ -183,12 +183,12 @@ def _with_config(run: Run, look: Callable[[Any], T]) -> T:
     return look(run.cfg)
 
 
-def _look(checkpoint: Checkpoint | Missing, look: Callable[[Checkpoint], T]) -> T | Missing:
+def _look(checkpoint: TrainedModel | Missing, look: Callable[[TrainedModel], T]) -> T | Missing:
     """Look at images, if there is a checkpoint."""
     return checkpoint if isinstance(checkpoint, Missing) else attempt(lambda: look(checkpoint))
 
 
-def _lessons(checkpoint: Checkpoint, labels: Any) -> Lessons:
+def _lessons(checkpoint: TrainedModel, labels: Any) -> Lessons:
     counts = LessonCounts(checkpoint.classes)
     shown = []
     for lesson in checkpoint.lessons(SAMPLE):
@@ -201,7 +201,7 @@ def _lessons(checkpoint: Checkpoint, labels: Any) -> Lessons:
     return Lessons(counts.images, teaching, rows, counts.histogram(checkpoint.threshold), shown)
 
 
-def _validated(checkpoint: Checkpoint) -> Validated:
+def _validated(checkpoint: TrainedModel) -> Validated:
     images = checkpoint.scored(SAMPLE)
     classes = checkpoint.classes
     chosen = [images[i] for i in spread(len(images), SCORED)]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mmengine.structures import InstanceData
 from PIL import Image
 
+from ssod.data.load_image import Pixels
 from ssod.pseudo_labels.verdicts import Kind
 from ssod.visualization.detections import (
     TRUTH,
@@ -19,7 +20,7 @@ from ssod.visualization.detections import (
     draw_boxes,
     found_boxes,
 )
-from ssod.visualization.report.images import Pixels, View
+from ssod.visualization.report.images import View
 from ssod.visualization.report.looks import Lesson, Scored
 
 LEFT_OUT = (190, 190, 190)

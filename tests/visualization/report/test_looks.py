@@ -13,7 +13,7 @@ from PIL import Image
 from ssod.checkpoints import load_checkpoint
 from ssod.projection import project_boxes, view_to_view
 from ssod.pseudo_labels.selectors import ScoreSelector, selector_state
-from ssod.visualization.report.looks import Checkpoint, Scored
+from ssod.visualization.report.looks import Scored, TrainedModel
 from ssod.visualization.report.state import read_run
 
 
@@ -27,7 +27,7 @@ def changed(folder, **teacher):
 
 def test_the_selector_chooses_and_the_boxes_are_carried_over(trained):
     run = changed(trained, selector=dict(type='TopSelector', count=2), min_size=3.0)
-    checkpoint = Checkpoint(run)
+    checkpoint = TrainedModel(run)
     assert (checkpoint.iteration, checkpoint.step, checkpoint.threshold) == (4, 2, None)
     lessons = list(checkpoint.lessons(3))
     assert len(lessons) == 3
@@ -53,7 +53,7 @@ def test_the_selector_is_as_far_as_the_training(trained, monkeypatch):
         return predictions
 
     monkeypatch.setattr(ScoreSelector, '__call__', keep_all)
-    next(Checkpoint(read_run(trained)).lessons(1))
+    next(TrainedModel(read_run(trained)).lessons(1))
     # Of four iterations the first two were the burn-in.
     assert steps == [2]
 
@@ -68,7 +68,7 @@ def test_the_selector_remembers_what_it_did_in_the_training(trained, tmp_path):
     run = dataclasses.replace(
         changed(trained, selector=settings), checkpoint=tmp_path / 'iter_4.pth'
     )
-    assert torch.equal(Checkpoint(run).selector._thresholds, selector._thresholds)
+    assert torch.equal(TrainedModel(run).selector._thresholds, selector._thresholds)
 
 
 def test_a_validation_image_is_drawn_in_its_own_colours(tmp_path):
@@ -86,13 +86,13 @@ def test_boxes_that_cannot_be_drawn_are_no_detections(trained, monkeypatch):
     )
     samples = [DetDataSample(pred_instances=found)]
     monkeypatch.setattr('ssod.visualization.report.looks.predict_each', lambda *_: samples)
-    (image,) = Checkpoint(read_run(trained)).scored(1)
+    (image,) = TrainedModel(read_run(trained)).scored(1)
     assert image.found.scores.tolist() == pytest.approx([0.6])
     assert len(image.verdicts) == 1
 
 
 def test_the_same_images_have_the_same_views(trained):
-    first, second = (next(Checkpoint(read_run(trained)).lessons(1)) for _ in range(2))
+    first, second = (next(TrainedModel(read_run(trained)).lessons(1)) for _ in range(2))
     assert (first.strong.image == second.strong.image).all()
     assert torch.equal(first.found.bboxes, second.found.bboxes)
 
@@ -105,7 +105,7 @@ def test_stored_pseudo_labels_are_shown_as_they_are_stored(trained, odd_digits, 
     path = tmp_path / 'stored.json'
     path.write_text(json.dumps(content))
     run = changed(trained, type='OfflineTeacherHook', ann_file=str(path))
-    lesson = next(Checkpoint(run).lessons(1))
+    lesson = next(TrainedModel(run).lessons(1))
     assert lesson.found.bboxes.tolist() == [[10, 20, 40, 60]]
     assert lesson.found.labels.tolist() == [3]
     assert lesson.found.scores.tolist() == [0.75]
@@ -115,14 +115,14 @@ def test_a_model_without_a_teacher_says_so(trained):
     run = read_run(trained)
     run.cfg.default_hooks.pop('teacher')
     with pytest.raises(ValueError, match='The run has no teacher'):
-        next(Checkpoint(run).lessons(1))
+        next(TrainedModel(run).lessons(1))
 
 
 def test_a_checkpoint_of_another_model_is_named(trained):
     run = read_run(trained)
     run.cfg.model.detector.neck.out_channels = 32
     with pytest.raises(ValueError, match=r'iter_4\.pth is of another detector: size mismatch'):
-        Checkpoint(run)
+        TrainedModel(run)
 
 
 def test_the_names_of_the_classes(trained, tmp_path):
@@ -132,14 +132,14 @@ def test_the_names_of_the_classes(trained, tmp_path):
     # As in mmdet 2.
     content['meta']['CLASSES'] = names
     torch.save(content, tmp_path / 'iter_4.pth')
-    assert Checkpoint(run).classes == names
+    assert TrainedModel(run).classes == names
     for meta in ({'iter': 4}, 'by hand'):
         torch.save({**content, 'meta': meta}, tmp_path / 'iter_4.pth')
         with pytest.raises(ValueError, match=r'iter_4\.pth does not name its classes'):
-            Checkpoint(run)
+            TrainedModel(run)
 
 
 def test_before_the_first_checkpoint(trained):
     run = dataclasses.replace(read_run(trained), checkpoint=None)
     with pytest.raises(FileNotFoundError, match='There is no checkpoint yet'):
-        Checkpoint(run)
+        TrainedModel(run)

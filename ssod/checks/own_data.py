@@ -1,18 +1,14 @@
 """Whether a config can learn from what the user gives."""
 
-from typing import TYPE_CHECKING
-
 from mmdet.models import SemiBaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from ssod.config_parts import value_at
-
-if TYPE_CHECKING:
-    from ssod.own_data import OwnData
+from ssod.own_data import OwnData
 
 
-def check_own_data(cfg: Config, data: 'OwnData') -> None:
+def check_own_data(cfg: Config, data: OwnData) -> None:
     """Refuse a folder for mmdet's own teachers, and what nothing uses.
 
     Args:

@@ -13,5 +13,13 @@ methods = dict(
     ),
     mmdet_semi_base_eight=dict(config=_base_.methods.mmdet_semi_base, settings=_eight),
     mmdet_soft_teacher_eight=dict(config=_base_.methods.mmdet_soft_teacher, settings=_eight),
+    mmdet_semi_base_tuned_eight=dict(
+        _base_.methods.mmdet_semi_base_tuned,
+        settings={**_base_.methods.mmdet_semi_base_tuned.settings, **_eight},
+    ),
+    mmdet_soft_teacher_tuned_eight=dict(
+        _base_.methods.mmdet_soft_teacher_tuned,
+        settings={**_base_.methods.mmdet_soft_teacher_tuned.settings, **_eight},
+    ),
 )
 del _eight
